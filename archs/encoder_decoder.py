@@ -1,0 +1,133 @@
+"""Encoder-decoder: one stack reads the source, another writes (Raffel et al. 2020; Lewis et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from archs.batch import Batch
+from archs.count import head_flops, stack_flops
+from archs.errors import UserError
+from archs.family import Family, Hidden, take_targets
+from archs.flow import closure
+from archs.generate import left_to_right, with_room
+from archs.masks import CAUSAL, FULL, Mask, document
+from archs.transformer import Cache, CoreConfig, Stack
+
+
+def encoder_mask(batch: Batch) -> Mask:
+    return FULL & document(batch.source_segments)
+
+
+def decoder_mask(batch: Batch) -> Mask:
+    return CAUSAL & document(batch.segments)
+
+
+def cross_mask(batch: Batch) -> Mask:
+    """A target sees the source of its own document."""
+    if batch.segments is None and batch.source_segments is not None:
+        return document(torch.zeros_like(batch.tokens), batch.source_segments)
+    if batch.segments is not None and batch.source_segments is None:
+        assert batch.source is not None
+        return document(batch.segments, torch.zeros_like(batch.source))
+    return document(batch.segments, batch.source_segments)
+
+
+class EncoderDecoder(Family):
+    """`config.layers` encoder layers and `config.decoder_layers` decoder layers with cross-attention."""
+
+    kind = "encoder_decoder"
+    layout = "source_target"
+    decoding = "left to right, cached"
+
+    def __init__(self, config: CoreConfig) -> None:
+        super().__init__(config)
+        if config.decoder_layers is None:
+            raise UserError(
+                "an encoder-decoder needs size.decoder_layers: came null, allowed is 1 or more; "
+                "set it, or let a sweep's budget split the depth"
+            )
+        self.decoder_layers = config.decoder_layers
+        self.encoder = Stack(config, config.layers)
+        self.decoder = Stack(config, config.decoder_layers, cross=True)
+
+    @classmethod
+    def depths(cls, reference: CoreConfig) -> Iterator[CoreConfig]:
+        """A single stack's depth split in halves, the odd layer to the encoder, then to the decoder."""
+        for encoder in dict.fromkeys(((reference.layers + 1) // 2, reference.layers // 2)):
+            if 0 < encoder < reference.layers:
+                yield replace(reference, layers=encoder, decoder_layers=reference.layers - encoder)
+
+    def encode(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """The source (B,S) -> (B,S,D) and every encoder layer's output."""
+        assert batch.source is not None, "an encoder-decoder reads batch.source"
+        assert batch.source_positions is not None
+        x = self.embed(batch.source, batch.source_positions)
+        return self.encoder(x, batch.source_positions, encoder_mask(batch))
+
+    def hidden(self, batch: Batch) -> Hidden:
+        memory, _ = self.encode(batch)
+        rows, layers = self.decoder(
+            self.embed(batch.tokens, batch.positions),
+            batch.positions,
+            decoder_mask(batch),
+            memory=memory,
+            memory_mask=cross_mask(batch),
+            memory_length=memory.shape[1],
+        )
+        return Hidden(take_targets(rows, batch), rows, layers)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        batch: Batch,
+        length: int,
+        temperature: float = 0.0,
+        rng: torch.Generator | None = None,
+        forbid: Tensor | None = None,
+    ) -> Tensor:
+        whole = with_room(batch, length)
+        memory, _ = self.encode(batch)
+        cache = Cache.empty(self.decoder_layers, capacity=whole.tokens.shape[1])
+
+        def read(tokens: Tensor) -> Tensor:
+            start = cache.length
+            positions = whole.positions[:, start : start + tokens.shape[1]]
+            rows, _ = self.decoder(
+                self.embed(tokens, positions),
+                positions,
+                decoder_mask(whole),
+                memory=memory,
+                memory_mask=cross_mask(whole),
+                memory_length=memory.shape[1],
+                cache=cache,
+            )
+            return self.logits(rows[:, -1])
+
+        return left_to_right(read, batch.tokens, length, temperature, rng, forbid)
+
+    def flops(self, batch: Batch) -> int:
+        assert batch.source is not None
+        (B, T), S = batch.tokens.shape, batch.source.shape[1]
+        body = stack_flops(self.config, self.config.layers, rows=S, keys=S)
+        body += stack_flops(self.config, self.decoder_layers, rows=T, keys=T, memory=S)
+        return B * body + head_flops(self.config, len(batch.target_index))
+
+    def reachable(self, batch: Batch) -> list[dict[str, Tensor]]:
+        assert batch.source is not None
+        (B, T), S = batch.tokens.shape, batch.source.shape[1]
+        t, s = torch.arange(T, device=batch.device), torch.arange(S, device=batch.device)
+        itself = torch.eye(S, dtype=torch.bool, device=batch.device).expand(B, S, S)
+        encoded = closure(encoder_mask(batch).dense(B, s, s), itself, self.config.layers)[-1]
+        crossing = (cross_mask(batch).dense(B, t, s).float() @ encoded.float()) > 0
+        seen = decoder_mask(batch).dense(B, t, t)
+        itself = torch.eye(T, dtype=torch.bool, device=batch.device).expand(B, T, T)
+        own = closure(seen, itself, self.decoder_layers)
+        layers, source = [], torch.zeros_like(crossing)
+        for number in range(self.decoder_layers):
+            source = closure(seen, source, 1)[0] | crossing
+            layers.append({"tokens": own[number], "source": source})
+        return layers

@@ -1,0 +1,19 @@
+"""The one exception for mistakes a user can mend."""
+
+
+class UserError(ValueError):
+    """A user's mistake, told in one line: what came, what is allowed, what to do.
+
+    The command line prints it without a traceback and exits with code 2; every other exception is a
+    bug and stays loud.
+    """
+
+
+def unknown(kind: str, came: object, allowed: object) -> UserError:
+    """The error for a name that is not among `allowed`, nearest name first."""
+    import difflib
+
+    names = [str(name) for name in allowed]  # type: ignore[attr-defined]
+    near = difflib.get_close_matches(str(came), names, n=len(names), cutoff=0.0)
+    rest = sorted(set(names) - set(near))
+    return UserError(f"unknown {kind} '{came}'; choose one of: {', '.join(near + rest)}")

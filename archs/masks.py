@@ -1,0 +1,157 @@
+"""Who may look at whom. A mask is a predicate over (row of the batch, query, key), composed with & and |.
+
+`q` and `k` are row numbers in the *full* sequence or cache, never offsets. Rules broadcast: `b`, `q` and
+`k` are integer tensors of any shapes that broadcast together, so that one rule serves a dense boolean
+matrix, FlexAttention's element-wise calls and a single step of cached decoding.
+
+    encoder-AE     FULL & document(segments)
+    decoder-AR     CAUSAL & document(segments)
+    prefix LM      (CAUSAL | prefix(is_prefix)) & document(segments)
+    permuted LM    order(query_rank, key_rank) & document(query_segments, key_segments)
+    enc-dec        encoder FULL & document, cross document(target, source), decoder CAUSAL & document
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """`rule(b, q, k)` is True where query q of batch row b may look at key k.
+
+    Two masks are equal if their rules are; the rules of FULL and CAUSAL are module-level functions, so
+    that a copied or unpickled CAUSAL still equals CAUSAL.
+    """
+
+    rule: Rule
+    name: str = field(compare=False)
+
+    def __and__(self, other: Mask) -> Mask:
+        if self in (FULL, other):
+            return other
+        if other == FULL:
+            return self
+        return Mask(_Both(self.rule, other.rule), f"{self._bracketed('|')} & {other._bracketed('|')}")
+
+    def __or__(self, other: Mask) -> Mask:
+        if self == FULL or other == FULL:
+            return FULL
+        if self == other or other == NOTHING:
+            return self
+        if self == NOTHING:
+            return other
+        return Mask(_Either(self.rule, other.rule), f"{self._bracketed('&')} | {other._bracketed('&')}")
+
+    def _bracketed(self, operator: str) -> str:
+        return f"({self.name})" if f" {operator} " in self.name else self.name
+
+    def __str__(self) -> str:
+        return self.name
+
+    def dense(self, batch: int, q: Tensor, k: Tensor) -> Tensor:
+        """The mask as booleans (batch, len(q), len(k)) for row numbers q (Q) and k (K)."""
+        b = torch.arange(batch, device=q.device)[:, None, None]
+        seen = self.rule(b, q[None, :, None], k[None, None, :])
+        return seen.expand(batch, len(q), len(k))
+
+
+def _full(b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    return (q >= 0) & (k >= 0)
+
+
+def _causal(b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    return k <= q
+
+
+@dataclass(frozen=True, eq=False)
+class _Both:
+    one: Rule
+    two: Rule
+
+    def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.one(b, q, k) & self.two(b, q, k)
+
+
+@dataclass(frozen=True, eq=False)
+class _Either:
+    one: Rule
+    two: Rule
+
+    def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.one(b, q, k) | self.two(b, q, k)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prefix:
+    is_prefix: Tensor
+
+    def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.is_prefix[b, k] & (q >= 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Document:
+    q_segments: Tensor
+    k_segments: Tensor
+
+    def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        asking, asked = self.q_segments[b, q], self.k_segments[b, k]
+        return (asking == asked) & (asking >= 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Order:
+    q_rank: Tensor
+    k_rank: Tensor
+
+    def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.k_rank[b, k] <= self.q_rank[b, q]
+
+
+def _nothing(b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    return (q < 0) & (k < 0)
+
+
+FULL = Mask(_full, "full")
+CAUSAL = Mask(_causal, "causal")
+NOTHING = Mask(_nothing, "nothing")
+
+
+def prefix(is_prefix: Tensor | None) -> Mask:
+    """Every query sees the keys marked in `is_prefix` (B,T) bool; None marks none.
+
+    Meant for `CAUSAL | prefix(...)`: several prefixes may stand in one row, kept apart by `document`.
+    Dong et al. 2019 (UniLM).
+    """
+    if is_prefix is None:
+        return NOTHING
+    return Mask(_Prefix(is_prefix), "prefix")
+
+
+def document(q_segments: Tensor | None, k_segments: Tensor | None = None) -> Mask:
+    """Queries see keys of their own document; segment -1 (padding) sees nothing and is seen by nobody.
+
+    q_segments (B,Q), k_segments (B,K), the same as q_segments if not given. None for both means that
+    every row is one full document: nothing is hidden.
+    """
+    if q_segments is None and k_segments is None:
+        return FULL
+    if q_segments is None:
+        raise ValueError("document(None, k_segments) is ambiguous: give segments of the queries too")
+    return Mask(_Document(q_segments, q_segments if k_segments is None else k_segments), "document")
+
+
+def order(q_rank: Tensor, k_rank: Tensor | None = None) -> Mask:
+    """A key is seen if its rank is at most the query's: a factorisation order (Yang et al. 2019, XLNet).
+
+    For two-stream attention content row i has rank 2r and its query row 2r-1: a content row sees itself,
+    a query row does not see the content at its own place.
+    """
+    return Mask(_Order(q_rank, q_rank if k_rank is None else k_rank), "order")

@@ -1,0 +1,119 @@
+"""What every objective has in common: what it is given, what it builds, how its loss is summed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from archs.batch import Batch
+from archs.errors import UserError
+from objectives.loss import weighted_cross_entropy
+
+Layout = Literal["in_place", "concatenated", "source_target", "permuted"]
+
+# select(tokens (B,W) int64, word_starts (B,W) bool, special (B,W) bool, rng) -> hide (B,W) bool
+Select = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """What an objective knows of the tokenizer: its size, its special ids, where words start.
+
+    word_starts (V) bool: the piece begins a word; special (V) bool: the piece is never hidden.
+    sentinels: ids of <extra_id_0>, <extra_id_1>, … (Raffel et al. 2020).
+    """
+
+    size: int
+    word_starts: Tensor
+    special: Tensor
+    pad: int
+    bos: int
+    eos: int
+    mask: int | None = None
+    cls: int | None = None
+    sep: int | None = None
+    sentinels: tuple[int, ...] = ()
+
+    def require(self, names: tuple[str, ...], who: str) -> None:
+        """Raises UserError if a special token that `who` needs is missing."""
+        missing = [name for name in names if getattr(self, name) in (None, ())]
+        if missing:
+            raise UserError(
+                f"objective '{who}' needs the special tokens {', '.join(missing)}, which this tokenizer "
+                "lacks; add them to the tokenizer, or let pentarch train one (data.tokenizer=null)"
+            )
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Raw text of one optimiser step, the same for every arm.
+
+    tokens (B,W) int64; segments (B,W) int64: document number in the row, -1 = padding, None = one full
+    document in every row.
+    """
+
+    tokens: Tensor
+    segments: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """`value` is minimised; `terms` are the detached means, in nats per unit of weight, by name."""
+
+    value: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Scored(Protocol):
+    """What an objective needs of a family."""
+
+    def hidden(self, batch: Batch) -> Any: ...
+    def logits(self, hidden: Tensor) -> Tensor: ...
+
+
+class Objective:
+    """Turns raw windows into a batch that asks something, and sums the loss.
+
+    `families` names the kinds of family it can train; `needs` the special tokens. `layout` says how the
+    family is given a [source; target] pair and comes from the family. Options are keyword arguments.
+    """
+
+    name: ClassVar[str]
+    families: ClassVar[tuple[str, ...]]
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, vocabulary: Vocabulary, layout: Layout) -> None:
+        vocabulary.require(self.needs, self.name)
+        self.vocabulary = vocabulary
+        self.layout: Layout = layout
+
+    def build(self, windows: Windows, rng: torch.Generator) -> Batch:
+        """The *global* batch of one optimiser step, on the CPU; pure in (windows, rng)."""
+        raise NotImplementedError
+
+    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
+        """A teacher-forced batch that asks for `continuation` (B,R) given the text `context` (B,L)."""
+        raise NotImplementedError
+
+    def prompt(self, context: Tensor, length: int) -> Batch:
+        """A batch from which the family's decoder writes `length` tokens after `context` (B,L).
+
+        In-place and permuted layouts hold `length` blanks with weight 1; the others end where the first
+        new token is due.
+        """
+        raise NotImplementedError
+
+    def modules(self, width: int) -> nn.ModuleDict:
+        """What is trained besides the family; dropped at export."""
+        return nn.ModuleDict()
+
+    def loss(self, family: Scored, modules: nn.ModuleDict, batch: Batch) -> Loss:
+        """The one weighted cross-entropy; overridden only where there is a second term."""
+        _, targets, weights = batch.asked()
+        logits = family.logits(family.hidden(batch).targets)
+        value = weighted_cross_entropy(logits, targets, weights, batch.totals["tokens"])
+        return Loss(value, {"tokens": value.detach()})

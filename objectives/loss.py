@@ -1,0 +1,17 @@
+"""The one loss arithmetic: a weighted sum over a stored total."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, total: float) -> Tensor:
+    """Cross-entropy in nats, summed with weights and divided by the stored total of the global batch.
+
+    logits (N,V), targets (N) int64, weights (N) float. Dividing by `total` and not by the weights at hand
+    keeps the sum over processes and accumulation steps equal to the whole batch's loss; a mean of
+    micro-batch means would not be.
+    """
+    losses = functional.cross_entropy(logits.float(), targets, reduction="none")
+    return (losses * weights).sum() / max(total, 1.0)
