@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from archs.batch import Batch
+from archs.count import FORWARDS_A_TRAINING_STEP
 from archs.errors import UserError
+from archs.family import Family
 from objectives.loss import weighted_cross_entropy
 
 Layout = Literal["in_place", "concatenated", "source_target", "permuted"]
@@ -68,13 +70,6 @@ class Loss:
     terms: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Scored(Protocol):
-    """What an objective needs of a family."""
-
-    def hidden(self, batch: Batch) -> Any: ...
-    def logits(self, hidden: Tensor) -> Tensor: ...
-
-
 class Objective:
     """Turns raw windows into a batch that asks something, and sums the loss.
 
@@ -107,11 +102,15 @@ class Objective:
         """
         raise NotImplementedError
 
+    def flops(self, family: Family, batch: Batch) -> int:
+        """Training FLOPs of one optimiser step: forward and backward, all passes."""
+        return FORWARDS_A_TRAINING_STEP * family.flops(batch)
+
     def modules(self, width: int) -> nn.ModuleDict:
         """What is trained besides the family; dropped at export."""
         return nn.ModuleDict()
 
-    def loss(self, family: Scored, modules: nn.ModuleDict, batch: Batch) -> Loss:
+    def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """The one weighted cross-entropy; overridden only where there is a second term."""
         _, targets, weights = batch.asked()
         logits = family.logits(family.hidden(batch).targets)

@@ -1,0 +1,107 @@
+"""How fast batches are built: tokens of raw text a second, on one core.
+
+    python -m benchmarks.objectives [REPEATS]
+
+Every objective in every layout it can train, on full rows and on packed rows. The median over repeats and
+the middle half of them (the spread). Goal: 1 M tokens/s at 64 x 256, so that a loader never starves a step.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from archs import FAMILIES
+from objectives import OBJECTIVES, Objective
+from objectives.base import Layout, Vocabulary, Windows
+
+ROWS, WIDTH, VOCABULARY, GOAL = 64, 256, 8192, 1e6
+SPECIAL = 6 + 100
+
+
+def vocabulary() -> Vocabulary:
+    """Six special tokens, a hundred sentinels, and of the pieces two in three start a word."""
+    ids = torch.arange(VOCABULARY)
+    return Vocabulary(
+        size=VOCABULARY,
+        word_starts=(ids >= SPECIAL) & (ids % 3 > 0),
+        special=ids < SPECIAL,
+        pad=0,
+        bos=1,
+        eos=2,
+        mask=3,
+        cls=4,
+        sep=5,
+        sentinels=tuple(range(6, SPECIAL)),
+    )
+
+
+def full_rows(rng: torch.Generator) -> Windows:
+    return Windows(torch.randint(SPECIAL, VOCABULARY, (ROWS, WIDTH), generator=rng))
+
+
+def packed_rows(rng: torch.Generator) -> Windows:
+    """Documents of some 64 tokens, each with eos at its end."""
+    tokens = full_rows(rng).tokens
+    ends = torch.rand(tokens.shape, generator=rng) < 1 / 64
+    return Windows(tokens.masked_fill(ends, 2), ends.cumsum(1) - ends.long())
+
+
+def measure(objective: Objective, windows: Windows, repeats: int) -> torch.Tensor:
+    """Tokens a second of each repeat: (repeats)."""
+    speeds = []
+    for seed in range(-3, repeats):
+        rng = torch.Generator().manual_seed(abs(seed))
+        begun = time.perf_counter()
+        objective.build(windows, rng)
+        speeds.append(ROWS * WIDTH / (time.perf_counter() - begun))
+    return torch.tensor(speeds[3:], dtype=torch.float64)
+
+
+def processor() -> str:
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def main() -> int:
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    torch.set_num_threads(1)
+    rng = torch.Generator().manual_seed(0)
+    rows = {"full": full_rows(rng), "packed": packed_rows(rng)}
+    table = Table(title=f"Objective.build, {ROWS} x {WIDTH}, M tokens/s, one core")
+    for heading in ("objective", "layout", "rows", "median", "middle half", "goal"):
+        table.add_column(heading, justify="right" if heading in ("median", "middle half") else "left")
+    missed = 0
+    for name, kind in OBJECTIVES.items():
+        layouts: dict[Layout, None] = dict.fromkeys(FAMILIES[family].layout for family in kind.families)
+        for layout in layouts:
+            for shape, windows in rows.items():
+                speeds = measure(kind(vocabulary(), layout), windows, repeats)
+                low, median, high = (float(speeds.quantile(q)) for q in (0.25, 0.5, 0.75))
+                reached = median >= GOAL
+                missed += not reached
+                spread = f"{low / 1e6:.2f}-{high / 1e6:.2f}"
+                verdict = "reached" if reached else "missed"
+                table.add_row(name, layout, shape, f"{median / 1e6:.2f}", spread, verdict)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {repeats} repeats, goal {GOAL / 1e6:.0f} M tokens/s"
+    )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

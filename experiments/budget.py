@@ -1,0 +1,205 @@
+"""What is equal between arms, what is spent, and the proof of both.
+
+`match` sizes every arm against one reference: a decoder-AR of the recipe's size with the causal objective.
+The solver depends on the recipe alone, so an arm trained by itself has the shape it has in a sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from archs import FAMILIES
+from archs.count import Parameters, parameters
+from archs.errors import UserError
+from archs.family import Family
+from archs.transformer import CoreConfig
+from experiments.build import family_class, objective
+from experiments.recipe import Recipe, SizeConfig
+from objectives.base import Objective, Vocabulary, Windows
+from objectives.causal import Causal
+
+FFN_STEP = 16  # feed-forward widths the solver tries: multiples of this
+WIDTH_STEPS = (0, -1, 1, -2, 2)  # widths it tries, in steps of 2 x heads around the reference
+LENGTH_MARGIN = 2  # positions an objective may need, in raw windows (source, sentinels and targets)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One arm before it runs. Counts are of training; `steps` None = stopped by seconds."""
+
+    arm: str
+    family: str
+    objective: str
+    config: CoreConfig
+    parameters: Parameters
+    extra_parameters: int
+    flops_per_step: int
+    tokens_per_step: int
+    targets_per_step: int
+    steps: int | None
+    match: str
+    measure: float
+    reference: float
+    tolerance: float
+
+    @property
+    def deviation(self) -> float:
+        """Of the matched quantity from the reference's, as a fraction."""
+        return self.measure / self.reference - 1 if self.reference else 0.0
+
+    @property
+    def flops_per_token(self) -> float:
+        return self.flops_per_step / self.tokens_per_step
+
+    @property
+    def shape(self) -> str:
+        depth = str(self.config.layers)
+        if self.config.decoder_layers is not None:
+            depth += f"+{self.config.decoder_layers}"
+        return f"{depth} x {self.config.width}, ffn {self.config.ffn}"
+
+    def summary(self) -> dict[str, Any]:
+        """For audit.json, W&B and the report."""
+        return asdict(self) | {
+            "deviation": self.deviation,
+            "shape": self.shape,
+            "flops_per_token": self.flops_per_token,
+        }
+
+
+def reference_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
+    """The recipe's size as a single stack."""
+    fields = size.model_dump(exclude={"length", "vocabulary", "decoder_layers"})
+    return CoreConfig(vocabulary=vocabulary, max_length=LENGTH_MARGIN * size.length + 8, **fields)
+
+
+def planning_vocabulary(size: int) -> Vocabulary:
+    """A stand-in of the right size, for plans made before there is a tokenizer."""
+    from experiments.data.tokenizer import SPECIALS
+
+    special = torch.arange(size) < len(SPECIALS)
+    ids = {name: number for number, name in enumerate(SPECIALS)}
+    return Vocabulary(
+        size=size,
+        word_starts=torch.arange(size) % 2 == 0,
+        special=special,
+        pad=ids["<pad>"],
+        bos=ids["<s>"],
+        eos=ids["</s>"],
+        mask=ids["<mask>"],
+        cls=ids["<cls>"],
+        sep=ids["<sep>"],
+        sentinels=tuple(number for name, number in ids.items() if name.startswith("<extra_id_")),
+    )
+
+
+def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
+    """Sizes the arm, and works out how many steps its budget buys.
+
+    Raises UserError if no shape matches within the tolerance, naming the nearest.
+    """
+    family = family_class(recipe)
+    asks = objective(recipe, vocabulary, family.layout)
+    config, measure, reference = _solve(recipe, family, asks, vocabulary, arm)
+    flops, targets = _one_step(recipe, family, asks, config, vocabulary)
+    tokens = recipe.training.batch * recipe.size.length
+    counted = parameters(family, config)
+    return Plan(
+        arm=arm or recipe.label,
+        family=recipe.family.name,
+        objective=recipe.objective.name,
+        config=config,
+        parameters=counted,
+        extra_parameters=sum(p.numel() for p in asks.modules(config.width).parameters()),
+        flops_per_step=flops,
+        tokens_per_step=tokens,
+        targets_per_step=targets,
+        steps=_steps(recipe, {"flops": flops, "tokens": tokens, "targets": targets, "steps": 1}),
+        match=recipe.budget.match,
+        measure=measure,
+        reference=reference,
+        tolerance=recipe.budget.tolerance,
+    )
+
+
+def _steps(recipe: Recipe, a_step: dict[str, int]) -> int | None:
+    if recipe.budget.stop == "seconds":
+        return None
+    return max(1, round(recipe.budget.amount / a_step[recipe.budget.stop]))
+
+
+def _one_step(
+    recipe: Recipe, family: type[Family], asks: Objective, config: CoreConfig, vocabulary: Vocabulary
+) -> tuple[int, int]:
+    """Training FLOPs and supervised targets of one step, from a batch really built on random text."""
+    rng = torch.Generator().manual_seed(0)
+    plain = (~vocabulary.special).nonzero().squeeze(1)
+    shape = (recipe.training.batch, recipe.size.length)
+    windows = Windows(plain[torch.randint(len(plain), shape, generator=rng)])
+    batch = asks.build(windows, rng)
+    with torch.device("meta"):
+        model = family(config)
+    return asks.flops(model, batch), batch.supervised
+
+
+def _solve(
+    recipe: Recipe, family: type[Family], asks: Objective, vocabulary: Vocabulary, arm: str
+) -> tuple[CoreConfig, float, float]:
+    """The candidate nearest to the reference, its measure, and the reference's."""
+    reference = reference_config(recipe.size, vocabulary.size)
+    depths = list(family.depths(reference))
+    if recipe.size.decoder_layers is not None and depths != [reference]:
+        depths = [replace(reference, decoder_layers=recipe.size.decoder_layers)]
+    if not depths:
+        raise UserError(
+            f"arm '{arm or recipe.label}' splits its depth between two stacks: came "
+            f"size.layers={recipe.size.layers}, allowed is 2 or more"
+        )
+    if recipe.budget.match == "none":
+        return depths[0], 0.0, 0.0
+
+    def measure(kind: type[Family], objective: Objective, config: CoreConfig) -> float:
+        if recipe.budget.match == "flops_per_token":
+            return _one_step(recipe, kind, objective, config, vocabulary)[0]
+        counted = parameters(kind, config)
+        return counted.core if recipe.budget.match == "core_parameters" else counted.total
+
+    plain = FAMILIES["decoder_ar"]
+    wanted = measure(plain, Causal(vocabulary, plain.layout), reference)
+    best: tuple[float, CoreConfig, float] | None = None
+    for config in candidates(depths, reference):
+        found = measure(family, asks, config)
+        off = abs(found / wanted - 1)
+        if best is None or off < best[0] - 1e-9:
+            best = off, config, found
+        if off <= recipe.budget.tolerance / 10:
+            break  # candidates come most natural first
+    assert best is not None
+    off, config, found = best
+    if off > recipe.budget.tolerance:
+        raise UserError(
+            f"arm '{arm or recipe.label}' cannot be matched on {recipe.budget.match} within "
+            f"{recipe.budget.tolerance:.1%}: the nearest shape, {config.layers}"
+            f"{'' if config.decoder_layers is None else f'+{config.decoder_layers}'} layers x {config.width} "
+            f"with ffn {config.ffn}, is {found / wanted - 1:+.1%} off; change size.*, raise "
+            "budget.tolerance, or set budget.match=none"
+        )
+    return config, found, wanted
+
+
+def candidates(depths: list[CoreConfig], reference: CoreConfig) -> Iterator[CoreConfig]:
+    """Shapes to try: every depth as it is, then other feed-forward widths, then other widths."""
+    yield from depths
+    for steps in WIDTH_STEPS:
+        width = reference.width + steps * 2 * reference.heads
+        if width <= 0:
+            continue
+        for config in depths:
+            widest = 2 * max(reference.ffn, width)
+            ffns = sorted(range(FFN_STEP, widest, FFN_STEP), key=lambda ffn: abs(ffn - reference.ffn))
+            for ffn in ffns:
+                yield replace(config, width=width, ffn=ffn)

@@ -1,0 +1,165 @@
+"""Names of a recipe become classes and functions. Only import paths that a user wrote are imported."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from archs import FAMILIES, Family
+from archs.errors import UserError, unknown
+from experiments.recipe import Recipe
+from objectives import OBJECTIVES, Objective
+from objectives import replace as replace_functions
+from objectives import select as select_functions
+from objectives.base import Layout, Vocabulary
+
+# Parts of an objective that are functions: where the shipped ones are, and what they are called with.
+FUNCTIONS: dict[str, tuple[ModuleType, list[str]]] = {
+    "select": (select_functions, ["tokens", "word_starts", "special", "rng"]),
+    "replace": (replace_functions, ["tokens", "hide", "vocabulary", "rng"]),
+}
+
+
+def family_class(recipe: Recipe) -> type[Family]:
+    """The family that the recipe names. Raises UserError if there is none of that name or import path."""
+    return _class(recipe, "family", recipe.family.name, FAMILIES, Family)
+
+
+def objective_class(recipe: Recipe) -> type[Objective]:
+    """The objective that the recipe names. Raises UserError if there is none of that name or import path."""
+    return _class(recipe, "objective", recipe.objective.name, OBJECTIVES, Objective)
+
+
+def check(recipe: Recipe) -> None:
+    """Raises UserError unless the objective can train the family and takes the options, without building."""
+    _check_pair(recipe, family_class(recipe), objective_class(recipe))
+    _options(recipe)
+
+
+def objective(recipe: Recipe, vocabulary: Vocabulary, layout: Layout) -> Objective:
+    """The recipe's objective with its options, `select` and `replace` bound to theirs.
+
+    Raises UserError on what `check` refuses, and if the tokenizer lacks a special token.
+    """
+    check(recipe)
+    return objective_class(recipe)(vocabulary, layout, **_options(recipe))
+
+
+def import_path(path: str, user_path: str | None, what: str) -> Any:
+    """`package.module.attribute`, looked for in the user's folder too. Raises UserError if it is not there.
+
+    What goes wrong *inside* the user's module stays loud.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise UserError(f"{what} '{path}' is no import path; write package.module.name")
+    # Last, so that a file of the user's called like a library's does not take its place.
+    if user_path is not None and user_path not in sys.path:
+        sys.path.append(user_path)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise UserError(
+            f"{what} '{path}': no module '{error.name}' in '{user_path}' or among the installed packages; "
+            "run from the folder that holds it, or install it"
+        ) from error
+    if not hasattr(module, attribute):
+        public = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
+        error = unknown(f"name in module '{module.__name__}' ({module.__file__})", attribute, public)
+        raise UserError(f"{what} '{path}': {error}")
+    return getattr(module, attribute)
+
+
+def _class(recipe: Recipe, what: str, name: str, shipped: Mapping[str, type], base: type) -> Any:
+    if "." not in name:
+        if name not in shipped:
+            raise unknown(what, name, shipped)
+        return shipped[name]
+    found = import_path(name, recipe.user_path, what)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise UserError(f"{what} '{name}' must be a subclass of {base.__module__}.{base.__name__}")
+    return found
+
+
+def _check_pair(recipe: Recipe, family: type[Family], asks: type[Objective]) -> None:
+    if family.kind in asks.families:
+        return
+    possible = [name for name, other in OBJECTIVES.items() if family.kind in other.families]
+    raise UserError(
+        f"objective '{recipe.objective.name}' cannot train family '{recipe.family.name}', which can be "
+        f"trained with: {', '.join(possible)}; the objective can train: {', '.join(asks.families)}"
+    )
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    """The constructor's keyword arguments, checked, functions bound."""
+    asks, given = objective_class(recipe), dict(recipe.objective.options)
+    who = f"objective '{recipe.objective.name}'"
+    taken = _check_arguments(asks, ["vocabulary", "layout"], given, who, skip=list(FUNCTIONS))
+    for part in FUNCTIONS.keys() & given.keys():
+        given[part] = _function(recipe, part, given[part], taken)
+    return given
+
+
+def _function(recipe: Recipe, part: str, given: str | dict[str, Any], of_objective: set[str]) -> Callable:
+    module, called_with = FUNCTIONS[part]
+    options = {} if isinstance(given, str) else {key: value for key, value in given.items() if key != "name"}
+    name = given if isinstance(given, str) else given["name"]
+    if "." in name:
+        found = import_path(name, recipe.user_path, f"objective.options.{part}")
+    else:
+        shipped = {
+            key: value
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and list(inspect.signature(value).parameters)[:4] == called_with
+        }
+        if name not in shipped:
+            raise unknown(f"objective.options.{part}", name, shipped)
+        found = shipped[name]
+    if not callable(found):
+        raise UserError(f"objective.options.{part} '{name}' is no function but {found!r}")
+    for option in options.keys() & of_objective:
+        raise UserError(f"'{option}' is an option of the objective: set objective.options.{option} instead")
+    _check_arguments(found, called_with, options, f"{part} '{name}'")
+    return partial(found, **options) if options else found
+
+
+def _check_arguments(
+    function: Callable, called_with: list[str], given: dict[str, Any], who: str, skip: list[str] | None = None
+) -> set[str]:
+    """Checks names and types of keyword arguments against a signature; returns the names it takes."""
+    parameters = list(inspect.signature(function).parameters.values())[len(called_with) :]
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
+    hints = get_type_hints(function.__init__ if isinstance(function, type) else function)
+    for name, value in given.items():
+        if name not in named and not takes_any:
+            raise (
+                unknown(f"option of {who}", name, named)
+                if named
+                else UserError(f"{who} takes no options; leave out '{name}'")
+            )
+        if name in hints and name not in (skip or []):
+            _check_type(hints[name], value, f"option '{name}' of {who}")
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise UserError(f"{who} needs the option '{name}'; add objective.options.{name}=…")
+    return set(named)
+
+
+def _check_type(hint: Any, value: Any, what: str) -> None:
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+        adapter.validate_python(value)
+    except ValidationError as error:
+        allowed = error.errors()[0]["msg"].replace("Input should", "must")
+        raise UserError(f"{what}: came {value!r}, {allowed}") from error

@@ -1,0 +1,190 @@
+"""The command line. Nothing heavy is imported before a command needs it: help and errors come at once."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archs.errors import UserError, unknown
+
+app = typer.Typer(
+    name="pentarch",
+    help="Five pretraining architectures, one Transformer core, one audited budget.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="A preset or a value, as size=small.")
+]
+Presets = Annotated[
+    Path | None,
+    typer.Option("--config-dir", help="A folder of presets of your own: size/mine.yaml and so on."),
+]
+Sweep = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep of configs/sweep, as five_families.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", exists=True, file_okay=False)]
+
+
+@app.command()
+def train(
+    overrides: Overrides = None,
+    recipe_file: Annotated[
+        Path | None, typer.Option("--recipe", help="A saved recipe.yaml in place of overrides.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="The run's folder; runs/train/… if not given.")
+    ] = None,
+    config_dir: Presets = None,
+) -> None:
+    """Train one family; run again to resume.
+
+    Example: pentarch train family=permuted_lm data.path=SOME.txt
+    """
+    if recipe_file is not None and (overrides or config_dir):
+        raise UserError("give either --recipe FILE or overrides, not both; a saved recipe is complete")
+    from experiments.compose import compose_recipe
+    from experiments.recipe import Recipe
+
+    recipe = (
+        compose_recipe(overrides or [], config_dir) if recipe_file is None else Recipe.from_yaml(recipe_file)
+    )
+    from experiments import build
+
+    build.check(recipe)
+    from experiments.train import train as run
+
+    run(recipe, folder or recipe.folder())
+
+
+@app.command()
+def sweep(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -> None:
+    """Train, evaluate and report all arms; run again to finish what is missing.
+
+    Example: pentarch sweep five_families seeds=3 size=small
+    """
+    from experiments.compose import compose_sweep
+
+    composed = compose_sweep(name, overrides or [], config_dir)
+    from experiments import build
+
+    for recipe in composed[1].values():
+        build.check(recipe)
+    from experiments.sweep import run
+
+    run(*composed)
+
+
+@app.command()
+def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -> None:
+    """Show the budget table of a sweep before anything runs.
+
+    Example: pentarch plan five_families budget=hour
+    """
+    from experiments.compose import compose_sweep
+
+    composed = compose_sweep(name, overrides or [], config_dir)
+    from experiments import build
+
+    for recipe in composed[1].values():
+        build.check(recipe)
+    from experiments.sweep import plan as show
+
+    show(*composed)
+
+
+@app.command()
+def evaluate(run: Run) -> None:
+    """Evaluate a trained run again.
+
+    Example: pentarch evaluate runs/five_families/prefix_lm/seed0
+    """
+    from experiments.evaluate import evaluate_run
+
+    evaluate_run(run)
+
+
+@app.command()
+def generate(
+    run: Run,
+    prompt: Annotated[str, typer.Option(help="The text to continue.")],
+    length: Annotated[int, typer.Option(min=1, help="Tokens to write.")] = 64,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
+) -> None:
+    """Continue a text.
+
+    Example: pentarch generate runs/train/decoder_ar-causal/seed0 --prompt "My fellow citizens"
+    """
+    from experiments.evaluate import generate_text
+
+    typer.echo(generate_text(run, prompt, length, temperature))
+
+
+@app.command()
+def report(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="A name in runs/, or a folder.")],
+) -> None:
+    """Write a sweep's report again from what its runs left.
+
+    Example: pentarch report five_families
+    """
+    folder = next((path for path in (Path(sweep), Path("runs", sweep)) if path.is_dir()), None)
+    if folder is None:
+        ran = [path.name for path in Path("runs").glob("*") if path.is_dir()]
+        raise unknown("sweep", sweep, ran) if ran else UserError(f"no folder '{sweep}', and none in runs/")
+    from experiments.report import write
+
+    write(folder)
+
+
+@app.command()
+def masks(
+    out: Annotated[Path, typer.Option(help="The SVG to write.", dir_okay=False)] = Path("masks.svg"),
+) -> None:
+    """Draw who may look at whom in the five families.
+
+    Example: pentarch masks --out masks.svg
+    """
+    from experiments.pictures import draw_masks
+
+    draw_masks(out)
+
+
+def main() -> None:
+    """Runs a command. A user's mistake is one line on stderr and exit code 2."""
+    arguments = sys.argv[1:] or ["--help"]
+    command = typer.main.get_command(app)
+    try:
+        _check_command(arguments)
+        with command.make_context("pentarch", arguments) as context:
+            command.invoke(context)
+    except typer.Exit as done:  # --help
+        sys.exit(done.exit_code)
+    except UserError as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        again = shlex.join(["pentarch", *arguments])
+        print(f"\ninterrupted; the same command continues: {again}", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        # Mistakes of usage: typer carries click's exceptions in another place from version to version.
+        tell = getattr(error, "format_message", None)
+        if tell is None:
+            raise
+        _stop(tell())
+
+
+def _check_command(arguments: list[str]) -> None:
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    if arguments[0] not in [*names, "--help"]:
+        raise unknown("command", arguments[0], names)
+    if arguments[0] in ("train", "sweep", "plan") and {"-m", "--multirun"} & set(arguments):
+        raise UserError("-m is refused: several runs are a sweep; list its arms in sweep/NAME.yaml")
+
+
+def _stop(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,167 @@
+"""Presets and `key=value` overrides become recipes. Hydra composes and does nothing else.
+
+`family=permuted_lm` chooses a preset; `size.layers=6` sets a value. What the recipe allows is pydantic's to
+say, so every value may be set, whether a preset mentions it or not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from archs.errors import UserError, unknown
+from experiments.overrides import IMPORTABLE, SEARCHPATH, key_of, parse, quoted, set_value, translate
+from experiments.presets import configs_dir
+from experiments.recipe import NOT_CONTENT, Recipe, SweepRecipe
+from experiments.validate import validated
+
+
+def compose_recipe(overrides: list[str], config_dir: Path | None = None) -> Recipe:
+    """The recipe of one run from `configs/train.yaml` and overrides; the last of two equal keys wins.
+
+    `config_dir` holds presets of the user's own beside the shipped ones, in folders of the same names:
+    family/, size/, sweep/ and so on. Raises UserError, one line, on anything that is no recipe.
+    """
+    _check_keys(overrides, list(Recipe.model_fields))
+    content = _compose([text for one in overrides for text in translate(one)], config_dir)
+    return validated(Recipe, {**content, "user_path": str(Path.cwd())} if _imports(content) else content)
+
+
+def compose_sweep(
+    name: str, overrides: list[str], config_dir: Path | None = None
+) -> tuple[SweepRecipe, dict[tuple[str, int], Recipe]]:
+    """A sweep, and its recipes by (arm, seed).
+
+    Overrides of the sweep's own keys (`seeds=3`, `arms.mine=[…]`, `~arms.prefix_lm`) go to the sweep, all
+    others to every arm. Raises UserError if an override is of a key that the arms differ in, or if the arms
+    differ in a key that none of them declares.
+    """
+    own = list(SweepRecipe.model_fields)
+    _check_keys(overrides, [*own, *(key for key in Recipe.model_fields if key not in own)])
+    mine = [one for one in overrides if key_of(one).split(".")[0] in own]
+    common = [one for one in overrides if one not in mine]
+    sweep = _sweep(name, mine, [one for one in common if key_of(one) == SEARCHPATH], config_dir)
+    declared = sorted({key_of(one) for arm in sweep.arms.values() for one in arm})
+    for one in common:
+        _refuse_in_sweep(sweep.name, key_of(one), declared)
+    first = {
+        arm: compose_recipe([*sweep.overrides, *its, *common, f"name={quoted(arm)}"], config_dir)
+        for arm, its in sweep.arms.items()
+    }
+    _check_controlled(sweep.name, first, declared)
+    return sweep, {
+        (arm, seed): recipe.model_copy(update={"seed": seed})
+        for arm, recipe in first.items()
+        for seed in range(sweep.seeds)
+    }
+
+
+def _sweep(name: str, overrides: list[str], searchpath: list[str], config_dir: Path | None) -> SweepRecipe:
+    parsed = [parse(one) for one in overrides]
+    changes = [set_value(one, under="sweep.") for one in parsed if not one.is_delete()]
+    dropped = [one.key_or_group.removeprefix("arms.") for one in parsed if one.is_delete()]
+    content = _compose([*searchpath, f"+sweep={quoted(name)}", *changes], config_dir)["sweep"]
+    sweep = validated(SweepRecipe, content)
+    for arm in dropped:
+        if arm not in sweep.arms:
+            raise unknown("arm", arm, sweep.arms)
+    arms = {arm: its for arm, its in sweep.arms.items() if arm not in dropped}
+    return validated(SweepRecipe, {**sweep.model_dump(), "arms": arms})
+
+
+def _compose(overrides: list[str], config_dir: Path | None) -> dict[str, Any]:
+    """The composed configuration as plain dicts, every interpolation resolved."""
+    if config_dir is not None:
+        overrides = [*overrides, f"{SEARCHPATH}=[{quoted(f'file://{config_dir.absolute()}')}]"]
+    searchpaths = [one for one in overrides if key_of(one) == SEARCHPATH]
+    if len(searchpaths) > 1:
+        raise UserError(f"presets are looked for in one place: give one --config-dir or {SEARCHPATH}")
+    for one in searchpaths:
+        _check_searchpath(one)
+    try:
+        with initialize_config_dir(str(configs_dir().absolute()), version_base="1.3"):
+            composed = compose("train", overrides)
+        return OmegaConf.to_container(composed, resolve=True)  # type: ignore[return-value]
+    except MissingConfigException as error:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if error.options is None:
+            raise UserError(f"cannot compose the recipe: {_one_line(error)}") from error
+        raise unknown(group, name, error.options) from error
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise UserError(f"cannot compose the recipe: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _check_keys(overrides: list[str], allowed: list[str]) -> None:
+    for one in overrides:
+        parse(one)
+        if key_of(one) != SEARCHPATH and key_of(one).split(".")[0] not in allowed:
+            raise unknown("key", key_of(one), allowed)
+
+
+def _imports(content: dict[str, Any]) -> bool:
+    """Whether any part is named by an import path."""
+    options = content.get("objective", {}).get("options") or {}
+    parts = [*(content.get(group) for group in IMPORTABLE), options.get("select"), options.get("replace")]
+    names = [part.get("name") if isinstance(part, dict) else part for part in parts]
+    return any(isinstance(name, str) and "." in name for name in names)
+
+
+def _check_searchpath(text: str) -> None:
+    """Hydra only warns of a missing folder, and reads the shipped preset where names clash."""
+    folders = parse(text).value()
+    for folder in folders if isinstance(folders, list) else [folders]:
+        if not str(folder).startswith("file://"):
+            raise UserError(f"{SEARCHPATH}: came '{folder}', must be [file:///FOLDER]; or use --config-dir")
+        mine = Path(str(folder).removeprefix("file://"))
+        if not mine.is_dir():
+            raise UserError(f"no folder '{mine}' to read presets from")
+        for file in sorted(mine.glob("*/*.yaml")):
+            if (configs_dir() / file.relative_to(mine)).exists():
+                raise UserError(f"'{file}' has the name of a shipped preset; rename it")
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether setting one key also sets some of the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def _refuse_in_sweep(sweep: str, key: str, declared: list[str]) -> None:
+    if key == "seed":
+        raise UserError("a sweep numbers its seeds itself; write seeds=3 for the seeds 0, 1 and 2")
+    for other in declared:
+        if _overlap(key, other):
+            raise UserError(
+                f"{other} is what the arms of {sweep} differ in, so {key} cannot be set for all of them; "
+                f"change an arm instead: 'arms.NAME=[{other}=…]'"
+            )
+
+
+def _leaves(content: Any, key: str = "") -> dict[str, Any]:
+    """Values by dotted key; an empty mapping has none."""
+    if not isinstance(content, dict):
+        return {key: content}
+    inside = {f"{key}.{name}".lstrip("."): value for name, value in content.items()}
+    return {leaf: value for name, part in inside.items() for leaf, value in _leaves(part, name).items()}
+
+
+def _check_controlled(sweep: str, recipes: dict[str, Recipe], declared: list[str]) -> None:
+    """Arms differ in declared keys only: a preset might have changed another on the way."""
+    arms = [_leaves(recipe.model_dump(exclude=NOT_CONTENT)) for recipe in recipes.values()]
+    for leaf in sorted(set().union(*arms)):
+        present = [leaf in arm for arm in arms]
+        same = all(present) and all(arm[leaf] == arms[0][leaf] for arm in arms)
+        if not same and not any(_overlap(leaf, key) for key in declared):
+            raise UserError(
+                f"the arms of {sweep} differ in {leaf}, which no arm declares; give it to all of them, or "
+                f"write it into the arms: {leaf}=…"
+            )

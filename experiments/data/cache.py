@@ -1,0 +1,59 @@
+"""A folder built once: whole or not there at all, with any number of processes asking."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from filelock import FileLock
+
+from archs.errors import UserError
+
+ABANDONED_SECONDS = 24 * 3600
+
+
+def once(folder: Path, build: Callable[[Path], None]) -> Path:
+    """`folder`, filled by `build` if it is not there. It appears whole or not at all.
+
+    Of several processes one builds while the others wait. On a file system without locks each builds
+    its own and the first to finish wins.
+    """
+    if folder.is_dir():
+        return folder
+    with ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(f"{folder}.lock"))
+        except OSError as error:
+            raise UserError(
+                f"cannot write the cache folder '{folder.parent}' ({error.strerror}); set data.cache to a "
+                "writable one"
+            ) from error
+        if not folder.is_dir():
+            _remove_abandoned(folder)
+            _build(folder, build)
+    return folder
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    place = folder.parent / f"{folder.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        place.mkdir()
+        build(place)
+        place.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was first, and its files are as good
+            raise
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What killed processes left half-written; a day old, so that no living one loses its work."""
+    for place in folder.parent.glob(f"{folder.name}.*"):
+        if place.is_dir() and time.time() - place.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,58 @@
+"""Training, validation and test, by document and in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby, islice
+from typing import Literal
+
+from experiments.data.document import Document
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+VALIDATION = TEST = 0.05
+HEAD = 64  # documents held in memory, so that small corpora get exact fractions
+
+
+def split(documents: Iterable[Document]) -> Iterator[tuple[Split, Document]]:
+    """Tags each document, in order: 90% train, 5% validation, 5% test of the documents.
+
+    Documents are placed by a hash of their text, so exact duplicates stay together; those with
+    meta["group"] are placed by their group. Of the first `HEAD` documents, and of all documents of one
+    meta["era"] (neighbours in the stream), exact fractions are taken: at least one each for validation
+    and test if there are three different ones. The rest of a stream is placed by its hash alone, so a
+    stream may exceed memory and a document added later moves no other.
+    """
+    for era, neighbours in groupby(documents, key=lambda document: document.meta.get("era")):
+        yield from _place(neighbours, HEAD if era is None else None)
+
+
+def _place(documents: Iterator[Document], held: int | None) -> Iterator[tuple[Split, Document]]:
+    """Exact fractions of the first `held` documents (None = of all), the rest by hash."""
+    head = list(islice(documents, held))
+    placed = _ranked({_key(document) for document in head})
+    for document in chain(head, documents):
+        key = _key(document)
+        yield placed.get(key) or _by_hash(key), document
+
+
+def _key(document: Document) -> bytes:
+    return hashlib.sha256(str(document.meta.get("group", document.text)).encode()).digest()
+
+
+def _ranked(keys: set[bytes]) -> dict[bytes, Split]:
+    ordered = sorted(keys)
+    if len(ordered) < len(SPLITS):
+        return dict.fromkeys(ordered, "train")
+    validation = max(1, round(len(ordered) * VALIDATION))
+    test = max(1, round(len(ordered) * TEST))
+    return {
+        key: "validation" if place < validation else "test" if place < validation + test else "train"
+        for place, key in enumerate(ordered)
+    }
+
+
+def _by_hash(key: bytes) -> Split:
+    share = int.from_bytes(key[:8]) / 2**64
+    return "validation" if share < VALIDATION else "test" if share < VALIDATION + TEST else "train"

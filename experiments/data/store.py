@@ -1,0 +1,202 @@
+"""Token files: tokenised once, memory-mapped ever after, safe against several processes building at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from archs.errors import UserError
+from experiments.data import sources, tokenizer
+from experiments.data.cache import once
+from experiments.data.document import Document
+from experiments.data.split import SPLITS, Split, split
+from experiments.data.tokenizer import Tokenizer
+from objectives.base import Vocabulary
+
+FORMAT = 1  # goes up when the files' layout, the split or the trained tokenizer's layout changes
+TRAINER_CHARACTERS = 512 << 20  # what the BPE trainer reads at most; its merges are settled long before
+BATCH_CHARACTERS = 4 << 20  # tokenised at a time, on all cores
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """One split: documents one after another, each ending with eos.
+
+    tokens (N) uint16 or uint32, memory-mapped; offsets (documents + 1) int64: document d is
+    tokens[offsets[d]:offsets[d + 1]]; text_bytes: UTF-8 bytes of its texts.
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    text_bytes: int
+
+    @property
+    def documents(self) -> int:
+        return len(self.offsets) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A tokenised text in three splits, and what reads it. `digest` is the key of its files."""
+
+    train: Tokens
+    validation: Tokens
+    test: Tokens
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    digest: str
+    exact_bytes: bool
+
+    @cached_property
+    def splits(self) -> dict[Split, Tokens]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def byte_lengths(self, name: Split) -> np.ndarray:
+        """(V) float64: UTF-8 bytes each token stands for, the denominator of bits per byte.
+
+        Exact where the tokenizer is byte-level and loses nothing (`exact_bytes`: the pieces' bytes equalled
+        the text's bytes in every document of this corpus). Otherwise each ordinary token counts the split's
+        average, so that bits per byte are right over the whole split and approximate for a sample of it.
+        """
+        if self.exact_bytes:
+            return self.tokenizer.byte_lengths.astype(np.float64)
+        part = self.splits[name]
+        ordinary = len(part.tokens) - part.documents  # every document's eos stands for no byte
+        return np.where(self.tokenizer.special, 0.0, part.text_bytes / max(ordinary, 1))
+
+
+def load_corpus(
+    source: str = "auto",
+    path: str | None = None,
+    text_column: str = "text",
+    name: str | None = None,
+    tokenizer_path: str | None = None,
+    vocabulary_size: int = 4096,
+    *,
+    cache: Path,
+) -> Corpus:
+    """The corpus, from the cache if it is there, else built and cached.
+
+    source, path, text_column, name: see `sources.documents`. tokenizer_path: see `tokenizer.load`; None
+    trains a byte-level BPE of `vocabulary_size` on the training split. Files are written to
+    cache/tokenizers/<hash> and cache/tokens/<hash>, keyed by the content of the documents, the tokenizer
+    and the format. Raises UserError for a source that cannot be read or is too small to split.
+    """
+    content = _hash(sources.fingerprint(source, path, text_column, name))
+
+    def documents() -> Iterator[tuple[Split, Document]]:
+        return split(sources.documents(source, path, text_column, name))
+
+    if tokenizer_path is None:
+        reader = _trained(documents, content, vocabulary_size, cache)
+    else:
+        reader = tokenizer.load(tokenizer_path)
+    vocabulary = tokenizer.vocabulary(reader)
+    digest = _hash(content, reader.digest, str(vocabulary.eos))
+    folder = once(
+        cache / "tokens" / digest, lambda place: _tokenise(documents(), reader, vocabulary.eos, place)
+    )
+    facts = json.loads((folder / "facts.json").read_text())
+    parts = {name: _open(folder, name, facts) for name in SPLITS}
+    return Corpus(
+        **parts, tokenizer=reader, vocabulary=vocabulary, digest=digest, exact_bytes=facts["exact_bytes"]
+    )
+
+
+def _trained(
+    documents: Callable[[], Iterable[tuple[Split, Document]]], content: str, size: int, cache: Path
+) -> Tokenizer:
+    def texts() -> Iterator[str]:
+        left = TRAINER_CHARACTERS
+        for name, document in documents():
+            if name == "train" and left > 0:
+                left -= len(document.text)
+                yield document.text
+
+    def build(place: Path) -> None:
+        tokenizer.train(texts(), size).save(place / "tokenizer.json")
+
+    folder = once(cache / "tokenizers" / _hash(content, str(size)), build)
+    return tokenizer.load(folder / "tokenizer.json")
+
+
+def _tokenise(documents: Iterable[tuple[Split, Document]], reader: Tokenizer, eos: int, place: Path) -> None:
+    kind = np.uint16 if reader.size < 1 << 16 else np.uint32
+    lengths = {name: array("q", [0]) for name in SPLITS}
+    text_bytes = dict.fromkeys(SPLITS, 0)
+    exact = reader.byte_level
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((place / f"{name}.bin").open("wb")) for name in SPLITS}
+        advance = stack.enter_context(_progress())
+        for names, texts in _batches(documents):
+            sizes = [len(text.encode()) for text in texts]
+            for name, size, ids in zip(names, sizes, reader.encode_batch(texts), strict=True):
+                tokens = np.array([*ids, eos], dtype=kind)
+                exact = exact and int(reader.byte_lengths[tokens].sum()) == size
+                files[name].write(tokens.tobytes())
+                lengths[name].append(len(tokens))
+                text_bytes[name] += size
+            advance(sum(sizes))
+    for name in SPLITS:
+        if len(lengths[name]) == 1:
+            raise UserError(
+                f"the corpus has too few different documents to split (none is left for {name}); give "
+                "at least three documents, or one longer text file"
+            )
+        np.save(place / f"{name}.offsets.npy", np.cumsum(lengths[name], dtype=np.int64))
+    facts = {"dtype": np.dtype(kind).name, "text_bytes": text_bytes, "exact_bytes": exact, "format": FORMAT}
+    (place / "facts.json").write_text(json.dumps(facts))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Counts bytes in the terminal; silent in a log file."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("tokenising"), BarColumn(), TextColumn("{task.fields[done]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task, done = bar.add_task("tokenising", total=None, done=""), 0
+
+        def advance(size: int) -> None:
+            nonlocal done
+            done += size
+            bar.update(task, done=f"{done / 1e6:,.1f} MB")
+
+        yield advance
+
+
+def _batches(documents: Iterable[tuple[Split, Document]]) -> Iterator[tuple[list[Split], list[str]]]:
+    names: list[Split] = []
+    texts: list[str] = []
+    waiting = 0
+    for name, document in documents:
+        names.append(name)
+        texts.append(document.text)
+        waiting += len(document.text)
+        if waiting >= BATCH_CHARACTERS:
+            yield names, texts
+            names, texts, waiting = [], [], 0
+    if texts:
+        yield names, texts
+
+
+def _open(folder: Path, name: Split, facts: dict) -> Tokens:
+    offsets = np.load(folder / f"{name}.offsets.npy")
+    tokens = np.memmap(folder / f"{name}.bin", dtype=facts["dtype"], mode="r")
+    if len(tokens) != offsets[-1]:
+        raise UserError(f"the token cache '{folder}' is damaged ({name}.bin is cut off); delete the folder")
+    return Tokens(tokens, offsets, facts["text_bytes"][name])
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join((str(FORMAT), *parts)).encode()).hexdigest()[:32]

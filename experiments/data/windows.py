@@ -1,0 +1,103 @@
+"""Token windows: for training a pure function of (seed, step), for evaluation a fixed sample.
+
+Axes: B rows of a batch, W tokens of a row, N tokens of a split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archs.errors import UserError
+from experiments.data.store import Tokens
+from objectives.base import Windows
+
+
+class WindowStream:
+    """The training text in rows, the same for every arm.
+
+    The stream of N tokens is cut into N // width rows (the last few tokens fill none and are left out).
+    Every epoch is a permutation of all rows that depends on (seed, epoch) alone; step s takes the `rows`
+    rows after those of step s - 1, across the end of an epoch too. So each row is read once an epoch, and
+    any step can be had without the steps before it.
+    """
+
+    def __init__(self, part: Tokens, rows: int, width: int, seed: int) -> None:
+        self.tokens, self.offsets = part.tokens, part.offsets
+        self.rows, self.width, self.seed = rows, width, seed
+        self.rows_per_epoch = len(self.tokens) // width
+        if self.rows_per_epoch < rows:
+            raise UserError(
+                f"the training text is shorter than one batch: {len(self.tokens):,} tokens where {rows} rows "
+                f"of {width} need {rows * width:,}; lower training.batch or size.length, or give more text"
+            )
+        self._orders: dict[int, np.ndarray] = {}
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        return self.rows_per_epoch * self.width
+
+    def epochs(self, step: int) -> float:
+        """Epochs read after `step` steps."""
+        return step * self.rows / self.rows_per_epoch
+
+    def row_numbers(self, step: int) -> np.ndarray:
+        """(B) int64: which rows of the text step `step` (from 0) reads."""
+        places = step * self.rows + np.arange(self.rows)
+        epochs, within = np.divmod(places, self.rows_per_epoch)
+        chosen = np.empty(self.rows, dtype=np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            chosen[here] = self._order(int(epoch))[within[here]]
+        return chosen
+
+    def __call__(self, step: int) -> Windows:
+        """Rows (B,W) of step `step`. segments: None where no row holds a document's boundary inside."""
+        cells = self.row_numbers(step)[:, None] * self.width + np.arange(self.width)
+        tokens = torch.from_numpy(self.tokens[cells].astype(np.int64))
+        documents = np.searchsorted(self.offsets, cells, side="right")
+        segments = documents - documents[:, :1]
+        return Windows(tokens, torch.from_numpy(segments) if segments.any() else None)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.rows_per_epoch)
+            # A batch can straddle two epochs; older ones are not needed again.
+            self._orders = {number: kept for number, kept in self._orders.items() if number == epoch - 1}
+            self._orders[epoch] = order
+        return self._orders[epoch]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """tokens (n,W) int64, each row inside one document; documents (n) int64: which one."""
+
+    tokens: Tensor
+    documents: np.ndarray
+
+
+def held_out(part: Tokens, n: int, width: int, seed: int = 0) -> HeldOut:
+    """At most n windows of `width` tokens, without overlap, each inside one document and without its eos.
+
+    A deterministic uniform sample, in the text's order; all windows if there are fewer than n. UserError
+    if no document is long enough.
+    """
+    fitting = np.maximum(
+        (np.diff(part.offsets) - 1) // width, 0
+    )  # windows in each document, its eos left out
+    documents = np.repeat(np.arange(part.documents), fitting)
+    within = np.arange(len(documents)) - np.repeat(fitting.cumsum() - fitting, fitting)
+    if len(documents) == 0:
+        longest = int(np.diff(part.offsets).max()) - 1
+        raise UserError(
+            f"no held-out document has {width} tokens (the longest: {longest}); lower size.length or give "
+            "longer documents"
+        )
+    order = np.random.default_rng(seed).permutation(len(documents))
+    chosen = np.sort(order[:n])
+    starts = part.offsets[documents[chosen]] + within[chosen] * width
+    tokens = part.tokens[starts[:, None] + np.arange(width)].astype(np.int64)
+    return HeldOut(torch.from_numpy(tokens), documents[chosen])

@@ -1,0 +1,157 @@
+"""Everything that is asked of a trained run, through one interface for every family."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from archs.flow import FlowReport, check_flow
+from experiments.data.windows import held_out
+from experiments.folder import read_json, write_json, write_whole
+from experiments.likelihood import bits_per_byte, likelihood
+from experiments.tasks import infill, party
+from experiments.tasks.classification import classify
+from experiments.tasks.generation import fill
+from experiments.tracking import tracker
+from experiments.train import Run, restore
+from objectives.base import Windows
+
+INFILL_TEST = 200
+PROMPT, CONTINUATION = 32, 32  # tokens of a sample
+TEMPERATURE = 0.8
+FLOW_ROWS, FLOW_WIDTH = 2, 16
+
+
+def evaluate_run(folder: Path, group: str = "train") -> None:
+    """Scores a trained run: scores/*.parquet (one row an item), samples.json, evaluation.json; then it is done.
+
+    A run that is done already is left alone. Scores are a pure function of weights and recipe.
+    """
+    run = restore(folder)
+    if run.folder.is_("done"):
+        return
+    settings = run.recipe.evaluation
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, ask: Callable[[], Any]) -> Any:
+        print(f"{run.recipe.label} seed {run.recipe.seed}: evaluating {name}", file=sys.stderr, flush=True)
+        started = time.perf_counter()
+        answer = ask()
+        seconds[name] = time.perf_counter() - started
+        return answer
+
+    flow: FlowReport = timed("information flow", lambda: measured_flow(run))
+    content: dict[str, Any] = {
+        "flow": {"ok": flow.ok, "text": str(flow)},
+        "gates": read_json(folder / "gates.json"),
+        "likelihood": timed("likelihood", lambda: likelihood_of(run)),
+        "party": timed("party", lambda: party_of(run)) if settings.party else None,
+        "infill": timed("infill", lambda: infill_of(run)) if settings.infill else None,
+    }
+    written = timed("samples", lambda: samples(run))
+    write_json(folder / "samples.json", written)
+    write_json(folder / "evaluation.json", content | {"seconds": seconds})
+    follow = tracker(run.recipe, folder, group)
+    follow.log({"samples": written, "who_sees_whom": flow.measured["tokens"][0].numpy()})
+    follow.summary({k: v for k, v in content.items() if v is not None})
+    follow.finish()
+    run.folder.set_status("done")
+
+
+def measured_flow(run: Run) -> FlowReport:
+    """The leak check on a short batch of the run's own objective."""
+    tokens = held_out(run.corpus.test, FLOW_ROWS, run.recipe.size.length).tokens[:, :FLOW_WIDTH]
+    batch = run.objective.build(Windows(tokens), torch.Generator().manual_seed(0))
+    return check_flow(run.family, batch.to(run.device))
+
+
+def likelihood_of(run: Run) -> dict[str, Any]:
+    rows = likelihood(run)
+    save(run, "likelihood", rows)
+    bits = bits_per_byte(rows.nats, rows.bytes)
+    anchor = bits_per_byte(rows.trigram_nats, rows.bytes)
+    uniform = rows.tokens * torch.tensor(run.corpus.vocabulary.size).log().item()
+    return {
+        "unit": run.family.unit,
+        "bits_per_byte": bits,
+        "windows": len(rows),
+        "tokens": int(rows.tokens.sum()),
+        "bytes": float(rows.bytes.sum()),
+        "trigram_bits_per_byte": anchor,
+        "uniform_bits_per_byte": bits_per_byte(uniform, rows.bytes),
+        "undertrained": bits > anchor,
+    }
+
+
+def party_of(run: Run) -> dict[str, Any]:
+    data, baselines = party_data()
+    rows = classify(run, data.train, data.test, classes=len(party.LABELS))
+    save(run, "party", rows)
+    beside = {name: each.accuracy for name, each in baselines.items()}
+    return {"accuracy": float(rows.correct.mean()), "items": len(rows), **beside}
+
+
+@cache
+def party_data() -> tuple[party.PartyData, dict[str, party.Baseline]]:
+    """The task and its baselines, made once a process."""
+    data = party.load()
+    return data, party.baselines(data)
+
+
+def infill_of(run: Run) -> dict[str, Any]:
+    corpus, seed = run.corpus, 0  # the same gaps for every seed of an arm
+    wanted = run.recipe.evaluation.finetune.examples
+    train = infill.examples(corpus.train, corpus.vocabulary, corpus.tokenizer, wanted, seed)
+    test = infill.examples(corpus.test, corpus.vocabulary, corpus.tokenizer, INFILL_TEST, seed)
+    rows = fill(run, train, test)
+    save(run, "infill", rows)
+    return {
+        "chrf": float(rows.chrf.mean()),
+        "first_word": float(rows.first_word.mean()),
+        "items": len(rows),
+        "decoding": run.family.decoding,
+    }
+
+
+def samples(run: Run) -> list[dict[str, str]]:
+    """Continuations of held-out text by the pretrained family, in its objective's own way of being asked."""
+    wanted = run.recipe.evaluation.samples
+    if not wanted:
+        return []
+    prompts = held_out(run.corpus.test, wanted, PROMPT, seed=1).tokens
+    written = continue_text(run, prompts, CONTINUATION, TEMPERATURE)
+    decode = run.corpus.tokenizer.decode
+    return [
+        {"prompt": decode(prompt), "continuation": decode(tokens), "decoding": run.family.decoding}
+        for prompt, tokens in zip(prompts.tolist(), written.tolist(), strict=True)
+    ]
+
+
+@torch.no_grad()
+def continue_text(run: Run, prompts: torch.Tensor, length: int, temperature: float) -> torch.Tensor:
+    """prompts (B,L) -> (B,length) new tokens, never special ones."""
+    batch = run.objective.prompt(prompts, length).to(run.device)
+    rng = torch.Generator(run.device).manual_seed(run.recipe.seed)
+    return run.family.generate(batch, length, temperature, rng, run.corpus.vocabulary.special.to(run.device))
+
+
+def generate_text(folder: Path, prompt: str, length: int, temperature: float) -> str:
+    """The prompt and `length` more tokens, by the run's own decoder."""
+    run = restore(folder)
+    tokens = torch.tensor([run.corpus.tokenizer.encode(prompt)], dtype=torch.long)
+    return prompt + run.corpus.tokenizer.decode(continue_text(run, tokens, length, temperature)[0].tolist())
+
+
+def save(run: Run, name: str, rows: pd.DataFrame) -> None:
+    """scores/<name>.parquet, whole or not at all."""
+    buffer = io.BytesIO()
+    rows.to_parquet(buffer, index=False)
+    write_whole(run.folder.scores / f"{name}.parquet", buffer.getvalue())

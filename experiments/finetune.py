@@ -1,0 +1,43 @@
+"""Finetuning a copy of a trained family on a task: the same recipe for every arm."""
+
+from __future__ import annotations
+
+import copy
+
+import lightning
+import torch
+
+from experiments.learner import Learner
+from experiments.module import Finetuning, Optimiser
+from experiments.steps import Build, Steps, loader
+from experiments.train import Run
+from objectives.base import Objective
+
+WARMUP = 0.1  # of the steps; the rest falls to zero, as is usual for short finetunings
+FINAL = 0.0
+
+
+def finetune(run: Run, objective: Objective, build: Build, steps: int, learning_rate: float) -> Learner:
+    """A learner trained for `steps` on the batches that `build(step)` gives, ready to be asked (eval mode).
+
+    The run's own family stays as it is. Seeded by the run's seed: data order and head are paired over arms.
+    """
+    torch.manual_seed(run.recipe.seed)
+    learner = Learner(copy.deepcopy(run.family), objective)
+    settings = run.recipe.training
+    trainer = lightning.Trainer(
+        accelerator=settings.accelerator,
+        devices=1,
+        precision=settings.precision,
+        gradient_clip_val=settings.clip,
+        max_steps=steps,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    optimiser = Optimiser(learning_rate, WARMUP, FINAL, settings.weight_decay, settings.betas)
+    module = Finetuning(learner, optimiser, steps, run.recipe.seed)
+    trainer.fit(module.train(), loader(Steps(build), 0, steps))
+    return learner.to(run.device).eval()

@@ -1,0 +1,141 @@
+"""What happens after an optimiser step: records, validation, checkpoints, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from archs.batch import Batch
+from experiments.folder import RunFolder, read_lines, write_whole
+from experiments.module import Pretraining
+from experiments.tracking import Tracker
+
+VALIDATIONS = 10  # times a run is validated, evenly over its budget
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+class Record:
+    """Appends to metrics.jsonl and to the tracker, every `every` steps and at validations."""
+
+    def __init__(
+        self, run: RunFolder, tracker: Tracker, every: int, validation: Sequence[Batch], start: int
+    ) -> None:
+        self.run, self.tracker, self.every, self.validation = run, tracker, every, validation
+        # What was written after the checkpoint that the run resumes from is written again.
+        kept = [row for row in read_lines(run.metrics) if row["step"] <= start]
+        write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        self._validated = max(
+            (math.floor(row["fraction"] * VALIDATIONS) for row in kept if "validation_loss" in row),
+            default=-1,
+        )
+
+    def __call__(self, module: Pretraining) -> None:
+        spent = module.spent
+        fraction = spent.steps / module.steps if module.seconds is None else module.fraction
+        due = math.floor(min(fraction, 1.0) * VALIDATIONS) > self._validated
+        if not (due or module.finished or spent.steps % self.every == 0):
+            return
+        terms = {name: value.item() for name, value in module.loss_terms.items()}
+        row: dict[str, Any] = {
+            "step": spent.steps,
+            "fraction": min(fraction, 1.0),
+            **{name: value for name, value in asdict(spent).items() if name != "steps"},
+            "loss": sum(terms.values()),
+            **{f"loss_{name}": value for name, value in terms.items()},
+            "learning_rate": module.trainer.optimizers[0].param_groups[0]["lr"],
+            "tokens_per_second": spent.tokens / max(spent.seconds, 1e-9),
+        }
+        if not math.isfinite(row["loss"]):
+            raise DivergedError(f"the loss became {row['loss']} at step {spent.steps}")
+        if due:
+            self._validated = math.floor(row["fraction"] * VALIDATIONS)
+            row["validation_loss"] = validation_loss(module, self.validation)
+        with self.run.metrics.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self.tracker.log(row)
+
+
+@torch.no_grad()
+def validation_loss(module: Pretraining, batches: Sequence[Batch]) -> float:
+    """The objective's own loss on held-out text, in nats; not comparable across objectives."""
+    module.eval()
+    total = sum(module.learner(batch.to(module.device)).value.item() for batch in batches)
+    module.train()
+    return total / len(batches)
+
+
+class Checkpoint:
+    """Keeps the last checkpoint: written beside, then put in place, so that a kill leaves the one before."""
+
+    def __init__(self, run: RunFolder, every: int) -> None:
+        self.run, self.every = run, every
+
+    def __call__(self, module: Pretraining) -> None:
+        if module.spent.steps % self.every and not module.finished:
+            return
+        partial = self.run.checkpoint.with_suffix(".partial")
+        module.trainer.save_checkpoint(partial)
+        if module.global_rank == 0:
+            partial.replace(self.run.checkpoint)
+
+
+class Bar:
+    """A bar: budget spent, loss, tokens/s, time left; without a terminal a line for every tenth."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.live = sys.stderr.isatty()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._told = 0
+        self._started = time.monotonic()
+        self._first: float | None = None
+
+    def __call__(self, module: Pretraining) -> None:
+        fraction = min(module.spent.steps / module.steps if module.seconds is None else module.fraction, 1.0)
+        if self._first is None:
+            self._first = fraction
+        tenth = int(fraction * 10)
+        if not self.live and tenth == self._told:
+            return
+        loss = sum(value.item() for value in module.loss_terms.values())
+        speed = module.spent.tokens / max(module.spent.seconds, 1e-9)
+        text = f"loss {loss:.3f} nats · {speed:,.0f} tokens/s"
+        if self.live:
+            self._show(fraction, text)
+            if module.finished and self._bar is not None:
+                self._bar.stop()
+            return
+        self._told = tenth
+        done = fraction - self._first
+        left = (time.monotonic() - self._started) * (1 - fraction) / done if done > 0 else float("nan")
+        print(
+            f"{self.label}: {fraction:4.0%} of budget · {text} · {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _show(self, fraction: float, text: str) -> None:
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}% of budget · {task.fields[text]} ·"),
+                TimeRemainingColumn(),
+                TextColumn("left"),
+                transient=False,
+            )
+            self._task = self._bar.add_task(self.label, total=1.0, text=text)
+            self._bar.start()
+        self._bar.update(self._task, completed=fraction, text=text)

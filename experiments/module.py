@@ -1,0 +1,168 @@
+"""The LightningModules, thin: what to optimise and how fast. No mask, no loss arithmetic, no family."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from archs.batch import Batch
+from experiments.learner import Learner
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW (Loshchilov and Hutter 2019) and its schedule over the fraction of budget spent."""
+
+    learning_rate: float
+    warmup: float = 0.05
+    final: float = 0.1
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+
+    def rate_at(self, fraction: float) -> float:
+        """Linear warm-up, then a cosine down to `final` x the peak."""
+        if fraction < self.warmup:
+            return self.learning_rate * fraction / self.warmup
+        through = min((fraction - self.warmup) / (1 - self.warmup), 1.0)
+        return self.learning_rate * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * through)))
+
+
+@dataclass
+class Spent:
+    """The one counter of what a run has used. Tokens are raw text, targets supervised, FLOPs counted."""
+
+    steps: int = 0
+    tokens: int = 0
+    targets: int = 0
+    flops: int = 0
+    seconds: float = 0.0
+
+
+class Training(lightning.LightningModule):
+    """AdamW under a schedule over the fraction of budget spent; every step reseeded from (seed, step, rank).
+
+    steps: optimiser steps the schedule spans, fixed beforehand.
+    """
+
+    def __init__(self, learner: Learner, optimiser: Optimiser, steps: int, seed: int) -> None:
+        super().__init__()
+        self.learner = learner
+        self.optimiser = optimiser
+        self.steps = steps
+        self.seed = seed
+        self.spent = Spent()
+
+    @property
+    def fraction(self) -> float:
+        """Of the budget, at the middle of the step about to be taken: never 0, so no step is lost."""
+        return (self.spent.steps + 0.5) / self.steps
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        matrices = [p for p in self.learner.parameters() if p.dim() >= 2]
+        vectors = [p for p in self.learner.parameters() if p.dim() < 2]
+        groups = [
+            {"params": matrices, "weight_decay": self.optimiser.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(
+            groups, lr=self.optimiser.learning_rate, betas=self.optimiser.betas, fused=True
+        )
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        micro = batch_idx % self.trainer.accumulate_grad_batches
+        torch.manual_seed(mixed(self.seed, self.spent.steps, micro, self.global_rank))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.optimiser.rate_at(self.fraction)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        loss = self.learner(batch)
+        # Terms are sums over the global batch's total: undo Lightning's division by accumulation steps and
+        # DDP's by processes, so that neither changes the loss.
+        scale = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        return {"loss": loss.value * scale, "terms": loss.terms}
+
+
+class Finetuning(Training):
+    """Training for a task: a fixed number of steps, nothing else counted."""
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.spent.steps += 1
+
+
+class Pretraining(Training):
+    """Training on raw text, with `spent` advanced after each optimiser step and kept in checkpoints.
+
+    raw_tokens: of one optimiser step; seconds: the budget if it is stopped by time, else None; after_step:
+    called with this module after each optimiser step, when `spent` is up to date.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        optimiser: Optimiser,
+        steps: int,
+        seed: int,
+        raw_tokens: int,
+        seconds: float | None = None,
+        after_step: Sequence[Callable[[Pretraining], None]] = (),
+    ) -> None:
+        super().__init__(learner, optimiser, steps, seed)
+        self.raw_tokens = raw_tokens
+        self.seconds = seconds
+        self.after_step = after_step
+        self.loss_terms: dict[str, Tensor] = {}
+        self._started = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent."""
+        return self.spent.steps >= self.steps if self.seconds is None else self.spent.seconds >= self.seconds
+
+    @property
+    def fraction(self) -> float:
+        return super().fraction if self.seconds is None else min(self.spent.seconds / self.seconds, 1.0)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.loss_terms = {}
+            self._started = time.perf_counter()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        parts = self.trainer.accumulate_grad_batches
+        for name, value in outputs["terms"].items():
+            self.loss_terms[name] = self.loss_terms.get(name, torch.zeros_like(value)) + value
+        # Each process and accumulation step holds an equal share of the global batch.
+        self.spent.flops += self.learner.objective.flops(self.learner.family, batch) * self.trainer.world_size
+        if (batch_idx + 1) % parts:
+            return
+        self.spent.steps += 1
+        self.spent.tokens += self.raw_tokens
+        self.spent.targets += round(batch.totals["tokens"])
+        self.spent.seconds += time.perf_counter() - self._started
+        if self.finished:
+            self.trainer.should_stop = True
+        for act in self.after_step:
+            act(self)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["spent"] = asdict(self.spent)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.spent = Spent(**checkpoint["spent"])
+
+
+def mixed(*numbers: int) -> int:
+    """One seed from several, so that neighbours are unrelated."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 6_364_136_223_846_793_005 + number + 1_442_695_040_888_963_407) % 2**63
+        seed ^= seed >> 29
+    return seed

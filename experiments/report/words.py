@@ -1,0 +1,196 @@
+"""What the page says in words: what it can and cannot say, and what must not be compared."""
+
+from __future__ import annotations
+
+from experiments.report import audit
+from experiments.report.results import CHRF, NLL, PARTY, PLL
+from experiments.report.runs import Run, Sweep
+
+SEEDS_FOR_A_VERDICT = 6  # below, an exact two-sided sign-flip over paired seeds cannot reach .05
+TOKENS_A_PARAMETER = 20
+TASKS = {
+    PARTY: "telling the party of a president from one paragraph",
+    CHRF: "filling a removed sentence-middle",
+}
+SOURCES = {"sotu": "State of the Union addresses (the embedded corpus; the American Presidency Project, UCSB)"}
+
+
+def scope(sweep: Sweep, measured: set[str]) -> str:
+    """One sentence: corpus, size, budget, tasks."""
+    recipe = sweep.recipe
+    size, budget, data = recipe["size"], recipe["budget"], recipe["data"]
+    text = SOURCES.get(data["source"]) or f"{data['source']} from {data['name'] or data['path']}"
+    tokens = sorted({run.audit["raw_tokens_in_corpus"] for run in sweep.runs if run.audit})
+    if tokens:
+        text += f", {tokens[0]:,} tokens for training"
+    tasks = [words for metric, words in TASKS.items() if metric.name in measured]
+    if {NLL.name, PLL.name} & measured:
+        tasks.insert(0, "predicting the second half of held-out windows")
+    return (
+        f"{text}; a core of {size['layers']} layers x {size['width']} with a vocabulary of "
+        f"{size['vocabulary']:,} and windows of {size['length']} tokens; {audit.amount(budget['amount'])} "
+        f"{audit.UNITS[budget['stop']]} a run, with {audit.MATCHES[budget['match']]} matched; "
+        f"{_count(len(sweep.seeds), 'seed')}; tasks: {'; '.join(tasks) or 'none measured yet'}."
+    )
+
+
+def can_say(sweep: Sweep) -> str:
+    """What a reader may take from this page."""
+    arms = [arm for arm in sweep.arms if any(run.done for run in sweep.of(arm))]
+    if not arms:
+        return "No arm has been trained and evaluated yet, so this page shows only how far each run came."
+    text = (
+        f"{_count(len(arms), 'arm')} trained from one Transformer core on the same text"
+        if len(arms) > 1
+        else f"One arm, {arms[0]}, trained on this text"
+    )
+    deviation = audit.widest_deviation(sweep)
+    if deviation is not None:
+        match = sweep.recipe["budget"]["match"]
+        text += f", with {audit.MATCHES[match]} equal within {deviation:.2%}"
+    text += ". The page shows what each spent, where each ended on its own question and on the shared ones"
+    checked = [run.ask("flow", "ok") for run in sweep.done if run.ask("flow") is not None]
+    if checked and all(checked):
+        text += ", and that in every finished run information went only where the mask lets it"
+    return text + "."
+
+
+def no_verdict(sweep: Sweep) -> list[str]:
+    """Why the page does not say who wins, most important first."""
+    seeds = len({run.seed for run in sweep.done})
+    reasons = []
+    if seeds < 2:
+        reasons.append(
+            "There is one seed an arm: nothing tells a difference between arms from one between two runs of "
+            "the same arm."
+        )
+    elif seeds < SEEDS_FOR_A_VERDICT:
+        reasons.append(
+            f"With {seeds} paired seeds an exact two-sided sign-flip test cannot go below p = "
+            f"{2 / 2**seeds:.3g}; six are the fewest that can reach .05, eight are the protocol's default."
+        )
+    ratios = sorted(
+        run.audit["spent"]["tokens"] / run.audit["plan"]["parameters"]["core"] for run in sweep.runs if run.audit
+    )
+    if ratios and ratios[0] < TOKENS_A_PARAMETER:
+        reasons.append(
+            f"The arms read {_between(ratios, '.1f')} tokens per core parameter; about {TOKENS_A_PARAMETER} "
+            "or more would be needed before sizes and budgets like these say anything about others."
+        )
+    behind = [run for run in sweep.done if run.ask("likelihood", "undertrained")]
+    if behind:
+        reasons.append(
+            f"{len(behind)} of {_count(len(sweep.done), 'finished run')} ended above the trigram anchor: "
+            "undertrained."
+        )
+    return [
+        *reasons,
+        "Positive controls, arms trained from scratch on each task (the assay gate), and the same claim under "
+        "a second definition of the budget are not part of this sweep.",
+        *_learning_rate(sweep),
+    ]
+
+
+def _learning_rate(sweep: Sweep) -> list[str]:
+    rates = {run.recipe["training"]["learning_rate"] for run in sweep.runs if run.recipe}
+    if len(rates) > 1:
+        return []
+    return [f"All arms share one peak learning rate, {rates.pop():g}; none was tuned for its own."]
+
+
+def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
+    """What must be kept apart, each with the reason."""
+    kinds = {run.audit["plan"]["family"] for run in sweep.runs if run.audit}
+    entries = [
+        (
+            "Losses of different objectives.",
+            "Each curve is an arm's own question: a masked word with both sides in view, the next word, a "
+            "span. A lower curve is an easier question, not a better model. Only the shape of a curve, and "
+            "two runs of the same objective, may be compared.",
+        ),
+        (
+            "True and pseudo-likelihood.",
+            "NLL is the chain rule's: the probabilities of a text's tokens multiply to that of the text. An "
+            "encoder-AE has none; its pseudo-NLL predicts each token from all others, those after it "
+            "included, on fewer windows since each token costs a pass. The two stand in separate columns "
+            "and figures and are never ranked together.",
+        ),
+        (
+            "The shared question is nearer to some arms than to others.",
+            "Likelihood asks every arm for the second half of a window given the first. Decoder-AR and "
+            "prefix LM were trained on such questions; a permuted LM is asked left to right where it was "
+            "trained on random orders, and an encoder-decoder trained on spans for a far longer target than "
+            "it ever wrote.",
+        ),
+    ]
+    tokens = audit.read(sweep)
+    if sweep.recipe["budget"]["stop"] != "tokens" and len(set(tokens)) > 1:
+        entries.append(
+            (
+                "Amounts of text.",
+                f"Arms stop at the same {audit.UNITS[sweep.recipe['budget']['stop']]} and so read different "
+                f"amounts of text: from {tokens[0]:,} to {tokens[-1]:,} raw tokens. With the same seed they "
+                "read a common beginning of the same stream, in the same order.",
+            )
+        )
+    entries.append(
+        (
+            "Supervised targets.",
+            "A causal LM learns from every token it reads, a masked or permuted LM from about one in six. The "
+            "audit counts both; no budget makes both equal.",
+        )
+    )
+    if "encoder_decoder" in kinds:
+        entries.append(
+            (
+                "Depth of the encoder-decoder.",
+                "Matched on parameters, it splits its depth between two stacks, and a token passes through "
+                "one of them. So it spends about half the FLOPs a token, takes more steps for the same FLOPs, "
+                "and is shallower than the single stacks.",
+            )
+        )
+    return entries + _of_tasks(sweep.done)
+
+
+def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
+    entries = []
+    if any(run.ask("infill") for run in done):
+        ways = dict.fromkeys(str(run.ask("infill", "decoding")) for run in done if run.ask("infill"))
+        entries.append(
+            (
+                "Infill.",
+                "It is measured after finetuning on [source; target] pairs, with the same recipe for every "
+                "arm, and every arm is told how many tokens the gap has. Encoder-AE and permuted LM need "
+                "that number, for they write into blanks; the others are given it so that all are told the "
+                f"same. Each writes by its own decoder ({'; '.join(ways)}), greedily.",
+            )
+        )
+    if any(run.ask("party") for run in done):
+        entries.append(
+            (
+                "Party.",
+                "No president is in both the training and the test part of the task, but pretraining may "
+                "have read the test paragraphs' text, without their labels, alike for all arms. Decoder-AR "
+                "reads the paragraph left to right, the others in both directions.",
+            )
+        )
+    return entries
+
+
+def outcome(sweep: Sweep) -> str:
+    """How many runs were declared, and how many of them came through."""
+    finished = f"{_count(len(sweep.done), 'run')} finished"
+    if sweep.declared is None:
+        return f"{finished}; no sweep.json says how many were meant."
+    beyond = len(sweep.runs) - sweep.declared
+    more = f" ({beyond} more than sweep.json now declares)" if beyond > 0 else ""
+    return f"{finished} of {len(sweep.runs)}{more}."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _between(values: list[float], form: str) -> str:
+    low, high = f"{values[0]:{form}}", f"{values[-1]:{form}}"
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,77 @@
+"""Figures as SVG text: standing alone in a file, or inside a page that has a light and a dark side."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Drawn in these colours, and in a page replaced by its variables: the figure then follows light and dark.
+INK, MUTED, RULE, PAPER = "#1d242e", "#5d6876", "#c7ced7", "#fdfdfc"
+THEME = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
+
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be selected, read aloud, and takes the page's font
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": RULE,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "lines.solid_capstyle": "round",
+}
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def to_svg(figure: Figure, title: str, tips: Mapping[str, str] | None = None) -> str:
+    """The figure as one <svg> element with `title` for screen readers.
+
+    tips: for artists by their gid, what is shown where the pointer rests. The same figure gives the same
+    text.
+    """
+    import matplotlib as mpl
+
+    file = io.StringIO()
+    with mpl.rc_context({**STYLE, "svg.hashsalt": title}):
+        figure.savefig(file, format="svg", transparent=True, metadata=NO_METADATA)
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    label = escape(title, quote=True)
+    text = re.sub(r"<svg\b([^>]*)>", rf'<svg\1 role="img" aria-label="{label}"><title>{label}</title>', text, count=1)
+    for gid, tip in (tips or {}).items():
+        text = text.replace(f'<g id="{gid}">', f"<g><title>{escape(tip)}</title>")
+    return text
+
+
+def inline(svg: str, colours: Mapping[str, str] | None = None) -> str:
+    """For inside a page: no namespaces, no ids that another figure could have too, colours by variable.
+
+    colours: those of `svg` that the page names otherwise than THEME, by the name of the page's variable.
+    """
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'<svg\b([^>]*?) width="[\d.]+pt"', r"<svg\1", svg, count=1)
+    svg = re.sub(r'<svg\b([^>]*?) height="[\d.]+pt"', r"<svg\1", svg, count=1)
+    used = set(re.findall(r'(?:#|href="#)([\w\-]+)', svg))
+    svg = re.sub(r' id="([\w\-.]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    for colour, name in {**THEME, **(colours or {})}.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg

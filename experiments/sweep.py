@@ -1,0 +1,92 @@
+"""Many runs as one experiment: plan it, run what is missing, report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.budget import Plan, plan_arm, planning_vocabulary
+from experiments.folder import RunFolder, write_json
+from experiments.recipe import Recipe, SweepRecipe
+
+Recipes = dict[tuple[str, int], Recipe]
+
+
+def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
+    """Prints the budget table; nothing is run, nothing written."""
+    Console().print(budget_table(plans(recipes), recipes))
+
+
+def plans(recipes: Recipes) -> list[Plan]:
+    """One plan an arm, with the vocabulary the recipe asks for. Raises UserError if one cannot be matched."""
+    return [
+        plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm)
+        for (arm, _), recipe in recipes.items()
+        if recipe.seed == min(seed for name, seed in recipes if name == arm)
+    ]
+
+
+def run(sweep: SweepRecipe, recipes: Recipes) -> None:
+    """Trains and evaluates every arm with every seed, then writes the report; what is done is not repeated."""
+    planned = plans(recipes)  # a sweep whose declared match fails does not start
+    console = Console(stderr=True)
+    console.print(budget_table(planned, recipes))
+    from experiments.evaluate import evaluate_run
+    from experiments.report import write
+    from experiments.train import train
+
+    first = next(iter(recipes.values()))
+    folder = Path(first.out) / sweep.name
+    for number, ((arm, seed), recipe) in enumerate(recipes.items(), start=1):
+        here = recipe.folder(sweep.name)
+        state = RunFolder(here).status["state"]
+        console.print(f"[{number}/{len(recipes)}] {arm}, seed {seed}: {state}", markup=False)
+        train(recipe, here, sweep.name)
+        evaluate_run(here, sweep.name)
+    write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
+    page = write(folder)
+    print(f"report: {page}", file=sys.stderr)
+
+
+def budget_table(planned: list[Plan], recipes: Recipes) -> Table:
+    """What is equal between arms, and what is not."""
+    recipe = next(iter(recipes.values()))
+    amount, stop = recipe.budget.amount, recipe.budget.stop
+    table = Table(
+        title=f"budget: match {recipe.budget.match} within {recipe.budget.tolerance:.0%}, "
+        f"stop at {amount:,.4g} {stop}",
+        caption="FLOPs of training (forward and backward, masked-out attention and padding included); "
+        "tokens of raw text; targets are supervised tokens",
+    )
+    for name in ("arm", "objective", "layers x width"):
+        table.add_column(name)
+    for name in (
+        "core\nparameters",
+        "off by",
+        "all\nparameters",
+        "FLOPs\na token",
+        "steps",
+        "tokens\nread",
+        "targets",
+        "FLOPs",
+    ):
+        table.add_column(name, justify="right")
+    for each in planned:
+        steps = each.steps or 0
+        table.add_row(
+            each.arm,
+            each.objective,
+            each.shape,
+            f"{each.parameters.core:,}",
+            f"{each.deviation:+.2%}",
+            f"{each.parameters.total + each.extra_parameters:,}",
+            f"{each.flops_per_token:,.3g}",
+            f"{steps:,}" if steps else "by the clock",
+            f"{steps * each.tokens_per_step:,}",
+            f"{steps * each.targets_per_step:,}",
+            f"{steps * each.flops_per_step:,.4g}",
+        )
+    return table

@@ -1,0 +1,1 @@
+"""Tasks that models are evaluated on, one file a task."""

@@ -1,0 +1,83 @@
+"""The kind of task that asks for a text given a source: finetune on pairs, decode, compare with a reference."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from sacrebleu.metrics.chrf import CHRF
+from torch import Tensor
+
+from archs.batch import Batch
+from archs.errors import UserError
+from experiments.finetune import finetune
+from experiments.module import mixed
+from experiments.tasks.classification import rows_of
+from experiments.tasks.infill import Infill
+from experiments.train import Run
+from objectives.base import Vocabulary
+from objectives.conditional import Conditional
+
+ROWS_AT_ONCE = 64
+
+
+def fill(run: Run, train: Infill, test: Infill) -> pd.DataFrame:
+    """One row a gap: left, right, reference, prediction, chrf (0 to 100), first_word (1 if exact).
+
+    Every family reads [left, <extra_id_0>, right], writes greedily with its own decoder, and is told how
+    many tokens the gap has.
+    """
+    settings = run.recipe.evaluation.finetune
+    vocabulary = run.corpus.vocabulary
+    asks = Conditional(vocabulary, run.family.layout)
+    source = with_gap(train, vocabulary)
+
+    def build(step: int) -> Batch:
+        chosen = rows_of(step, settings.batch, len(source), run.recipe.seed)
+        real = torch.arange(train.gap.shape[1]) < train.lengths[chosen][:, None]
+        rng = torch.Generator().manual_seed(mixed(run.recipe.seed, step, 2))
+        return asks.pairs(
+            source[chosen], torch.zeros_like(source[chosen]), train.gap[chosen], real.long() - 1, rng
+        )
+
+    family = finetune(run, asks, build, settings.steps, settings.learning_rate).family
+    source, forbid = with_gap(test, vocabulary), vocabulary.special.to(run.device)
+    written: list[list[int]] = []
+    for rows in torch.arange(len(source)).split(ROWS_AT_ONCE):
+        lengths = test.lengths[rows]
+        prompt = asks.prompt_pair(source[rows], lengths).to(run.device)
+        tokens = family.generate(prompt, int(lengths.max()), forbid=forbid)
+        written += [row[:length] for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+    return compare(run, test, written)
+
+
+def with_gap(examples: Infill, vocabulary: Vocabulary) -> Tensor:
+    """[left, the first sentinel, right] (n,S); the mask token if the tokenizer has no sentinels."""
+    gap = vocabulary.sentinels[0] if vocabulary.sentinels else vocabulary.mask
+    if gap is None:
+        raise UserError(
+            "the infill task needs a sentinel (<extra_id_0>) or a mask token, which this tokenizer lacks; "
+            "add one, or set evaluation.infill=false"
+        )
+    middle = torch.full((len(examples.left), 1), gap)
+    return torch.cat((examples.left, middle, examples.right), dim=1)
+
+
+def compare(run: Run, test: Infill, written: list[list[int]]) -> pd.DataFrame:
+    """Each prediction beside its reference, with chrF (Popović 2015, sacrebleu's defaults)."""
+    chrf = CHRF()
+    decode = run.corpus.tokenizer.decode
+    rows = []
+    for item, (gap, ids) in enumerate(zip(test.gaps(), written, strict=True)):
+        reference, prediction = decode(gap).strip(), decode(ids).strip()
+        rows.append(
+            {
+                "item": item,
+                "left": decode(test.left[item].tolist()),
+                "right": decode(test.right[item].tolist()),
+                "reference": reference,
+                "prediction": prediction,
+                "chrf": chrf.sentence_score(prediction, [reference]).score,
+                "first_word": int(prediction.split()[:1] == reference.split()[:1]),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,94 @@
+"""Generation: write the removed middle of a sentence, given the text on both sides.
+
+Axes: N tokens of a split, n examples, L tokens to the left, G of the gap, R to the right.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archs.errors import UserError
+from experiments.data.store import Tokens
+from experiments.data.tokenizer import Tokenizer
+from objectives.base import Vocabulary
+
+LEFT, RIGHT = 24, 16
+SHORTEST, LONGEST = 4, 10  # tokens of a gap
+SENTENCE_END = re.compile(r"[.!?;:\n]")  # "Mr." counts too: some gaps are lost, none is wrong
+
+
+@dataclass(frozen=True, eq=False)
+class Infill:
+    """left (n,L), gap (n,G) padded with `pad`, lengths (n) of the gaps in tokens, right (n,R): int64."""
+
+    left: Tensor
+    gap: Tensor
+    lengths: Tensor
+    right: Tensor
+
+    def gaps(self) -> list[list[int]]:
+        """Each gap's ids without padding."""
+        return [row[:length] for row, length in zip(self.gap.tolist(), self.lengths.tolist(), strict=True)]
+
+
+def examples(part: Tokens, vocabulary: Vocabulary, tokenizer: Tokenizer, n: int, seed: int) -> Infill:
+    """At most n gaps of SHORTEST to LONGEST tokens, pure in (part, n, seed), in the text's order.
+
+    A gap begins where a word starts but no sentence does, holds no sentence end, and a word starts after
+    it; gap and both sides lie inside one document. No two gaps overlap: each stretch of L + G + R tokens
+    gives one at most. UserError if there is none.
+    """
+    tokens = np.asarray(part.tokens).astype(np.int64)
+    starts, lengths = _candidates(tokens, part.offsets, vocabulary, tokenizer, np.random.default_rng(seed))
+    if len(starts) == 0:
+        raise UserError(
+            f"no sentence of this text leaves {LEFT} tokens before and {RIGHT} after a gap of {SHORTEST} to "
+            f"{LONGEST}; give longer documents"
+        )
+    order = np.random.default_rng((seed, 1)).permutation(len(starts))[:n]
+    chosen = np.sort(order)
+    starts, lengths = starts[chosen], lengths[chosen]
+    slots = np.arange(LONGEST)
+    gap = np.where(slots < lengths[:, None], tokens[starts[:, None] + slots], vocabulary.pad)
+    return Infill(
+        left=torch.from_numpy(tokens[starts[:, None] + np.arange(-LEFT, 0)]),
+        gap=torch.from_numpy(gap),
+        lengths=torch.from_numpy(lengths),
+        right=torch.from_numpy(tokens[(starts + lengths)[:, None] + np.arange(RIGHT)]),
+    )
+
+
+def _candidates(
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and lengths (m) of one random gap in each stretch of text that has any."""
+    special = vocabulary.special.numpy()
+    word = vocabulary.word_starts.numpy() & ~special
+    ends = special | np.array(
+        [bool(SENTENCE_END.search(tokenizer.decode([token]))) for token in range(vocabulary.size)]
+    )
+    ended = np.concatenate([[0], ends[tokens].cumsum()])  # sentence ends before each token
+
+    # Each place gets one random length; of a stretch's places where that fits, one is taken at random.
+    width = LEFT + LONGEST + RIGHT
+    place = np.arange(LEFT, len(tokens) - LONGEST - RIGHT)
+    place = place[word[tokens[place]]]
+    length = rng.integers(SHORTEST, LONGEST + 1, len(place))
+    document = np.searchsorted(offsets, place, side="right") - 1
+    fits = (place - LEFT >= offsets[document]) & (place + length + RIGHT < offsets[document + 1])
+    inside = ended[place + length] == ended[place - 1]  # no end in the gap or just before it
+    apart = place % width + length <= width  # the gap ends in its stretch, so it meets no other
+    good = fits & inside & apart & word[tokens[place + length]]
+    place, length = place[good], length[good]
+    mixed = rng.permutation(len(place))
+    _, first = np.unique(place[mixed] // width, return_index=True)
+    return place[mixed][first], length[mixed][first]

@@ -1,0 +1,124 @@
+"""Understanding: whose party is this paragraph of an address, Democratic or Republican?
+
+No president is in two splits, so a model cannot win by recognising the speaker. The paragraphs' texts may
+stand in the pretraining text (without their labels), alike for all arms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.data.document import Document
+from experiments.data.sources import addresses
+from experiments.data.split import SPLITS, Split
+
+LABELS = ("Democratic", "Republican")
+SIZES: dict[Split, int] = {"train": 4000, "validation": 500, "test": 1000}  # half of each party
+SHORTEST, LONGEST = 200, 800  # characters of a paragraph; longer ones are cut at a word
+
+
+class Example(NamedTuple):
+    """A paragraph, its label (an index into LABELS), and who said it."""
+
+    text: str
+    label: int
+    president: str
+
+
+@dataclass(frozen=True)
+class PartyData:
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Accuracy on test, and which of its items were right: correct (n) 0 or 1, in test's order."""
+
+    accuracy: float
+    correct: np.ndarray
+
+
+def load() -> PartyData:
+    """The paragraphs of all Democratic and Republican presidents, always the same ones.
+
+    Of each party's presidents in order of time, every fifth goes to test and every fifth to validation, so
+    each split spans the eras. Each party gives half of a split, its presidents in turn, so nobody's
+    paragraphs fill it.
+    """
+    found: dict[int, dict[str, set[str]]] = {label: defaultdict(set) for label in range(len(LABELS))}
+    for address in addresses():
+        if address.meta["party"] in LABELS:
+            label = LABELS.index(address.meta["party"])
+            found[label][address.meta["president"]].update(paragraphs(address))
+    chosen: dict[Split, list[Example]] = {name: [] for name in SPLITS}
+    for label, said in found.items():
+        for name in SPLITS:
+            turns = [
+                [Example(text, label, president) for text in sorted(said[president], key=_hash)]
+                for place, president in enumerate(said)
+                if _split_of(place) == name
+            ]
+            chosen[name] += _in_turn(turns)[: SIZES[name] // len(LABELS)]
+    return PartyData(
+        **{name: sorted(examples, key=lambda one: _hash(one.text)) for name, examples in chosen.items()}
+    )
+
+
+def paragraphs(document: Document) -> list[str]:
+    """Its paragraphs of at least SHORTEST characters, cut to LONGEST at a word's end."""
+    blocks = (" ".join(block.split()) for block in re.split(r"\n\s*\n", document.text))
+    return [
+        block if len(block) <= LONGEST else block[: LONGEST + 1].rsplit(" ", 1)[0]
+        for block in blocks
+        if len(block) >= SHORTEST
+    ]
+
+
+def baselines(data: PartyData) -> dict[str, Baseline]:
+    """How far one gets without a network, fitted on train alone.
+
+    majority        train's more frequent label (right half of the time, by construction)
+    tfidf_logistic  words and word pairs, logistic regression at scikit-learn's defaults
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    labels = [example.label for example in data.train]
+    truth = np.array([example.label for example in data.test])
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True), LogisticRegression(max_iter=1000)
+    )
+    model.fit([example.text for example in data.train], labels)
+    guesses = {
+        "majority": np.full(len(truth), np.bincount(labels).argmax()),
+        "tfidf_logistic": model.predict([example.text for example in data.test]),
+    }
+    return {name: _judge(guess == truth) for name, guess in guesses.items()}
+
+
+def _judge(right: np.ndarray) -> Baseline:
+    return Baseline(float(right.mean()), right.astype(np.int64))
+
+
+def _split_of(place: int) -> Split:
+    return {2: "test", 4: "validation"}.get(place % 5, "train")  # type: ignore[return-value]
+
+
+def _in_turn(columns: Iterable[list[Example]]) -> list[Example]:
+    """The first of each, then the second of each, ...: a cap then takes as many of each as it can."""
+    return [example for example in chain.from_iterable(zip_longest(*columns)) if example is not None]
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,242 @@
+"""One run: from a recipe to weights, resuming where it was killed."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+import warnings
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import lightning
+import safetensors.torch
+import torch
+
+from archs.batch import Batch
+from archs.errors import UserError
+from archs.family import Family
+from archs.transformer import CoreConfig
+from experiments import budget
+from experiments.build import family_class, objective
+from experiments.data.store import Corpus, load_corpus
+from experiments.data.windows import WindowStream, held_out
+from experiments.environment import environment
+from experiments.folder import RunFolder, read_json, write_json
+from experiments.gates import gates_of
+from experiments.learner import Learner
+from experiments.listeners import Bar, Checkpoint, Record
+from experiments.module import Optimiser, Pretraining, Spent, mixed
+from experiments.recipe import Recipe
+from experiments.steps import Steps, building, loader
+from experiments.tracking import tracker
+from objectives.base import Objective, Windows
+
+VALIDATION_ROWS = 32
+FAR = 10**9  # steps of a run that only the clock stops
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run: what is needed to ask it anything."""
+
+    folder: RunFolder
+    recipe: Recipe
+    family: Family
+    objective: Objective
+    corpus: Corpus
+
+    @property
+    def device(self) -> torch.device:
+        return self.family.embedding.weight.device
+
+
+def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
+    """Trains until the recipe's budget is spent. Done already: returns at once; killed before: resumes."""
+    run = RunFolder(folder)
+    run.claim(recipe)
+    if run.is_("trained") or run.is_("done"):
+        return
+    prepare(recipe)
+    corpus = corpus_of(recipe)
+    plan = budget.plan_arm(recipe, corpus.vocabulary)
+    windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
+    torch.manual_seed(recipe.seed)
+    kind = family_class(recipe)
+    asks = objective(recipe, corpus.vocabulary, kind.layout)
+    learner = Learner(kind(plan.config), asks)
+    if recipe.training.compile:
+        learner.compile()
+    start = saved_step(run)
+    follow = tracker(recipe, folder, group)
+    steps = plan.steps or FAR
+    settings = recipe.training
+    module = Pretraining(
+        learner,
+        Optimiser(
+            settings.learning_rate,
+            settings.warmup,
+            settings.final,
+            settings.weight_decay,
+            settings.betas,
+        ),
+        steps,
+        recipe.seed,
+        raw_tokens=plan.tokens_per_step,
+        seconds=recipe.budget.amount if recipe.budget.stop == "seconds" else None,
+        after_step=(
+            Record(run, follow, settings.log_every, validation_batches(recipe, corpus, asks), start),
+            Checkpoint(run, settings.checkpoint_every),
+            Bar(f"{recipe.label} seed {recipe.seed}"),
+        ),
+    )
+    run.set_status("running")
+    show_gates(run, recipe, corpus)
+    write_json(folder / "environment.json", environment(recipe))
+    trainer = make_trainer(recipe, steps)
+    rows = Steps(
+        building(asks, windows, recipe.seed), settings.accumulate, trainer.global_rank, trainer.world_size
+    )
+    try:
+        trainer.fit(
+            module,
+            loader(rows, start, steps),
+            ckpt_path=run.checkpoint if start else None,
+            weights_only=True,
+        )
+    except BaseException as error:
+        run.set_status("failed", why=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        follow.finish()
+    finish(run, module, plan, corpus, windows)
+
+
+def show_gates(run: RunFolder, recipe: Recipe, corpus: Corpus) -> None:
+    """Computes and prints the three gates before any training; a resumed run has them already."""
+    if (run.path / "gates.json").exists():
+        return
+    found = gates_of(recipe, corpus)
+    for verdict in found.verdicts:
+        print(f"gate: {verdict}", file=sys.stderr, flush=True)
+    write_json(
+        run.path / "gates.json",
+        {
+            "unigram_kl_nats": found.unigram_kl,
+            "trigram_bits_per_byte": found.trigram_bits_per_byte,
+            "uniform_bits_per_byte": found.uniform_bits_per_byte,
+            "verdicts": found.verdicts,
+        },
+    )
+
+
+def prepare(recipe: Recipe) -> None:
+    """Quiets what would only distract, and sets threads."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Our loader starts at the checkpoint's step by itself; batches are built faster than workers could.
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning's own
+    if recipe.training.threads:
+        torch.set_num_threads(recipe.training.threads)
+
+
+def corpus_of(recipe: Recipe) -> Corpus:
+    """The recipe's corpus, tokenised."""
+    data = recipe.data
+    return load_corpus(
+        data.source,
+        data.path,
+        data.text_column,
+        data.name,
+        data.tokenizer,
+        recipe.size.vocabulary,
+        cache=Path(data.cache),
+    )
+
+
+def make_trainer(recipe: Recipe, steps: int) -> lightning.Trainer:
+    settings = recipe.training
+    return lightning.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        precision=settings.precision,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip,
+        max_steps=steps,
+        max_epochs=-1,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def validation_batches(recipe: Recipe, corpus: Corpus, asks: Objective) -> list[Batch]:
+    """The objective's question on fixed held-out windows, the same for every seed."""
+    tokens = held_out(corpus.validation, VALIDATION_ROWS, recipe.size.length).tokens
+    return [asks.build(Windows(tokens), torch.Generator().manual_seed(mixed(0)))]
+
+
+def saved_step(run: RunFolder) -> int:
+    """The optimiser step of the last checkpoint, 0 if there is none. UserError if it is cut short."""
+    if not run.checkpoint.exists():
+        return 0
+    try:
+        return torch.load(run.checkpoint, map_location="cpu", weights_only=True, mmap=True)["spent"]["steps"]
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError, KeyError) as error:
+        raise UserError(
+            f"checkpoint '{run.checkpoint}' is cut short or damaged; delete it to train this "
+            "run from the start"
+        ) from error
+
+
+def finish(
+    run: RunFolder, module: Pretraining, plan: budget.Plan, corpus: Corpus, windows: WindowStream
+) -> None:
+    """Exports the family, writes the audit, and only then says that the run is trained."""
+    family = module.learner.family
+    if module.global_rank != 0:
+        return
+    partial = run.weights.with_suffix(".partial")
+    safetensors.torch.save_model(family, str(partial))
+    partial.replace(run.weights)
+    corpus.tokenizer.save(run.tokenizer)
+    write_json(run.audit, audit(plan, module.spent, family, corpus, windows))
+    run.set_status("trained")
+
+
+def audit(
+    plan: budget.Plan, spent: Spent, family: Family, corpus: Corpus, windows: WindowStream
+) -> dict[str, object]:
+    """What was declared beside what was done."""
+    return {
+        "plan": plan.summary(),
+        "spent": asdict(spent),
+        "parameters": sum(p.numel() for p in family.parameters()),
+        "epochs": windows.epochs(spent.steps),
+        "corpus": corpus.digest,
+        "raw_tokens_in_corpus": len(corpus.train.tokens),
+    }
+
+
+def restore(folder: Path) -> Run:
+    """A trained run from its folder. Raises UserError if it is none, or not trained yet."""
+    run = RunFolder(folder)
+    if not (run.is_("trained") or run.is_("done")):
+        raise UserError(
+            f"'{folder}' holds no trained run (state: {run.status['state']}); give a run's folder such as "
+            "runs/five_families/decoder_ar/seed0, or train it first"
+        )
+    recipe = Recipe.from_yaml(run.recipe)
+    prepare(recipe)
+    corpus = corpus_of(recipe)
+    kind = family_class(recipe)
+    family = kind(CoreConfig(**read_json(run.audit)["plan"]["config"]))
+    safetensors.torch.load_model(family, str(run.weights))
+    if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
+        family = family.cuda()
+    return Run(run, recipe, family.eval(), objective(recipe, corpus.vocabulary, kind.layout), corpus)

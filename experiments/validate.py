@@ -1,0 +1,72 @@
+"""Strict pydantic models, and pydantic's complaints told in one line."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from archs.errors import UserError, unknown
+
+
+class Config(BaseModel):
+    """Frozen; an unknown key or a value of another type is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def is_config(annotation: Any) -> bool:
+    """Whether a field's annotation is one of these models."""
+    return isinstance(annotation, type) and issubclass(annotation, Config)
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def validated(model: type[AnyConfig], content: dict[str, Any], where: str = "") -> AnyConfig:
+    """`model` made from `content`; pydantic's first complaint as a one-line UserError."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UserError(where + _explain(model, content, error)) from error
+
+
+def _explain(model: type[Config], content: dict[str, Any], error: ValidationError) -> str:
+    first = error.errors()[0]
+    loc = [str(part) for part in first["loc"]]
+    key, came = ".".join(loc), first["input"]
+    match first["type"]:
+        case "extra_forbidden":
+            return str(unknown("key", key, _keys(model, content, loc[:-1])))
+        case "missing":
+            return f"{key} is missing; add {key}=…"
+        case "value_error":
+            return first["msg"].removeprefix("Value error, ")
+        case "literal_error":
+            return str(unknown(key, came, get_args(_annotation(model, loc))))
+        case "model_type":
+            return f"{key}: came {came!r}; set one of: {', '.join(_keys(model, {}, loc))}"
+    allowed = first["msg"].replace("Input should", "must").replace("String should", "must")
+    allowed = allowed.replace("valid boolean", "boolean: true or false")
+    return f"{key}: came {came!r}, {allowed[:1].lower()}{allowed[1:]}"
+
+
+def _annotation(model: type[Config], loc: list[str]) -> Any:
+    annotation: Any = model
+    for part in loc:
+        annotation = annotation.model_fields[part].annotation
+    return annotation
+
+
+def _keys(model: type[Config], content: dict[str, Any], parents: list[str]) -> list[str]:
+    """The dotted keys that stand beside an unknown one; those inside a free mapping are named too."""
+    inner = _annotation(model, parents)
+    for part in parents:
+        content = content.get(part, {})
+    keys = []
+    for name in inner.model_fields:
+        keys.append(".".join([*parents, name]))
+        value = content.get(name)
+        if isinstance(value, dict) and not is_config(inner.model_fields[name].annotation):
+            keys.extend(".".join([*parents, name, option]) for option in value)
+    return keys

@@ -1,0 +1,44 @@
+"""A class for each row: finetuning on labelled texts, the same for all families."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from archs.batch import Batch
+from archs.errors import UserError
+from archs.family import Family
+from archs.heads import Classifier
+from objectives.base import Layout, Loss, Objective, Vocabulary
+from objectives.layouts import read
+from objectives.sop import pair_loss
+
+
+class Classification(Objective):
+    """Built from labelled texts with `read`, not from windows; mean over a text's rows, then linear."""
+
+    name = "classification"
+    families = ("encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm")
+
+    def __init__(self, vocabulary: Vocabulary, layout: Layout, classes: int = 2) -> None:
+        super().__init__(vocabulary, layout)
+        if classes < 2:
+            raise UserError(
+                f"objective 'classification': classes={classes} is below 2, the fewest to choose from"
+            )
+        self.classes = classes
+
+    def read(self, tokens: Tensor, segments: Tensor | None, labels: Tensor) -> Batch:
+        """tokens, segments (B,T) with -1 = padding or None; labels (B) in 0..classes-1, -1 = not asked."""
+        return read(self.layout, tokens, segments, self.vocabulary, pair_label=labels)
+
+    def modules(self, width: int) -> nn.ModuleDict:
+        return nn.ModuleDict({"pair": Classifier(width, self.classes)})
+
+    def logits(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
+        """(B,classes)."""
+        return modules["pair"](family.hidden(batch).rows, batch.segments)
+
+    def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
+        """Term "pair"."""
+        value = pair_loss(self.logits(family, modules, batch), batch)
+        return Loss(value, {"pair": value.detach()})

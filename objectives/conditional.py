@@ -1,0 +1,66 @@
+"""A target given a source: finetuning on pairs, the same for all families."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from archs.batch import Batch
+from objectives.base import Layout, Objective, Vocabulary
+from objectives.layouts import blanks, pair, start
+from objectives.replace import mask_only
+from objectives.select import choose
+
+
+class Conditional(Objective):
+    """Built from pairs with `pairs`, not from windows.
+
+    Single stacks read [source; target], prefix and permuted LM the source in both directions. In place a
+    random share of the target is masked and asked, as in training for mask-predict (Ghazvininejad et al.
+    2019).
+    """
+
+    name = "conditional"
+    families = ("encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm")
+
+    def __init__(self, vocabulary: Vocabulary, layout: Layout) -> None:
+        super().__init__(vocabulary, layout)
+        if layout == "in_place":
+            vocabulary.require(("mask",), self.name)
+
+    def pairs(
+        self,
+        source: Tensor,
+        source_segments: Tensor | None,
+        target: Tensor,
+        target_segments: Tensor | None,
+        rng: torch.Generator,
+    ) -> Batch:
+        """A training batch; arguments as for `layouts.pair`.
+
+        In place, of a row's n target tokens, a number uniform in 1..n is masked and asked.
+        """
+        whole = pair(self.layout, source, source_segments, target, target_segments, self.vocabulary)
+        if self.layout != "in_place":
+            return whole
+        asked = whole.weights > 0
+        number = asked.sum(1)
+        count = (torch.rand(len(number), generator=rng) * number).long().add(1).minimum(number)
+        hide = choose(asked, count, rng)
+        seen = mask_only(whole.tokens, hide, self.vocabulary, rng)
+        return Batch.of(seen, whole.targets, hide, segments=whole.segments, extras=whole.extras)
+
+    def prompt_pair(self, source: Tensor, lengths: Tensor) -> Batch:
+        """What a family generates from, given sources (B,S) of one length; lengths (B) of the targets.
+
+        In place and permuted, row b has lengths[b] blanks; the others end with bos and ignore lengths.
+        """
+        if self.layout in ("in_place", "permuted"):
+            return blanks(self.layout, source, lengths, self.vocabulary)
+        return start(self.layout, source, source.new_full((len(source), 1), self.vocabulary.bos))
+
+    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
+        return pair(self.layout, context, None, continuation, None, self.vocabulary)
+
+    def prompt(self, context: Tensor, length: int) -> Batch:
+        return self.prompt_pair(context, torch.full((len(context),), length))

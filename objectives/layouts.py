@@ -1,0 +1,198 @@
+"""How a family is given text: a [source; target] pair, or a text to be represented.
+
+    in_place        encoder-AE            [source target], nothing hidden
+    concatenated    decoder-AR, prefix    [source bos target], one token later
+    source_target   encoder-decoder       source to the encoder, [bos target] to the decoder
+    permuted        permuted LM           [source target], the target predicted in order
+
+A pair may hold several documents, `A B | A B`; a document's source and target carry the same number.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from archs.batch import PADDING, Batch, positions_within
+from objectives.base import Layout, Vocabulary
+
+
+def pair(
+    layout: Layout,
+    source: Tensor,
+    source_segments: Tensor | None,
+    target: Tensor,
+    target_segments: Tensor | None,
+    vocabulary: Vocabulary,
+    weights: Tensor | None = None,
+) -> Batch:
+    """A teacher-forced batch that asks for every token of the target.
+
+    source (B,S), target (B,T) int64; segments of the same shapes, -1 = padding, needed where a row has
+    padding or several documents, else None for both. weights (B,T) of the target's cells, all 1 if not
+    given; padding has 0.
+
+    Source `7 8`, target `5 6 eos` becomes
+
+        concatenated    tokens  7 8 bos 5 6    is_prefix 1 1 0 0 0
+                        targets 7 8 5 6 eos    weights   0 0 1 1 1
+        source_target   source 7 8, tokens bos 5 6, targets 5 6 eos
+        in_place        tokens and targets 7 8 5 6 eos, weights 0 0 1 1 1
+        permuted        the same, rank 0 0 1 2 3, queries 2 3 4
+    """
+    if (source_segments is None) != (target_segments is None):
+        raise ValueError("give the segments of both source and target, or of neither")
+    weights = torch.ones(target.shape) if weights is None else weights
+    if target_segments is not None:
+        weights = weights * (target_segments >= 0)
+    if layout == "source_target":
+        shifted = shift_right(target, target_segments, vocabulary)
+        return Batch.of(
+            shifted,
+            target,
+            weights,
+            segments=target_segments,
+            source=source,
+            source_segments=source_segments,
+        )
+    segments = joined(source_segments, target_segments)
+    whole = torch.cat((source, target), 1)
+    asked = torch.cat((torch.zeros(source.shape), weights), 1)
+    if layout == "concatenated":
+        tokens = torch.cat((source, shift_right(target, target_segments, vocabulary)), 1)
+        return Batch.of(tokens, whole, asked, segments=segments, is_prefix=leading(source, target))
+    if layout == "permuted":
+        asked[:, source.shape[1] :] *= _sees_something(source, source_segments, target, target_segments)
+        rank, queries = left_to_right(source.shape[1], target, target_segments)
+        return Batch.of(whole, whole, asked, segments=segments, rank=rank, queries=queries)
+    return Batch.of(whole, whole, asked, segments=segments, extras=mask_token(whole, vocabulary))
+
+
+def read(
+    layout: Layout,
+    tokens: Tensor,
+    segments: Tensor | None,
+    vocabulary: Vocabulary,
+    pair_label: Tensor | None = None,
+) -> Batch:
+    """A text (B,T) to be represented, no token asked; pair_label (B) is the class asked of the row.
+
+    Prefix and permuted LM read it in both directions. An encoder-decoder reads it twice, as BART does
+    (Lewis et al. 2020): the encoder as it is, the decoder shifted.
+    """
+    if layout == "source_target":
+        return Batch.of(
+            shift_right(tokens, segments, vocabulary),
+            segments=segments,
+            source=tokens,
+            source_segments=segments,
+            pair_label=pair_label,
+        )
+    return Batch.of(
+        tokens,
+        segments=segments,
+        is_prefix=torch.ones_like(tokens, dtype=torch.bool),
+        rank=torch.zeros_like(tokens),
+        pair_label=pair_label,
+    )
+
+
+def start(layout: Layout, source: Tensor, first: Tensor) -> Batch:
+    """The beginning of `pair`, up to where a decoder's first new token is due.
+
+    source (B,S); first (B,F): what the decoder has read already, bos at least. Only the source is prefix,
+    so that it sees what it saw in training.
+    """
+    if layout == "source_target":
+        return Batch.of(first, source=source)
+    return Batch.of(torch.cat((source, first), 1), is_prefix=leading(source, first))
+
+
+def blanks(layout: Layout, source: Tensor, lengths: Tensor, vocabulary: Vocabulary) -> Batch:
+    """source (B,S), then lengths[b] blanks with weight 1 for a family that fills them in: (B,S+max).
+
+    What a row has less than the longest is padding: weight 0, segment -1.
+    """
+    blank = vocabulary.pad if vocabulary.mask is None else vocabulary.mask
+    real = torch.arange(int(lengths.max())) < lengths[:, None]
+    target = torch.where(real, blank, vocabulary.pad)
+    source_segments = target_segments = None
+    if not bool(real.all()):
+        source_segments, target_segments = torch.zeros_like(source), real.long() - 1
+    tokens = torch.cat((source, target), 1)
+    weights = torch.cat((torch.zeros(source.shape), real.float()), 1)
+    segments = joined(source_segments, target_segments)
+    if layout == "permuted":
+        rank, queries = left_to_right(source.shape[1], target, target_segments)
+        return Batch.of(tokens, None, weights, segments=segments, rank=rank, queries=queries)
+    return Batch.of(tokens, None, weights, segments=segments, extras=mask_token(tokens, vocabulary))
+
+
+def shift_right(tokens: Tensor, segments: Tensor | None, vocabulary: Vocabulary) -> Tensor:
+    """bos, then each document without its last token: (B,T). Padding stays pad.
+
+    Documents must lie in one piece: `1 2 9 3 4 9 | pad` becomes `bos 1 2 bos 3 4 | pad`.
+    """
+    shifted = tokens.roll(1, dims=1)
+    shifted[:, :1] = vocabulary.bos
+    if segments is None:
+        return shifted
+    shifted[:, 1:].masked_fill_(segments[:, 1:] != segments[:, :-1], vocabulary.bos)
+    return shifted.masked_fill_(segments < 0, vocabulary.pad)
+
+
+def document_starts(tokens: Tensor, segments: Tensor | None) -> Tensor:
+    """The column (B,W) at which each cell's document starts; documents lie in one piece."""
+    if segments is None:
+        return torch.zeros_like(tokens)
+    columns = torch.arange(tokens.shape[1]).expand(tokens.shape)
+    starts = torch.ones_like(tokens, dtype=torch.bool)
+    starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    return torch.where(starts, columns, 0).cummax(1).values
+
+
+def pack_left(values: Tensor, keep: Tensor, width: int, fill: int) -> Tensor:
+    """The kept cells of each row (B,W) moved together to the left, then `fill`: (B,width)."""
+    place = torch.where(keep, keep.cumsum(1) - 1, width)
+    packed = values.new_full((len(values), width + 1), fill)
+    return packed.scatter_(1, place, values)[:, :width]
+
+
+def joined(source_segments: Tensor | None, target_segments: Tensor | None) -> Tensor | None:
+    """The segments of [source; target]."""
+    if source_segments is None or target_segments is None:
+        return None
+    return torch.cat((source_segments, target_segments), 1)
+
+
+def leading(source: Tensor, target: Tensor) -> Tensor:
+    """True on the source's cells of [source; target], False on the target's."""
+    ones, zeros = torch.ones_like(source), torch.zeros_like(target)
+    return torch.cat((ones, zeros), 1).bool()
+
+
+def left_to_right(source_width: int, target: Tensor, target_segments: Tensor | None) -> tuple[Tensor, Tensor]:
+    """rank (B,S+T) and queries (B,T) of a target predicted from left to right, per document."""
+    rank = positions_within(target, target_segments) + 1
+    queries = (torch.arange(target.shape[1]) + source_width).repeat(len(target), 1)
+    if target_segments is not None:
+        rank = rank.masked_fill(target_segments < 0, 0)
+        queries = queries.masked_fill(target_segments < 0, PADDING)
+    return torch.cat((rank.new_zeros(len(rank), source_width), rank), 1), queries
+
+
+def mask_token(tokens: Tensor, vocabulary: Vocabulary) -> dict[str, Tensor]:
+    """The extra by which a family that masks for itself knows the mask token: (B)."""
+    assert vocabulary.mask is not None, "the in-place layout is for objectives that need the mask token"
+    return {"mask": torch.full((len(tokens),), vocabulary.mask)}
+
+
+def _sees_something(
+    source: Tensor, source_segments: Tensor | None, target: Tensor, target_segments: Tensor | None
+) -> Tensor:
+    """False where a target is its document's first and the document has no source: nothing to learn from."""
+    first = positions_within(target, target_segments) == 0
+    if source_segments is None or target_segments is None:
+        return ~first if source.shape[1] == 0 else torch.ones_like(first)
+    given = (target_segments[:, :, None] == source_segments[:, None, :]).any(2)
+    return given | ~first

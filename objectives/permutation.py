@@ -1,0 +1,68 @@
+"""Permutation language modelling: the last tokens of a random order (Yang et al. 2019, XLNet)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from archs.batch import PADDING, Batch
+from archs.errors import UserError
+from objectives.base import Layout, Objective, Vocabulary, Windows
+from objectives.layouts import blanks, document_starts, pair
+from objectives.select import traits
+
+
+class Permutation(Objective):
+    """Predicts the last 1/k of a random order of the row's tokens, each given all that come before it.
+
+    A row of W tokens has max(1, round(W/k)) targets, fewer only where fewer tokens are not special. The
+    rest is context (rank 0) and sees itself in both directions. Where a whole document is to be predicted,
+    its first target would see nothing and is not asked.
+    """
+
+    name = "permutation"
+    families = ("permuted_lm",)
+
+    def __init__(self, vocabulary: Vocabulary, layout: Layout, k: int = 6) -> None:
+        super().__init__(vocabulary, layout)
+        if k < 1:
+            raise UserError(
+                f"objective 'permutation': k={k} is below 1; one token in k is predicted, XLNet's is 6"
+            )
+        self.k = k
+
+    def build(self, windows: Windows, rng: torch.Generator) -> Batch:
+        """`tokens` are the raw text: the content stream shows it and the mask hides it."""
+        tokens, segments = windows.tokens, windows.segments
+        width = tokens.shape[1]
+        number = max(1, round(width / self.k))
+        _, special = traits(tokens, segments, self.vocabulary)
+        order = torch.rand(tokens.shape, generator=rng).masked_fill(special, 2.0).argsort(1)[:, :number]
+        usable = torch.arange(number) < (~special).sum(1, keepdim=True)
+        places = torch.where(usable, torch.arange(number) + 1, 0)
+        rank = torch.zeros_like(tokens).scatter_(1, order, places)
+        queries = torch.where(usable, order, width).sort(1).values
+        return Batch.of(
+            tokens,
+            tokens,
+            (rank > 0) & _sees_something(rank, document_starts(tokens, segments)),
+            segments=segments,
+            rank=rank,
+            queries=queries.masked_fill(queries == width, PADDING),
+        )
+
+    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
+        """Left to right. Without any context the first token sees nothing and is not asked."""
+        return pair(self.layout, context, None, continuation, None, self.vocabulary)
+
+    def prompt(self, context: Tensor, length: int) -> Batch:
+        return blanks(self.layout, context, torch.full((len(context),), length), self.vocabulary)
+
+
+def _sees_something(rank: Tensor, first: Tensor) -> Tensor:
+    """False at the lowest rank of each document, unless that is 0, the context's: (B,W).
+
+    rank (B,W); first (B,W): the column at which each cell's document starts.
+    """
+    lowest = torch.zeros_like(rank).scatter_reduce_(1, first, rank, "amin", include_self=False)
+    return rank > lowest.gather(1, first)

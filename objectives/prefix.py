@@ -1,0 +1,78 @@
+"""Prefix language modelling: the rest of a text given its beginning (Raffel et al. 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from archs.batch import PADDING, Batch
+from archs.errors import UserError
+from objectives.base import Layout, Objective, Vocabulary, Windows
+from objectives.layouts import document_starts, leading, pack_left, pair, shift_right, start
+
+
+class Prefix(Objective):
+    """Each document of a row is split once, at a point uniform in [low, high] of its length.
+
+    At least one token of every document is asked. A single stack reads the text once, one token later:
+    with p tokens of prefix, cells 0..p hold bos and the prefix, and cell p is the first that is asked.
+    """
+
+    name = "prefix"
+    families = ("prefix_lm", "decoder_ar", "encoder_decoder")
+
+    def __init__(self, vocabulary: Vocabulary, layout: Layout, low: float = 0.0, high: float = 1.0) -> None:
+        super().__init__(vocabulary, layout)
+        if not 0 <= low <= high <= 1:
+            raise UserError(f"objective 'prefix': low={low}, high={high} must satisfy 0 <= low <= high <= 1")
+        self.low = low
+        self.high = high
+
+    def build(self, windows: Windows, rng: torch.Generator) -> Batch:
+        tokens, segments = windows.tokens, windows.segments
+        first = document_starts(tokens, segments)
+        place = torch.arange(tokens.shape[1]) - first
+        split = self._split(first, rng)
+        real = torch.ones_like(place, dtype=torch.bool) if segments is None else segments >= 0
+        if self.layout == "source_target":
+            return self._two_stacks(windows, (place < split) & real, (place >= split) & real)
+        return Batch.of(
+            shift_right(tokens, segments, self.vocabulary),
+            tokens,
+            (place >= split) & real,
+            segments=segments,
+            is_prefix=(place <= split) & real,
+        )
+
+    def _split(self, first: Tensor, rng: torch.Generator) -> Tensor:
+        """Of each cell's document, how many tokens are prefix: (B,W), the same in all its cells."""
+        length = torch.zeros_like(first).scatter_add_(1, first, torch.ones_like(first)).gather(1, first)
+        share = torch.rand(first.shape, generator=rng).gather(1, first) * (self.high - self.low) + self.low
+        return (share * length).long().minimum(length - 1)
+
+    def _two_stacks(self, windows: Windows, in_source: Tensor, in_target: Tensor) -> Batch:
+        tokens, width, pad = windows.tokens, windows.tokens.shape[1], self.vocabulary.pad
+        segments = torch.zeros_like(tokens) if windows.segments is None else windows.segments
+        return pair(
+            self.layout,
+            pack_left(tokens, in_source, width, pad),
+            pack_left(segments, in_source, width, PADDING),
+            pack_left(tokens, in_target, width, pad),
+            pack_left(segments, in_target, width, PADDING),
+            self.vocabulary,
+        )
+
+    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
+        if self.layout == "source_target":
+            return pair(self.layout, context, None, continuation, None, self.vocabulary)
+        text = torch.cat((context, continuation), 1)
+        tokens = shift_right(text, None, self.vocabulary)
+        is_prefix = torch.arange(text.shape[1]).repeat(len(text), 1) <= context.shape[1]
+        return Batch.of(tokens, text, ~leading(context, continuation), is_prefix=is_prefix)
+
+    def prompt(self, context: Tensor, length: int) -> Batch:
+        bos = context.new_full((len(context), 1), self.vocabulary.bos)
+        if self.layout == "source_target":
+            return start(self.layout, context, bos)
+        tokens = torch.cat((bos, context), 1)
+        return Batch.of(tokens, is_prefix=torch.ones_like(tokens, dtype=torch.bool))

@@ -1,0 +1,129 @@
+"""Span corruption: contiguous runs are hidden instead of single tokens."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archs.batch import PADDING, Batch
+from archs.errors import UserError
+from objectives.base import Layout, Objective, Vocabulary, Windows
+from objectives.layouts import pair, start
+from objectives.mlm import MLM, check_rate
+from objectives.replace import sentinels
+from objectives.select import geometric_spans, random_spans, traits
+
+T5_MEAN = 3.0
+SLACK = 4  # spare source columns: a packed row hides a little less than a full one
+MULTIPLE = 8  # widths are multiples of this, which matrix units like
+
+
+class Span(Objective):
+    """T5's spans and sentinels (Raffel et al. 2020), or in place SpanBERT's spans (Joshi et al. 2020).
+
+    rate: share of the tokens to hide; mean: mean length of T5's spans. In place the lengths are SpanBERT's
+    (geometric, p 0.2, at most 10: mean 3.8) and `mean` cannot be changed.
+    """
+
+    name = "span"
+    families = ("encoder_ae", "decoder_ar", "prefix_lm", "encoder_decoder")
+
+    def __init__(
+        self, vocabulary: Vocabulary, layout: Layout, rate: float = 0.15, mean: float = T5_MEAN
+    ) -> None:
+        super().__init__(vocabulary, layout)
+        if layout == "in_place" and mean != T5_MEAN:
+            raise UserError(
+                f"objective 'span': mean={mean} sets the length of T5's spans; encoder_ae has SpanBERT's "
+                f"(mean 3.8), so leave mean at {T5_MEAN}, or use mlm with a select of your own"
+            )
+        self.way = (
+            _InPlace(vocabulary, layout, select=geometric_spans, rate=rate)
+            if layout == "in_place"
+            else _Sentinels(vocabulary, layout, rate, mean)
+        )
+
+    def build(self, windows: Windows, rng: torch.Generator) -> Batch:
+        return self.way.build(windows, rng)
+
+    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
+        return self.way.ask(context, continuation)
+
+    def prompt(self, context: Tensor, length: int) -> Batch:
+        return self.way.prompt(context, length)
+
+
+class _InPlace(MLM):
+    """80/10/10 in SpanBERT's spans."""
+
+    name = "span"
+
+
+class _Sentinels(Objective):
+    """Source: the text with a sentinel for each span. Target: each sentinel with what it stands for."""
+
+    name = "span"
+    needs = ("sentinels",)
+
+    def __init__(self, vocabulary: Vocabulary, layout: Layout, rate: float, mean: float) -> None:
+        super().__init__(vocabulary, layout)
+        check_rate(rate, self.name)
+        if mean < 1:
+            raise UserError(f"objective 'span': mean={mean} is below 1, the shortest span; T5 uses {T5_MEAN}")
+        self.rate = rate
+        self.mean = mean
+
+    def build(self, windows: Windows, rng: torch.Generator) -> Batch:
+        """The stack's width is one of two, whatever the seed: the usual one, or that of the worst case.
+
+        A full row always fits the usual one; rows that pack many short documents may hide too little for it.
+        """
+        tokens, segments = windows.tokens, windows.segments
+        spans = partial(random_spans, rate=self.rate, mean=self.mean)
+        hide = spans(tokens, *traits(tokens, segments, self.vocabulary), rng)
+        source, source_segments, target, target_segments = sentinels(tokens, segments, hide, self.vocabulary)
+        usual, worst, target_width = self.widths(tokens.shape[1])
+        source_width = usual if source.shape[1] <= usual else worst
+        return pair(
+            self.layout,
+            _widen(source, source_width, self.vocabulary.pad),
+            _widen(source_segments, source_width, PADDING),
+            _widen(target, target_width, self.vocabulary.pad),
+            _widen(target_segments, target_width, PADDING),
+            self.vocabulary,
+        )
+
+    def widths(self, window: int) -> tuple[int, int, int]:
+        """Source (usual, worst case) and target width: no row hides more tokens or spans than a full one."""
+        hidden = max(round(self.rate * window), 1)
+        spans = max(round(hidden / self.mean), 1)
+        return min(_rounded(window - hidden + spans + SLACK), window), window, _rounded(hidden + spans + 1)
+
+    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
+        sentinel = self._sentinel(context)
+        target = torch.cat((sentinel, continuation), 1)
+        weights = torch.ones(target.shape)
+        weights[:, 0] = 0
+        source = torch.cat((context, sentinel), 1)
+        return pair(self.layout, source, None, target, None, self.vocabulary, weights)
+
+    def prompt(self, context: Tensor, length: int) -> Batch:
+        sentinel = self._sentinel(context)
+        source = torch.cat((context, sentinel), 1)
+        first = torch.cat((torch.full_like(sentinel, self.vocabulary.bos), sentinel), 1)
+        return start(self.layout, source, first)
+
+    def _sentinel(self, context: Tensor) -> Tensor:
+        return context.new_full((len(context), 1), self.vocabulary.sentinels[0])
+
+
+def _widen(values: Tensor, width: int, fill: int) -> Tensor:
+    assert values.shape[1] <= width, "padding to a smaller width would cut text off"
+    return functional.pad(values, (0, width - values.shape[1]), value=fill)
+
+
+def _rounded(width: int) -> int:
+    return -(-width // MULTIPLE) * MULTIPLE
