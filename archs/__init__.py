@@ -1,28 +1,17 @@
 """What a model is: masks, the core, the five families. Knows no objective, no data, no Lightning."""
 
-from archs.decoder_ar import DecoderAR
-from archs.encoder_ae import EncoderAE
-from archs.encoder_decoder import EncoderDecoder
-from archs.errors import unknown
-from archs.family import Family
-from archs.permuted_lm import PermutedLM
-from archs.prefix_lm import PrefixLM
-from archs.transformer import CoreConfig
+from typing import TYPE_CHECKING, Any
 
-FAMILIES: dict[str, type[Family]] = {
-    "encoder_ae": EncoderAE,
-    "decoder_ar": DecoderAR,
-    "encoder_decoder": EncoderDecoder,
-    "prefix_lm": PrefixLM,
-    "permuted_lm": PermutedLM,
-}
-
-
-def build(name: str, config: CoreConfig) -> Family:
-    """A family by name. Raises UserError with the names allowed."""
-    if name not in FAMILIES:
-        raise unknown("family", name, FAMILIES)
-    return FAMILIES[name](config)
-
+if TYPE_CHECKING:
+    from archs.families import FAMILIES, CoreConfig, Family, build
 
 __all__ = ["FAMILIES", "CoreConfig", "Family", "build"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: the command line reads archs.errors and must answer before torch is imported.
+    if name not in __all__:
+        raise AttributeError(f"module 'archs' has no attribute '{name}'")
+    from archs import families
+
+    return getattr(families, name)

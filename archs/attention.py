@@ -13,13 +13,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from archs.masks import CAUSAL, FULL, Mask
+
+# FlexAttention is imported where it is used: it brings the compiler along, a second for every command.
 
 Backend = Literal["full", "is_causal", "dense", "flex"]
 
 log = logging.getLogger(__name__)
+TAKEN: set[tuple[str, str, str]] = set()  # (backend, mask, device) of this process, for the log and audits
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ def visible(
     if backend in ("full", "is_causal"):
         return Visible(backend)
     if backend == "flex":
+        from torch.nn.attention.flex_attention import create_block_mask
+
         block = create_block_mask(
             lambda b, h, q, k: mask.rule(b, q, k), batch, None, queries, keys, device=str(device)
         )
@@ -66,9 +70,12 @@ def _choose(mask: Mask, queries: int, keys: int, device: torch.device, rows: Ten
     return "flex" if rows is None and device.type == "cuda" else "dense"
 
 
-@cache
 def _say_once(backend: str, mask: str, device: str) -> None:
-    log.info("attention: mask '%s' on %s goes through %s", mask, device, backend)
+    if (backend, mask, device) in TAKEN:
+        return
+    TAKEN.add((backend, mask, device))
+    if not torch.compiler.is_compiling():  # a logger would break the compiled graph in two
+        log.info("attention: mask '%s' on %s goes through %s", mask, device, backend)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None = None) -> Tensor:
@@ -80,7 +87,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None =
     if groups > 1:
         k, v = (part.repeat_interleave(groups, dim=1) for part in (k, v))
     if seen.backend == "flex":
-        call = _compiled_flex() if q.is_cuda else flex_attention
+        from torch.nn.attention.flex_attention import flex_attention
+
+        call = _compiled_flex() if q.is_cuda and not torch.compiler.is_compiling() else flex_attention
         return call(q, k, v, block_mask=seen.what, scale=scale)  # type: ignore[return-value]
     return functional.scaled_dot_product_attention(
         q, k, v, attn_mask=seen.what, is_causal=seen.backend == "is_causal", scale=scale
@@ -90,6 +99,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None =
 @cache
 def _compiled_flex() -> Any:
     # Uncompiled FlexAttention materialises all scores: right, and as slow as a dense mask.
+    from torch.nn.attention.flex_attention import flex_attention
+
     return torch.compile(flex_attention, dynamic=False)
 
 

@@ -66,7 +66,7 @@ class Batch:
     ) -> Batch:
         """A batch with positions, totals and target_index worked out. Nothing asked if no `weights`."""
         targets = tokens if targets is None else targets
-        weights = torch.zeros(tokens.shape) if weights is None else weights.float()
+        weights = torch.zeros(tokens.shape, device=tokens.device) if weights is None else weights.float()
         totals = {"tokens": float(weights.sum())}
         if pair_label is not None:
             totals["pair"] = float((pair_label >= 0).sum())

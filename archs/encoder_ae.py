@@ -21,6 +21,7 @@ class EncoderAE(SingleStack):
     layout = "in_place"
     default_mask = staticmethod(mask)
     decoding = "mask-predict"
+    unit = "pll"
     mask_predict_rounds = 4
 
     def score(self, batch: Batch, rows_at_once: int = 128) -> Score:
@@ -32,7 +33,7 @@ class EncoderAE(SingleStack):
         index = batch.weights.flatten().nonzero().squeeze(1)
         nats = torch.zeros(batch.tokens.numel(), device=batch.device)
         width = batch.tokens.shape[1]
-        for part in index.split(rows_at_once):
+        for part in index.split(rows_at_once) if len(index) else ():
             rows, cells = part // width, part % width
             tokens = batch.tokens[rows].clone()
             each = torch.arange(len(part), device=batch.device)
@@ -41,7 +42,7 @@ class EncoderAE(SingleStack):
             hidden = self.hidden(Batch.of(tokens, segments=segments)).rows[each, cells]
             logp = self.logits(hidden).float().log_softmax(dim=-1)
             nats[part] = logp[each, batch.targets[rows, cells]]
-        return Score(nats.view(batch.tokens.shape), "pll")
+        return Score(nats.view(batch.tokens.shape), self.unit)
 
     @torch.no_grad()
     def generate(

@@ -15,6 +15,9 @@ from archs.heads import LanguageModelHead
 from archs.transformer import CoreConfig
 
 
+Unit = Literal["nll", "pll"]
+
+
 @dataclass(frozen=True)
 class Hidden:
     """One pass: `targets` (N,D) at `batch.target_index`, `rows` (B,T,D), and every layer's rows (B,R,D)."""
@@ -26,25 +29,24 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Score:
-    """Log-probabilities in nats (B,T), zero where nothing was asked.
-
-    unit "nll": the chain rule's, they sum to a text's log-probability; "pll": pseudo-log-likelihood, each
-    token given all others (Salazar et al. 2020). The two never share an axis.
-    """
+    """Log-probabilities in nats (B,T), zero where nothing was asked; `unit` as in `Family`."""
 
     nats: Tensor
-    unit: Literal["nll", "pll"]
+    unit: Unit
 
 
 class Family(nn.Module):
     """A family of pretraining architectures.
 
     kind: which of the five it is; layout: how it is given a [source; target] pair; decoding: its own way
-    to write, in words.
+    to write, in words; unit: what its scores are. "nll": the chain rule's log-probabilities, they sum to a
+    text's; "pll": pseudo-log-likelihood, each token given all others (Salazar et al. 2020). The two never
+    share an axis.
     """
 
     kind: ClassVar[str]
     decoding: ClassVar[str]
+    unit: ClassVar[Unit] = "nll"
     layout: ClassVar[Literal["in_place", "concatenated", "source_target", "permuted"]]
 
     def __init__(self, config: CoreConfig) -> None:
@@ -111,7 +113,7 @@ class Family(nn.Module):
         logp = self.logits(self.hidden(batch).targets).float().log_softmax(dim=-1)
         nats = torch.zeros(batch.tokens.numel(), device=logp.device)
         nats.index_add_(0, index, logp.gather(1, targets[:, None]).squeeze(1) * (weights > 0))
-        return Score(nats.view(batch.tokens.shape), "nll")
+        return Score(nats.view(batch.tokens.shape), self.unit)
 
 
 def take_targets(rows: Tensor, batch: Batch) -> Tensor:

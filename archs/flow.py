@@ -97,7 +97,8 @@ def check_flow(family: Family, batch: Batch) -> FlowReport:
         layers = family.hidden(batch).layers
     finally:
         hook.remove()
-    streams = dict(zip(("source", "tokens") if len(inputs) == 2 else ("tokens",), inputs, strict=True))
+    names = ["source", "tokens"] if len(inputs) == 2 else ["tokens"]
+    streams = dict(zip(names, inputs, strict=True))
     leaks: list[Mismatch] = []
     silences: list[Mismatch] = []
     measured: dict[str, Tensor] = {}

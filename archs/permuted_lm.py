@@ -61,8 +61,8 @@ class PermutedLM(Family):
 
     def _take(self, asked: Tensor, batch: Batch) -> Tensor:
         """Query rows (B,M,D) -> (N,D) in the order of `batch.target_index`."""
-        if batch.queries is None:
-            return asked.flatten(0, 1)
+        if batch.queries is None or not batch.queries.shape[1]:
+            return asked.new_zeros(len(batch.target_index), asked.shape[2])  # nothing is asked
         (B, T), M = batch.tokens.shape, batch.queries.shape[1]
         columns = torch.where(batch.queries >= 0, batch.queries, T)  # unused slots write to a spare column
         slots = torch.arange(M, device=batch.device).expand(B, M)

@@ -137,7 +137,7 @@ def report(
         raise unknown("sweep", sweep, ran) if ran else UserError(f"no folder '{sweep}', and none in runs/")
     from experiments.report import write
 
-    write(folder)
+    typer.echo(write(folder))
 
 
 @app.command()

@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from archs.errors import UserError, unknown
-from experiments.overrides import IMPORTABLE, SEARCHPATH, key_of, parse, quoted, set_value, translate
-from experiments.presets import configs_dir
+from experiments.overrides import SEARCHPATH, key_of, parse, quoted, set_value, translate
+from experiments.presets import IMPORTABLE, configs_dir
 from experiments.recipe import NOT_CONTENT, Recipe, SweepRecipe
 from experiments.validate import validated
 

@@ -31,7 +31,7 @@ FLOW_ROWS, FLOW_WIDTH = 2, 16
 
 
 def evaluate_run(folder: Path, group: str = "train") -> None:
-    """Scores a trained run: scores/*.parquet (one row an item), samples.json, evaluation.json; then it is done.
+    """Scores a trained run: scores/*.parquet, samples.json, evaluation.json; then it is done.
 
     A run that is done already is left alone. Scores are a pure function of weights and recipe.
     """

@@ -111,7 +111,7 @@ class Pretraining(Training):
         seed: int,
         raw_tokens: int,
         seconds: float | None = None,
-        after_step: Sequence[Callable[[Pretraining], None]] = (),
+        after_step: Sequence[Listener] = (),
     ) -> None:
         super().__init__(learner, optimiser, steps, seed)
         self.raw_tokens = raw_tokens
@@ -166,3 +166,6 @@ def mixed(*numbers: int) -> int:
         seed = (seed * 6_364_136_223_846_793_005 + number + 1_442_695_040_888_963_407) % 2**63
         seed ^= seed >> 29
     return seed
+
+
+Listener = Callable[[Pretraining], None]

@@ -11,9 +11,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from archs.errors import UserError
+from experiments.presets import IMPORTABLE
 from experiments.recipe import GROUPS
 
-IMPORTABLE = ("family", "objective")  # groups that take an import path in place of a preset
 SEARCHPATH = "hydra.searchpath"
 
 

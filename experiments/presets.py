@@ -10,6 +10,8 @@ import yaml
 
 from archs.errors import UserError, unknown
 
+IMPORTABLE = ("family", "objective")  # groups that take an import path in place of a preset
+
 
 def configs_dir() -> Path:
     """The presets: at the top of a checkout, inside the package in an installed wheel."""
@@ -18,11 +20,11 @@ def configs_dir() -> Path:
 
 
 def known(group: str) -> Callable[[str], str]:
-    """A check that a name is that of a shipped preset of the group, or an import path."""
+    """A check that a name is that of a shipped preset, or an import path where the group takes one."""
 
     def check(name: str) -> str:
         names = sorted(file.stem for file in (configs_dir() / group).glob("*.yaml"))
-        if "." not in name and name not in names:
+        if name not in names and not (group in IMPORTABLE and "." in name):
             raise unknown(group, name, names)
         return name
 

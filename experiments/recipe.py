@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,8 +23,7 @@ from experiments.data.sources import resolve
 from experiments.presets import known, preset, read_yaml
 from experiments.validate import Config, is_config, validated
 
-# Labels end as names of folders.
-Label = Annotated[str, Field(pattern=r"^[\w.\-]*$")]
+FOLDER = r"\w[\w.\-]*"  # what runs, arms and sweeps may be called: each names a folder
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -220,7 +220,7 @@ class Recipe(Config):
     tracking: TrackingConfig = TrackingConfig()
     seed: Annotated[int, Field(ge=0)] = 0
     out: str = "runs"
-    name: Label = ""
+    name: Annotated[str, Field(pattern=rf"^({FOLDER})?$")] = ""
     user_path: str | None = None
 
     @field_validator(
@@ -263,7 +263,7 @@ class SweepRecipe(Config):
     `overrides` go to all arms, before those of the arm.
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w.\-]+$")]
+    name: Annotated[str, Field(pattern=rf"^{FOLDER}$")]
     question: str
     seeds: Count = 1
     arms: Annotated[dict[str, list[str]], Field(min_length=1)]
@@ -273,7 +273,7 @@ class SweepRecipe(Config):
     @classmethod
     def _arms_are_folders(cls, arms: dict[str, list[str]]) -> dict[str, list[str]]:
         for arm in arms:
-            if not arm.replace("-", "_").replace(".", "_").isidentifier():
+            if not re.fullmatch(FOLDER, arm):
                 raise ValueError(f"arm '{arm}' names a folder: use letters, digits, '_', '-' and '.'")
         return arms
 

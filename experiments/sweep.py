@@ -30,7 +30,7 @@ def plans(recipes: Recipes) -> list[Plan]:
 
 
 def run(sweep: SweepRecipe, recipes: Recipes) -> None:
-    """Trains and evaluates every arm with every seed, then writes the report; what is done is not repeated."""
+    """Trains and evaluates every arm with every seed, then reports; what is done is not repeated."""
     planned = plans(recipes)  # a sweep whose declared match fails does not start
     console = Console(stderr=True)
     console.print(budget_table(planned, recipes))

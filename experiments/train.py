@@ -13,7 +13,9 @@ from pathlib import Path
 import lightning
 import safetensors.torch
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
+from archs.attention import TAKEN
 from archs.batch import Batch
 from archs.errors import UserError
 from archs.family import Family
@@ -27,10 +29,10 @@ from experiments.folder import RunFolder, read_json, write_json
 from experiments.gates import gates_of
 from experiments.learner import Learner
 from experiments.listeners import Bar, Checkpoint, Record
-from experiments.module import Optimiser, Pretraining, Spent, mixed
+from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
 from experiments.recipe import Recipe
 from experiments.steps import Steps, building, loader
-from experiments.tracking import tracker
+from experiments.tracking import NoTracker, Tracker, tracker
 from objectives.base import Objective, Windows
 
 VALIDATION_ROWS = 32
@@ -62,17 +64,41 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
     corpus = corpus_of(recipe)
     plan = budget.plan_arm(recipe, corpus.vocabulary)
     windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
+    start = saved_step(run)
+    TAKEN.clear()
+    run.set_status("running")
+    show_gates(run, recipe, corpus)
+    write_json(folder / "environment.json", environment(recipe))
+    follow = tracker(recipe, folder, group) if is_first_process() else NoTracker()
+    try:
+        module = make_module(run, recipe, corpus, plan, follow, start)
+        fit(run, recipe, module, windows, start)
+    except Exception as error:
+        run.set_status("failed", why=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        follow.finish()
+    if is_first_process():
+        finish(run, module, plan, corpus, windows)
+
+
+def make_module(
+    run: RunFolder, recipe: Recipe, corpus: Corpus, plan: budget.Plan, follow: Tracker, start: int
+) -> Pretraining:
+    """The family and its objective, freshly initialised from the recipe's seed, and who listens to them."""
     torch.manual_seed(recipe.seed)
     kind = family_class(recipe)
     asks = objective(recipe, corpus.vocabulary, kind.layout)
     learner = Learner(kind(plan.config), asks)
-    if recipe.training.compile:
-        learner.compile()
-    start = saved_step(run)
-    follow = tracker(recipe, folder, group)
-    steps = plan.steps or FAR
     settings = recipe.training
-    module = Pretraining(
+    if settings.compile:
+        learner.compile()
+    listeners: list[Listener] = [Checkpoint(run, settings.checkpoint_every)]
+    if is_first_process():
+        validation = validation_batches(recipe, corpus, asks)
+        record = Record(run, follow, settings.log_every, validation, start)
+        listeners = [record, *listeners, Bar(f"{recipe.label} seed {recipe.seed}")]
+    return Pretraining(
         learner,
         Optimiser(
             settings.learning_rate,
@@ -81,36 +107,33 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
             settings.weight_decay,
             settings.betas,
         ),
-        steps,
+        plan.steps or FAR,
         recipe.seed,
         raw_tokens=plan.tokens_per_step,
         seconds=recipe.budget.amount if recipe.budget.stop == "seconds" else None,
-        after_step=(
-            Record(run, follow, settings.log_every, validation_batches(recipe, corpus, asks), start),
-            Checkpoint(run, settings.checkpoint_every),
-            Bar(f"{recipe.label} seed {recipe.seed}"),
-        ),
+        after_step=listeners,
     )
-    run.set_status("running")
-    show_gates(run, recipe, corpus)
-    write_json(folder / "environment.json", environment(recipe))
-    trainer = make_trainer(recipe, steps)
+
+
+def fit(run: RunFolder, recipe: Recipe, module: Pretraining, windows: WindowStream, start: int) -> None:
+    """Lightning's loop over the steps from `start` on."""
+    trainer = make_trainer(recipe, module.steps)
     rows = Steps(
-        building(asks, windows, recipe.seed), settings.accumulate, trainer.global_rank, trainer.world_size
+        building(module.learner.objective, windows, recipe.seed),
+        recipe.training.accumulate,
+        trainer.global_rank,
+        trainer.world_size,
     )
+    checkpoint = run.checkpoint if start else None
     try:
-        trainer.fit(
-            module,
-            loader(rows, start, steps),
-            ckpt_path=run.checkpoint if start else None,
-            weights_only=True,
-        )
-    except BaseException as error:
-        run.set_status("failed", why=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        follow.finish()
-    finish(run, module, plan, corpus, windows)
+        trainer.fit(module, loader(rows, start, module.steps), ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # how Lightning passes an interrupt on
+        raise KeyboardInterrupt from stop
+
+
+def is_first_process() -> bool:
+    """Of the processes that train one run together."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def show_gates(run: RunFolder, recipe: Recipe, corpus: Corpus) -> None:
@@ -199,8 +222,6 @@ def finish(
 ) -> None:
     """Exports the family, writes the audit, and only then says that the run is trained."""
     family = module.learner.family
-    if module.global_rank != 0:
-        return
     partial = run.weights.with_suffix(".partial")
     safetensors.torch.save_model(family, str(partial))
     partial.replace(run.weights)
@@ -217,6 +238,7 @@ def audit(
         "plan": plan.summary(),
         "spent": asdict(spent),
         "parameters": sum(p.numel() for p in family.parameters()),
+        "attention": sorted({f"{mask}: {backend}" for backend, mask, _ in TAKEN}),
         "epochs": windows.epochs(spent.steps),
         "corpus": corpus.digest,
         "raw_tokens_in_corpus": len(corpus.train.tokens),

@@ -1,4 +1,4 @@
-"""The kind of task that asks for a text given a source: finetune on pairs, decode, compare with a reference."""
+"""The kind of task that asks for a text given a source: finetune on pairs, decode, compare."""
 
 from __future__ import annotations
 

@@ -1,0 +1,32 @@
+# make sweep [ARGS="seeds=3 size=small"]   train, evaluate and report the five families; resumes
+# make test [ARGS="-k masks"]              style, types, tests
+# make lint                                style and types
+# Each first makes .venv and installs what is missing. Another Python: make test PYTHON=python3.12
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: sweep test lint
+
+sweep: $(INSTALLED)
+	$(BIN)/pentarch sweep five_families $(ARGS)
+
+test: lint
+	$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# The constraints name the CPU build of torch: a machine with an NVIDIA GPU does without them.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: '$(PYTHON)' is missing or older than Python 3.11; say make PYTHON=/path/to/python3.11" >&2; \
+		exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv: a few minutes the first time"
+	@constraints="-c constraints.txt"; nvidia-smi >/dev/null 2>&1 && constraints=""; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check $$constraints -e ".[dev]"
+	@touch $@
