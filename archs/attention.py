@@ -70,11 +70,12 @@ def _choose(mask: Mask, queries: int, keys: int, device: torch.device, rows: Ten
     return "flex" if rows is None and device.type == "cuda" else "dense"
 
 
+# Run once while tracing: a logger inside would break the compiled graph in two, and a guard on TAKEN would
+# compile it again whenever another mask is noted.
+@torch.compiler.assume_constant_result
 def _say_once(backend: str, mask: str, device: str) -> None:
-    if (backend, mask, device) in TAKEN:
-        return
-    TAKEN.add((backend, mask, device))
-    if not torch.compiler.is_compiling():  # a logger would break the compiled graph in two
+    if (backend, mask, device) not in TAKEN:
+        TAKEN.add((backend, mask, device))
         log.info("attention: mask '%s' on %s goes through %s", mask, device, backend)
 
 

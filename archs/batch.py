@@ -17,7 +17,7 @@ TARGET_MULTIPLE = 128
 PADDING = -1  # segment of a cell that holds no token; also an unused slot of `queries` and `target_index`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """One optimiser step's input, or some rows of it. Make one with `Batch.of`.
 
@@ -67,6 +67,9 @@ class Batch:
         """A batch with positions, totals and target_index worked out. Nothing asked if no `weights`."""
         targets = tokens if targets is None else targets
         weights = torch.zeros(tokens.shape, device=tokens.device) if weights is None else weights.float()
+        queries = rest.get("queries")
+        if queries is not None and (weights > 0).sum() > _asked_at(weights, queries).sum():
+            raise ValueError("a cell is asked that has no query row: add its column to `queries`")
         totals = {"tokens": float(weights.sum())}
         if pair_label is not None:
             totals["pair"] = float((pair_label >= 0).sum())
@@ -109,8 +112,8 @@ class Batch:
         for name, value in self.extras.items():
             yield f"extras.{name}", value
 
-    def rows(self, chosen: slice) -> Batch:
-        """Some rows, on the CPU; `totals` stay those of the global batch, so that losses of parts add up."""
+    def rows(self, chosen: slice | Tensor) -> Batch:
+        """Some rows, by slice or number; `totals` stay the global batch's, so that losses of parts add up."""
         cut = {
             name: value[chosen]
             for name, value in self.tensors()
@@ -128,6 +131,11 @@ class Batch:
     def _map(self, change: Any) -> Batch:
         moved = {name: change(t) for name, t in self.tensors() if not name.startswith("extras.")}
         return replace(self, **moved, extras={name: change(t) for name, t in self.extras.items()})
+
+
+def _asked_at(weights: Tensor, queries: Tensor) -> Tensor:
+    """(B,M) bool: the query's cell is asked."""
+    return (weights.gather(1, queries.clamp(min=0)) > 0) & (queries >= 0)
 
 
 def positions_within(tokens: Tensor, segments: Tensor | None) -> Tensor:

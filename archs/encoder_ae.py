@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from archs.batch import Batch
 from archs.family import Score
-from archs.generate import mask_predict
+from archs.generate import blank_columns, mask_predict
 from archs.masks import FULL, Mask, document
 from archs.single_stack import SingleStack
 
@@ -27,7 +30,7 @@ class EncoderAE(SingleStack):
     def score(self, batch: Batch, rows_at_once: int = 128) -> Score:
         """Pseudo-log-likelihood: each asked token, one at a time, hidden behind `batch.extras["mask"]`.
 
-        Salazar et al. 2020. Every asked token costs one row of a forward pass.
+        Salazar et al. 2020. `batch.tokens` is the clean text; every asked token costs one row of a pass.
         """
         mask_id = mask_token(batch)
         index = batch.weights.flatten().nonzero().squeeze(1)
@@ -35,11 +38,9 @@ class EncoderAE(SingleStack):
         width = batch.tokens.shape[1]
         for part in index.split(rows_at_once) if len(index) else ():
             rows, cells = part // width, part % width
-            tokens = batch.tokens[rows].clone()
             each = torch.arange(len(part), device=batch.device)
-            tokens[each, cells] = mask_id
-            segments = None if batch.segments is None else batch.segments[rows]
-            hidden = self.hidden(Batch.of(tokens, segments=segments)).rows[each, cells]
+            tokens = batch.tokens[rows].index_put((each, cells), torch.tensor(mask_id, device=batch.device))
+            hidden = self.hidden(replace(batch.rows(rows), tokens=tokens)).rows[each, cells]
             logp = self.logits(hidden).float().log_softmax(dim=-1)
             nats[part] = logp[each, batch.targets[rows, cells]]
         return Score(nats.view(batch.tokens.shape), self.unit)
@@ -54,30 +55,22 @@ class EncoderAE(SingleStack):
         forbid: Tensor | None = None,
     ) -> Tensor:
         """Mask-predict over the cells with weight; a row with fewer than `length` blanks is padded with 0."""
-        blanks = batch.weights > 0
+        columns, blanks = blank_columns(batch, length)
+        mask_id = mask_token(batch)
+        never = torch.zeros(self.config.vocabulary, dtype=torch.bool, device=batch.device)
+        never[mask_id] = True
+        # Columns of no blank write to a spare cell.
+        places = columns.masked_fill(~blanks, batch.tokens.shape[1])
 
-        def logits_of(tokens: Tensor) -> Tensor:
-            return self.logits(self.hidden(Batch.of(tokens, segments=batch.segments)).rows)
+        def logits_of(written: Tensor) -> Tensor:
+            tokens = functional.pad(batch.tokens, (0, 1)).scatter(1, places, written)[:, :-1]
+            rows = self.hidden(replace(batch, tokens=tokens)).rows
+            return self.logits(rows.gather(1, columns.unsqueeze(2).expand(-1, -1, rows.shape[2])))
 
-        tokens = mask_predict(
-            batch.tokens,
-            blanks,
-            logits_of,
-            mask_token(batch),
-            self.mask_predict_rounds,
-            temperature,
-            rng,
-            forbid,
-        )
-        return collect_blanks(tokens, blanks, length)
+        forbid = never if forbid is None else forbid | never
+        return mask_predict(blanks, logits_of, mask_id, self.mask_predict_rounds, temperature, rng, forbid)
 
 
 def mask_token(batch: Batch) -> int:
     """The id of the mask token, which the objective puts beside the batch."""
     return int(batch.extras["mask"].flatten()[0])
-
-
-def collect_blanks(tokens: Tensor, blanks: Tensor, length: int) -> Tensor:
-    """The tokens (B,length) that stand in the blanks (B,T), in the order of their columns."""
-    order = (~blanks).long().argsort(dim=1, stable=True)[:, :length]
-    return tokens.gather(1, order) * blanks.gather(1, order)

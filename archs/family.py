@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from archs.batch import Batch
+from archs.errors import UserError
 from archs.heads import LanguageModelHead
 from archs.transformer import CoreConfig
-
 
 Unit = Literal["nll", "pll"]
 
@@ -35,7 +35,7 @@ class Score:
     unit: Unit
 
 
-class Family(nn.Module):
+class Family(nn.Module, ABC):
     """A family of pretraining architectures.
 
     kind: which of the five it is; layout: how it is given a [source; target] pair; decoding: its own way
@@ -69,6 +69,12 @@ class Family(nn.Module):
     def place(self, x: Tensor, positions: Tensor) -> Tensor:
         """Adds learned positions, if there are any, and dropout."""
         if self.position_embedding is not None:
+            most = self.config.max_length
+            if positions.shape[1] > most and int(positions.max()) >= most:
+                raise UserError(
+                    f"position {int(positions.max())} was asked of a family with {most} learned positions; "
+                    "shorten the text, or use positions=rope"
+                )
             x = x + self.position_embedding(positions)
         return self.drop(x)
 

@@ -14,7 +14,7 @@ from archs.batch import Batch
 from archs.count import head_flops, stack_flops
 from archs.family import Family, Hidden
 from archs.flow import closure
-from archs.generate import pick
+from archs.generate import blank_columns, pick
 from archs.masks import Mask, document, order
 from archs.transformer import Cache, CoreConfig, Stack
 
@@ -89,8 +89,7 @@ class PermutedLM(Family):
         T = batch.tokens.shape[1]
         blanks = batch.weights > 0
         segments = torch.zeros_like(batch.tokens) if batch.segments is None else batch.segments
-        columns = (~blanks).long().argsort(dim=1, stable=True)[:, :length]
-        real = blanks.gather(1, columns)
+        columns, real = blank_columns(batch, length)
         positions = batch.positions.gather(1, columns)
         written_segments = segments.gather(1, columns).masked_fill(~real, -1)
         key_segments = torch.cat((segments.masked_fill(blanks, -1), written_segments), dim=1)

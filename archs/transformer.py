@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from archs.attention import KeyValues, Visible, attend, visible
+from archs.errors import UserError
 from archs.masks import Mask
 from archs.positions import rope, rotate
 
@@ -51,15 +52,15 @@ class CoreConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+            raise UserError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.heads % self.key_heads:
-            raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+            raise UserError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
         if self.positions == "rope" and self.head_width % 2:
-            raise ValueError(f"rope needs an even head width, got {self.width}/{self.heads}")
+            raise UserError(f"rope needs an even head width, got {self.width}/{self.heads}")
 
     @property
     def key_heads(self) -> int:
-        return self.kv_heads or self.heads
+        return self.heads if self.kv_heads is None else self.kv_heads
 
     @property
     def head_width(self) -> int:
@@ -228,7 +229,9 @@ class Stack(nn.Module):
     ) -> Context:
         B, R = x.shape[:2]
         start = cache.length if cache is not None else 0
-        rows = torch.arange(start, start + R, device=x.device) if start else None
+        rows = None
+        if cache is not None:  # also for the first rows: compiling FlexAttention for each prompt does not pay
+            rows = torch.arange(start, start + R, device=x.device)
         angles = None
         if self.config.positions == "rope":
             angles = rope(positions, self.config.head_width)

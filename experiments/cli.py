@@ -38,6 +38,7 @@ def train(
     folder: Annotated[
         Path | None, typer.Option("--folder", help="The run's folder; runs/train/… if not given.")
     ] = None,
+    group: Annotated[str, typer.Option("--group", help="The W&B group: the sweep's name.")] = "train",
     config_dir: Presets = None,
 ) -> None:
     """Train one family; run again to resume.
@@ -57,7 +58,7 @@ def train(
     build.check(recipe)
     from experiments.train import train as run
 
-    run(recipe, folder or recipe.folder())
+    run(recipe, folder or recipe.folder(group), group)
 
 
 @app.command()

@@ -1,41 +1,22 @@
-"""Who sees whom: each family's mask on one short text, as its natural objective asks it, and as measured."""
+"""Who sees whom: the masks of `experiments.panels` drawn as one SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from archs import FAMILIES, CoreConfig, build, encoder_decoder, permuted_lm
-from archs.batch import PADDING, Batch
 from archs.errors import UserError
-from archs.flow import check_flow
-from archs.masks import Mask
-from archs.single_stack import SingleStack
 from experiments.folder import write_whole
+from experiments.panels import QUESTIONS, Panel, panels
 from experiments.svg import INK, MUTED, PAPER, RULE, STYLE, to_svg
-from objectives import OBJECTIVES
-from objectives.base import Vocabulary, Windows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WORDS = "the state of our union is strong and growing fast".split()
-SPECIALS = ("<pad>", "<s>", "</s>", "<mask>", "<cls>", "<sep>", "<X>", "<Y>", "<Z>")
-PIECES = (*SPECIALS, *WORDS)
-# A family, what it is asked in the picture, with rates that ten words can show, and a seed that shows much.
-QUESTIONS = {
-    "encoder_ae": ("Encoder-AE", "mlm", {"rate": 0.2}, 1),
-    "decoder_ar": ("Decoder-AR", "causal", {}, 0),
-    "prefix_lm": ("Prefix LM", "prefix", {"low": 0.4, "high": 0.4}, 0),
-    "permuted_lm": ("Permuted LM", "permutation", {"k": 3}, 1),
-    "encoder_decoder": ("Encoder-decoder", "span", {"rate": 0.3}, 1),
-}
 LEGEND = (
     "A row looks at a column where the cell is filled, by the family's own mask function. A dot: the row's "
     "output does depend on that input, by the gradient\nof a tiny model of one layer. An arrow: what the row "
@@ -46,25 +27,7 @@ CELL, LEFT, RIGHT, TOP, BOTTOM = 0.185, 0.95, 0.72, 0.8, 0.16  # inches: a cell,
 HEADING = 0.3  # above a family's panels
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One mask: row q looks at column k where seen[q, k].
-
-    measured: where the output of row q depends on the input at k after one layer; None where no row of this
-    panel is an output. answers: what each row is asked to predict, "" if nothing. second_stream: the first
-    query row of a permuted LM.
-    """
-
-    title: str
-    rows: list[str]
-    columns: list[str]
-    seen: Tensor
-    measured: Tensor | None
-    answers: list[str]
-    second_stream: int | None = None
-
-
-def mask_figure(families: Iterable[str] = tuple(QUESTIONS), width: float = 11.1, legend: bool = False) -> str:
+def mask_figure(families: Iterable[str] = tuple(QUESTIONS), width: float = 11.4, legend: bool = False) -> str:
     """An SVG of who may look at whom in these families, at most about `width` inches wide.
 
     Filled cells are computed by the families' mask functions on batches that their objectives built; dots
@@ -96,97 +59,7 @@ def draw_masks(path: Path) -> None:
         raise UserError(
             f"'{path}' cannot be written ({error.strerror}); give --out a file in a folder that can"
         ) from error
-    print(f"who sees whom in {', '.join(FAMILIES)}: {path}")
-
-
-def example(family: str) -> Batch:
-    """One row of WORDS, built by the objective of QUESTIONS."""
-    _, name, options, seed = QUESTIONS[family]
-    vocabulary = Vocabulary(
-        size=len(PIECES),
-        word_starts=torch.arange(len(PIECES)) >= len(SPECIALS),
-        special=torch.arange(len(PIECES)) < len(SPECIALS),
-        pad=0,
-        bos=1,
-        eos=2,
-        mask=3,
-        cls=4,
-        sep=5,
-        sentinels=(6, 7, 8),
-    )
-    objective = OBJECTIVES[name](vocabulary, FAMILIES[family].layout, **options)
-    text = torch.arange(len(SPECIALS), len(PIECES))[None]
-    return objective.build(Windows(text), torch.Generator().manual_seed(seed))
-
-
-def panels(family: str) -> list[Panel]:
-    """The masks of one of `archs.FAMILIES` on its example, padding left out."""
-    batch, kind = example(family), FAMILIES[family]
-    torch.manual_seed(0)
-    depth = 1 if family == "encoder_decoder" else None
-    tiny = build(family, CoreConfig(len(PIECES), 1, 8, 1, 16, 64, decoder_layers=depth))
-    flows = {stream: found[0] for stream, found in check_flow(tiny, batch).measured.items()}
-    words, answers = _words(batch.tokens, batch.segments), _answers(batch)
-    if family == "permuted_lm":
-        return [_two_streams(batch, words, flows["tokens"])]
-    if family == "encoder_decoder":
-        return list(_two_stacks(batch, words, answers, flows))
-    assert issubclass(kind, SingleStack)
-    return [_panel("", kind.default_mask(batch), words, words, flows["tokens"], answers)]
-
-
-def _panel(
-    part: str, mask: Mask, rows: list[str], columns: list[str], flows: Tensor | None, answers: list[str]
-) -> Panel:
-    Q, K = len(rows), len(columns)
-    title = f"{part}: {mask}" if part else str(mask)
-    measured = None if flows is None else flows[:Q, :K]
-    return Panel(title, rows, columns, mask.dense(1, torch.arange(Q), torch.arange(K))[0], measured, answers)
-
-
-def _two_stacks(
-    batch: Batch, words: list[str], answers: list[str], flows: dict[str, Tensor]
-) -> Iterator[Panel]:
-    source = _words(batch.source, batch.source_segments)
-    encoder, cross, decoder = (
-        mask(batch)
-        for mask in (encoder_decoder.encoder_mask, encoder_decoder.cross_mask, encoder_decoder.decoder_mask)
-    )
-    yield _panel("encoder", encoder, source, source, None, [""] * len(source))
-    yield _panel("cross", cross, words, source, flows["source"], [""] * len(words))
-    yield _panel("decoder", decoder, words, words, flows["tokens"], answers)
-
-
-def _two_streams(batch: Batch, words: list[str], flows: Tensor) -> Panel:
-    """Content rows, then the query rows in the order in which they are predicted."""
-    assert batch.rank is not None
-    assert batch.queries is not None
-    T, columns, rank = len(words), batch.queries[0], batch.rank[0]
-    order = rank[columns].argsort()
-    shown = torch.cat((torch.arange(T), T + order))
-    asked = columns[order].tolist()
-    rows = [f"{word} ({place})" if place else word for word, place in zip(words, rank.tolist(), strict=True)]
-    return Panel(
-        str(permuted_lm.mask(batch)),
-        rows + [f"query ({rank[column]})" for column in asked],
-        words,
-        permuted_lm.mask(batch).dense(1, shown, torch.arange(T))[0],
-        flows[shown],
-        [""] * T + [words[column] for column in asked],
-        second_stream=T,
-    )
-
-
-def _words(tokens: Tensor | None, segments: Tensor | None) -> list[str]:
-    """The pieces of the only row, up to its padding."""
-    assert tokens is not None
-    real = tokens[0] if segments is None else tokens[0][segments[0] != PADDING]
-    return [PIECES[token] for token in real.tolist()]
-
-
-def _answers(batch: Batch) -> list[str]:
-    asked = zip(batch.targets[0].tolist(), batch.weights[0].tolist(), strict=True)
-    return [PIECES[target] if weight else "" for target, weight in asked]
+    print(f"who sees whom in {', '.join(QUESTIONS)}: {path}")
 
 
 def _extent(panel: Panel) -> tuple[float, float]:
@@ -251,15 +124,17 @@ def _draw(figure: Figure, panel: Panel, left: float, top: float) -> None:
     axes.tick_params(length=0, labeltop=True, labelbottom=False, pad=2, labelcolor=INK)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    for text, corner, style in (
-        (panel.title, (-LEFT * 72 + 4, TOP * 72 - 8), {"size": 8}),
-        ("is looked at →", (-5, 11), {"size": 6.5, "color": MUTED, "ha": "right"}),
-        ("looks ↓", (-5, 3), {"size": 6.5, "color": MUTED, "ha": "right"}),
-    ):
-        axes.annotate(text, (0, 1), corner, "axes fraction", "offset points", **style)
+    _beside(axes, panel.title, (4 - LEFT * 72, TOP * 72 - 8), size=8)
+    _beside(axes, "is looked at →", (-5, 11), size=6.5, color=MUTED, ha="right")
+    _beside(axes, "looks ↓", (-5, 3), size=6.5, color=MUTED, ha="right")
     for row, answer in enumerate(panel.answers):
         if answer:
             axes.text(K - 0.2, row, f"→ {answer}", size=7.5, va="center", color=FLOWS)
+
+
+def _beside(axes: Axes, text: str, points: tuple[float, float], **style: Any) -> None:
+    """Text at so many points from the panel's upper left corner."""
+    axes.annotate(text, (0, 1), points, "axes fraction", "offset points", **style)
 
 
 def _dots(axes: Axes, where: Tensor, colour: str, marker: str) -> None:

@@ -144,9 +144,9 @@ class TrainingConfig(Config):
     a cosine to the share `final` of itself. `precision` and `accelerator` are Lightning's names.
     """
 
-    batch: Count = 32
+    batch: Count = 16
     accumulate: Count = 1
-    learning_rate: Amount = 1e-3
+    learning_rate: Amount = 2e-3
     warmup: Fraction = 0.05
     final: Fraction = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.1

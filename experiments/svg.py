@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 INK, MUTED, RULE, PAPER = "#1d242e", "#5d6876", "#c7ced7", "#fdfdfc"
 THEME = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be selected, read aloud, and takes the page's font
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -56,7 +56,9 @@ def to_svg(figure: Figure, title: str, tips: Mapping[str, str] | None = None) ->
     text = file.getvalue()
     text = text[text.index("<svg") :]
     label = escape(title, quote=True)
-    text = re.sub(r"<svg\b([^>]*)>", rf'<svg\1 role="img" aria-label="{label}"><title>{label}</title>', text, count=1)
+    text = re.sub(
+        r"<svg\b([^>]*)>", rf'<svg\1 role="img" aria-label="{label}"><title>{label}</title>', text, count=1
+    )
     for gid, tip in (tips or {}).items():
         text = text.replace(f'<g id="{gid}">', f"<g><title>{escape(tip)}</title>")
     return text
@@ -68,8 +70,7 @@ def inline(svg: str, colours: Mapping[str, str] | None = None) -> str:
     colours: those of `svg` that the page names otherwise than THEME, by the name of the page's variable.
     """
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'<svg\b([^>]*?) width="[\d.]+pt"', r"<svg\1", svg, count=1)
-    svg = re.sub(r'<svg\b([^>]*?) height="[\d.]+pt"', r"<svg\1", svg, count=1)
+    svg = re.sub(r' width="([\d.]+)pt" height="[\d.]+pt"', r' style="width: \1pt"', svg, count=1)
     used = set(re.findall(r'(?:#|href="#)([\w\-]+)', svg))
     svg = re.sub(r' id="([\w\-.]+)"', lambda found: found[0] if found[1] in used else "", svg)
     for colour, name in {**THEME, **(colours or {})}.items():

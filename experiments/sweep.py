@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from archs.errors import UserError
 from experiments.budget import Plan, plan_arm, planning_vocabulary
 from experiments.folder import RunFolder, write_json
 from experiments.recipe import Recipe, SweepRecipe
@@ -40,15 +43,43 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
 
     first = next(iter(recipes.values()))
     folder = Path(first.out) / sweep.name
+    claim(folder, sweep)
     for number, ((arm, seed), recipe) in enumerate(recipes.items(), start=1):
         here = recipe.folder(sweep.name)
         state = RunFolder(here).status["state"]
         console.print(f"[{number}/{len(recipes)}] {arm}, seed {seed}: {state}", markup=False)
-        train(recipe, here, sweep.name)
+        if recipe.training.devices == 1:
+            train(recipe, here, sweep.name)
+        else:
+            train_apart(recipe, here, sweep.name)
         evaluate_run(here, sweep.name)
-    write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
     page = write(folder)
     print(f"report: {page}", file=sys.stderr)
+
+
+def claim(folder: Path, sweep: SweepRecipe) -> None:
+    """Writes what is to be run before anything is, so that a report can name what is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
+    except OSError as error:
+        raise UserError(
+            f"sweep folder '{folder}' cannot be written ({error.strerror}); set out=FOLDER to one that can"
+        ) from error
+
+
+def train_apart(recipe: Recipe, folder: Path, group: str) -> None:
+    """Trains in a process of its own: Lightning starts a run's other processes by repeating its command."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "recipe.yaml"
+        recipe.to_yaml(file)
+        command = [sys.executable, "-m", "experiments", "train", "--recipe", str(file)]
+        done = subprocess.run([*command, "--folder", str(folder), "--group", group], check=False)
+    if done.returncode:
+        raise UserError(
+            f"training '{recipe.label}' seed {recipe.seed} ended with exit code {done.returncode}; its "
+            "message is above; the same command continues where it stopped"
+        )
 
 
 def budget_table(planned: list[Plan], recipes: Recipes) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import sys
 import warnings
 import zipfile
 from dataclasses import asdict, dataclass
@@ -67,7 +66,7 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
     start = saved_step(run)
     TAKEN.clear()
     run.set_status("running")
-    show_gates(run, recipe, corpus)
+    write_json(run.path / "gates.json", gates_of(recipe, corpus))
     write_json(folder / "environment.json", environment(recipe))
     follow = tracker(recipe, folder, group) if is_first_process() else NoTracker()
     try:
@@ -134,24 +133,6 @@ def fit(run: RunFolder, recipe: Recipe, module: Pretraining, windows: WindowStre
 def is_first_process() -> bool:
     """Of the processes that train one run together."""
     return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def show_gates(run: RunFolder, recipe: Recipe, corpus: Corpus) -> None:
-    """Computes and prints the three gates before any training; a resumed run has them already."""
-    if (run.path / "gates.json").exists():
-        return
-    found = gates_of(recipe, corpus)
-    for verdict in found.verdicts:
-        print(f"gate: {verdict}", file=sys.stderr, flush=True)
-    write_json(
-        run.path / "gates.json",
-        {
-            "unigram_kl_nats": found.unigram_kl,
-            "trigram_bits_per_byte": found.trigram_bits_per_byte,
-            "uniform_bits_per_byte": found.uniform_bits_per_byte,
-            "verdicts": found.verdicts,
-        },
-    )
 
 
 def prepare(recipe: Recipe) -> None:

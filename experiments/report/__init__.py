@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+from archs.errors import UserError
 from experiments.folder import write_whole
 from experiments.report.page import render
-from experiments.report.results import results
+from experiments.report.results import measure
 from experiments.report.runs import load
 from experiments.report.terminal import show
 
@@ -21,15 +22,20 @@ def write(folder: Path) -> Path:
     `folder` is `runs/<sweep>/`; returns the page. Raises UserError if it holds no run, or cannot be written.
     """
     sweep = load(folder)
-    found = results(sweep)
+    found = measure(sweep)
     buffer = io.BytesIO()
     found.to_parquet(buffer, index=False)
     page = folder / "report" / "index.html"
     content = render(sweep, found).encode()
-    with writable(folder):
+    try:
         page.parent.mkdir(exist_ok=True)
         write_whole(folder / "results.parquet", buffer.getvalue())
         write_whole(page, content)
+    except OSError as error:
+        raise UserError(
+            f"the report of '{folder}' cannot be written ({error.strerror}); make the folder writable, or "
+            "copy it to one that is"
+        ) from error
     show(sweep, found)
     return page
 

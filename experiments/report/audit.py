@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One arm's line of the audit; `cells` stand in the order of COLUMNS."""
+    """One arm's column of the audit: a cell for each of ROWS."""
 
     arm: str
     family: str
@@ -43,15 +43,17 @@ class Line:
     cells: list[Cell]
 
 
-COLUMNS = (
+ROWS = (
     ("shape", "layers x width"),
     ("core parameters", "without embeddings"),
     ("all parameters", "counted in the model"),
-    ("FLOPs a token", "of raw text, training"),
+    ("off the match", "of the matched quantity, from a decoder-AR's of the size asked for"),
+    ("FLOPs a token", "training, per raw token"),
     ("steps", "of the optimiser"),
     ("raw tokens", "read"),
-    ("epochs", "of the corpus"),
+    ("epochs", "of the training text"),
     ("targets", "supervised tokens"),
+    ("targets a token", "share of the tokens read"),
     ("FLOPs", "training"),
     ("time", "seconds of training"),
 )
@@ -64,49 +66,57 @@ def lines(sweep: Sweep) -> list[Line]:
 
 
 def _line(arm: str, runs: list[Run]) -> Line:
-    plan: dict[str, Any] = runs[0].audit["plan"]  # type: ignore[index]
+    audits = [run.audit for run in runs if run.audit]
+    plan: dict[str, Any] = audits[0]["plan"]
     steps = plan["steps"]
+    core, embedding = plan["parameters"]["core"], plan["parameters"]["embedding"]
+    extra = f" + {plan['extra_parameters']:,} of the objective" if plan["extra_parameters"] else ""
 
     def spent(name: str) -> str:
-        return ranged((run.audit["spent"][name] for run in runs), amount)  # type: ignore[index]
+        return ranged((each["spent"][name] for each in audits), amount)
 
     def planned(name: str) -> str:
         return f"planned {amount(steps * plan[f'{name}_per_step'])}" if steps else "by the clock"
 
-    core, embedding = plan["parameters"]["core"], plan["parameters"]["embedding"]
-    total = core + embedding
-    counted = {run.audit["parameters"] for run in runs}  # type: ignore[index]
-    extra = plan["extra_parameters"]
     cells = [
-        Cell(plan["shape"], asked_shape(runs[0])),
-        Cell(f"{core:,}", "not matched" if plan["match"] == "none" else f"{plan['deviation']:+.2%}"),
-        Cell(ranged(counted, lambda n: f"{n:,}"), f"planned {total:,}" + (f" + {extra:,}" if extra else "")),
+        Cell(plan["shape"], asked_shape(runs[0], plan)),
+        Cell(f"{core:,}"),
+        Cell(ranged((each["parameters"] for each in audits), amount), f"planned {core + embedding:,}{extra}"),
+        Cell("not matched" if plan["match"] == "none" else f"{plan['deviation']:+.2%}"),
         Cell(amount(plan["flops_per_token"])),
         Cell(spent("steps"), f"planned {amount(steps)}" if steps else "by the clock"),
         Cell(spent("tokens"), planned("tokens")),
-        Cell(ranged((run.audit["epochs"] for run in runs), lambda n: f"{n:.2f}")),  # type: ignore[index]
+        Cell(ranged((each["epochs"] for each in audits), lambda number: f"{number:.2f}")),
         Cell(spent("targets"), planned("targets")),
+        Cell(ranged((target_share(run) for run in runs), lambda share: f"{share:.0%}")),
         Cell(spent("flops"), planned("flops")),
-        Cell(ranged((run.audit["spent"]["seconds"] for run in runs), lambda n: f"{n:,.0f}")),  # type: ignore[index]
+        Cell(spent("seconds")),
     ]
     return Line(arm, plan["family"], plan["objective"], cells)
 
 
-def asked_shape(run: Run) -> str:
-    """The recipe's size, which the solver may have changed to match."""
+def target_share(run: Run) -> float:
+    """Supervised targets of an audited run per raw token it read."""
+    assert run.audit is not None
+    return run.audit["spent"]["targets"] / run.audit["spent"]["tokens"]
+
+
+def asked_shape(run: Run, plan: dict[str, Any]) -> str:
+    """The recipe's size, from which the solver may have gone to match."""
     size = run.recipe["size"]
-    return f"asked {size['layers']} x {size['width']}, ffn {size['ffn']}"
+    asked = f"{size['layers']} x {size['width']}, ffn {size['ffn']}"
+    return "as asked" if asked == plan["shape"] else f"asked {asked}"
 
 
 def amount(value: float) -> str:
-    """In full to six figures, then with four: 5,120 or 1.234e+12."""
-    return f"{value:,.0f}" if value < 1e7 else f"{value:.4g}"
+    """In full below a thousand million, above with four figures: 5,120 or 1.234e12."""
+    return f"{value:,.0f}" if value < 1e9 else f"{value:.4g}".replace("e+", "e")
 
 
 def ranged(values: Iterable[float], text: Callable[[float], str]) -> str:
     """One value, or the least and the greatest over seeds."""
     low, high = text(min(values := list(values))), text(max(values))
-    return low if low == high else f"{low} – {high}"
+    return low if low == high else f"{low} to {high}"
 
 
 def differing(sweep: Sweep) -> dict[str, dict[str, str]]:
@@ -118,14 +128,12 @@ def differing(sweep: Sweep) -> dict[str, dict[str, str]]:
         if run.recipe
     }
     keys = dict.fromkeys(key for recipe in recipes.values() for key in recipe)
-    table = {
-        key: {arm: _plain(recipe.get(key, "")) for arm, recipe in recipes.items()} for key in keys
-    }
+    table = {key: {arm: _plain(recipe.get(key, "")) for arm, recipe in recipes.items()} for key in keys}
     return {key: values for key, values in table.items() if len(set(values.values())) > 1}
 
 
 def _plain(value: Any) -> str:
-    return "–" if value in ("", {}) else str(value)
+    return "" if value in ("", {}) else str(value)
 
 
 def corpora(sweep: Sweep) -> set[str]:

@@ -65,7 +65,7 @@ def key(arm: str, look: Look) -> str:
 
 
 def curves(sweep: Sweep) -> list[str]:
-    """Loss against tokens, targets and FLOPs: training faint, validation bold, a line a run; [] without any."""
+    """Loss against tokens, targets and FLOPs: training faint, validation bold; [] without any."""
     if not any(run.metrics for run in sweep.runs):
         return []
     return [_curve(sweep, column, label) for column, label in AXES]
@@ -112,15 +112,19 @@ def _thinned(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:
     )
 
 
-def dots(metric: Metric, spreads: dict[str, Spread], baselines: dict[str, float], arms: Sequence[str]) -> str:
+def dots(
+    metric: Metric, spreads: dict[str, Spread], baselines: list[tuple[str, float]], arms: Sequence[str]
+) -> str:
     """One row an arm: every seed a dot, the mean a bar, the interval a line; baselines stand as lines."""
     drawn, tips = looks(arms), {}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 0.75 + 0.3 * len(spreads) + 0.17 * len(baselines)), layout="constrained")
+        figure = Figure(
+            figsize=(4.4, 0.75 + 0.3 * len(spreads) + 0.17 * len(baselines)), layout="constrained"
+        )
         axes = figure.subplots()
         for row, (arm, spread) in enumerate(spreads.items()):
             tips |= _row(axes, row, arm, spread, drawn[arm])
-        for number, (name, value) in enumerate(baselines.items()):
+        for number, (name, value) in enumerate(baselines):
             axes.axvline(value, color=MUTED, linestyle=(0, (3, 2)), linewidth=1)
             axes.annotate(
                 f"{name} {metric.text(value)}",

@@ -1,4 +1,4 @@
-"""Every result, computed from the rows of `scores/*.parquet`: one value a run and metric, and their spread."""
+"""Every result, computed from the rows of `scores/*.parquet`, and its spread over seeds."""
 
 from __future__ import annotations
 
@@ -38,15 +38,19 @@ class Metric:
         return f"{value:.{self.decimals}f}"
 
 
+def _floats(rows: pd.DataFrame, column: str) -> np.ndarray:
+    return np.asarray(rows[column], dtype=float)
+
+
 def _mean(column: str, times: float = 1.0) -> Callable[[pd.DataFrame], float]:
-    return lambda rows: float(rows[column].mean() * times)
+    return lambda rows: times * _floats(rows, column).mean()
 
 
 def _bits_per_byte(unit: str, column: str) -> Callable[[pd.DataFrame], float | None]:
     def of(rows: pd.DataFrame) -> float | None:
         if set(rows["unit"]) != {unit}:
             return None
-        return float(rows[column].sum() / math.log(2) / rows["bytes"].sum())
+        return _floats(rows, column).sum() / math.log(2) / _floats(rows, "bytes").sum()
 
     return of
 
@@ -58,7 +62,9 @@ def _likelihood(name: str, title: str, unit: str, column: str) -> Metric:
 # True and pseudo-likelihood are two metrics, so that no cell and no axis can hold both.
 NLL = _likelihood("nll_bits_per_byte", "Bits per byte, NLL", "nll", "nats")
 PLL = _likelihood("pll_bits_per_byte", "Bits per byte, pseudo-NLL", "pll", "nats")
-PARTY = Metric("party_accuracy", "Party of a paragraph", "% right", "higher", 1, "party", _mean("correct", 100))
+PARTY = Metric(
+    "party_accuracy", "Party of a paragraph", "% right", "higher", 1, "party", _mean("correct", 100)
+)
 CHRF = Metric("infill_chrf", "Infill, chrF", "0 to 100", "higher", 1, "infill", _mean("chrf"))
 FIRST_WORD = Metric(
     "infill_first_word", "Infill, first word", "% exact", "higher", 1, "infill", _mean("first_word", 100)
@@ -71,12 +77,12 @@ ANCHORS = {
 }
 
 
-def results(sweep: Sweep) -> pd.DataFrame:
+def measure(sweep: Sweep) -> pd.DataFrame:
     """One row an arm, seed and metric: arm, seed, metric, value, unit, items. Of finished runs alone."""
-    return pd.DataFrame([row for run in sweep.done for row in _measure(run)], columns=COLUMNS)
+    return pd.DataFrame([row for run in sweep.done for row in _of_run(run)], columns=COLUMNS)
 
 
-def _measure(run: Run) -> Iterator[dict[str, Any]]:
+def _of_run(run: Run) -> Iterator[dict[str, Any]]:
     tables: dict[str, pd.DataFrame | None] = {}
     for metric in (*METRICS, *ANCHORS.values()):
         if metric.table not in tables:
@@ -85,7 +91,11 @@ def _measure(run: Run) -> Iterator[dict[str, Any]]:
         value = None if rows is None else metric.of(rows)
         if rows is not None and value is not None:
             yield dict(
-                zip(COLUMNS, (run.arm, run.seed, metric.name, value, metric.unit, len(rows)), strict=True)
+                zip(
+                    COLUMNS,
+                    (run.arm, run.seed, metric.name, float(value), metric.unit, len(rows)),
+                    strict=True,
+                )
             )
 
 
@@ -132,8 +142,8 @@ class Spread:
 
 def spread(found: pd.DataFrame, arm: str, metric: Metric) -> Spread | None:
     """None if no finished run of the arm has the metric."""
-    rows = found[(found["arm"] == arm) & (found["metric"] == metric.name)].sort_values("seed")
-    if rows.empty:
+    rows = found.loc[(found["arm"] == arm) & (found["metric"] == metric.name)].to_dict("records")
+    if not rows:
         return None
-    values = {int(seed): float(value) for seed, value in zip(rows["seed"], rows["value"], strict=True)}
-    return Spread(metric, values, int(rows["items"].max()))
+    values = {row["seed"]: row["value"] for row in sorted(rows, key=lambda row: row["seed"])}
+    return Spread(metric, values, max(row["items"] for row in rows))

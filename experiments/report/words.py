@@ -12,7 +12,9 @@ TASKS = {
     PARTY: "telling the party of a president from one paragraph",
     CHRF: "filling a removed sentence-middle",
 }
-SOURCES = {"sotu": "State of the Union addresses (the embedded corpus; the American Presidency Project, UCSB)"}
+SOURCES = {
+    "sotu": "State of the Union addresses (the embedded corpus; the American Presidency Project, UCSB)"
+}
 
 
 def scope(sweep: Sweep, measured: set[str]) -> str:
@@ -47,7 +49,7 @@ def can_say(sweep: Sweep) -> str:
     deviation = audit.widest_deviation(sweep)
     if deviation is not None:
         match = sweep.recipe["budget"]["match"]
-        text += f", with {audit.MATCHES[match]} equal within {deviation:.2%}"
+        text += f", with {audit.MATCHES[match]} within {deviation:.2%} of the same"
     text += ". The page shows what each spent, where each ended on its own question and on the shared ones"
     checked = [run.ask("flow", "ok") for run in sweep.done if run.ask("flow") is not None]
     if checked and all(checked):
@@ -70,12 +72,14 @@ def no_verdict(sweep: Sweep) -> list[str]:
             f"{2 / 2**seeds:.3g}; six are the fewest that can reach .05, eight are the protocol's default."
         )
     ratios = sorted(
-        run.audit["spent"]["tokens"] / run.audit["plan"]["parameters"]["core"] for run in sweep.runs if run.audit
+        run.audit["spent"]["tokens"] / run.audit["plan"]["parameters"]["core"]
+        for run in sweep.runs
+        if run.audit
     )
     if ratios and ratios[0] < TOKENS_A_PARAMETER:
         reasons.append(
             f"The arms read {_between(ratios, '.1f')} tokens per core parameter; about {TOKENS_A_PARAMETER} "
-            "or more would be needed before sizes and budgets like these say anything about others."
+            "or more are what the protocol asks of a sweep that makes claims."
         )
     behind = [run for run in sweep.done if run.ask("likelihood", "undertrained")]
     if behind:
@@ -85,8 +89,8 @@ def no_verdict(sweep: Sweep) -> list[str]:
         )
     return [
         *reasons,
-        "Positive controls, arms trained from scratch on each task (the assay gate), and the same claim under "
-        "a second definition of the budget are not part of this sweep.",
+        "Positive controls, arms trained from scratch on each task (the assay gate) and a second definition "
+        "of the budget, which a claim needs, are not looked at here.",
         *_learning_rate(sweep),
     ]
 
@@ -133,20 +137,23 @@ def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
                 "read a common beginning of the same stream, in the same order.",
             )
         )
-    entries.append(
-        (
-            "Supervised targets.",
-            "A causal LM learns from every token it reads, a masked or permuted LM from about one in six. The "
-            "audit counts both; no budget makes both equal.",
+    shares = sorted(audit.target_share(run) for run in sweep.runs if run.audit)
+    if shares and shares[-1] > 1.1 * shares[0]:
+        entries.append(
+            (
+                "Supervised targets.",
+                f"Of the tokens it read an arm was asked for {_between(shares, '.0%')}: a causal LM for "
+                "every one, a masked or a permuted LM for about one in six. No budget makes both text and "
+                "targets equal.",
+            )
         )
-    )
-    if "encoder_decoder" in kinds:
+    if "encoder_decoder" in kinds and sweep.recipe["budget"]["match"] != "none":
         entries.append(
             (
                 "Depth of the encoder-decoder.",
                 "Matched on parameters, it splits its depth between two stacks, and a token passes through "
-                "one of them. So it spends about half the FLOPs a token, takes more steps for the same FLOPs, "
-                "and is shallower than the single stacks.",
+                "one of them. So it spends about half the FLOPs a token, takes more steps for the same "
+                "FLOPs, and is shallower than the single stacks.",
             )
         )
     return entries + _of_tasks(sweep.done)

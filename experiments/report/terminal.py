@@ -1,0 +1,52 @@
+"""The same results in the terminal, within 80 columns."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from experiments.report import words
+from experiments.report.results import METRICS
+from experiments.report.runs import Sweep
+from experiments.report.tables import baselines, result_rows
+
+HEADINGS = {
+    "nll_bits_per_byte": "bits/byte\nNLL",
+    "pll_bits_per_byte": "bits/byte\npseudo-NLL",
+    "party_accuracy": "party\n% right",
+    "infill_chrf": "infill\nchrF",
+    "infill_first_word": "infill\n1st word %",
+}
+
+
+def show(sweep: Sweep, found: pd.DataFrame) -> None:
+    """Prints results, baselines, and what did not finish, to stdout."""
+    console = Console(highlight=False)
+    measured = set(found["metric"])
+    shown = [metric for metric in METRICS if metric.name in measured]
+    table = Table(title=sweep.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", overflow="fold", min_width=15)
+    for metric in shown:
+        table.add_column(HEADINGS[metric.name], justify="right", overflow="fold")
+    for row in result_rows(sweep, found, shown):
+        cells = [
+            cell if isinstance(cell, str) else _two_lines(cell.text, cell.half_width and cell.interval)
+            for cell in row.cells
+        ]
+        table.add_row(row.arm, *cells)
+    for name, values in baselines(sweep, found).items():
+        cells = [" to ".join(metric.text(value) for value in values.get(metric, [])) for metric in shown]
+        table.add_row(name, *cells, style="dim")
+    if shown:
+        console.print(table)
+    seeds = len({run.seed for run in sweep.done})
+    interval = "± is Student's 95% interval over seeds" if seeds > 1 else "one seed: no interval"
+    console.print(f"{words.outcome(sweep)} No verdict is printed; {interval}.", soft_wrap=False)
+    for run in sweep.unfinished:
+        console.print(f"  {run.arm}, seed {run.seed}: {run.story}", markup=False)
+
+
+def _two_lines(value: str, interval: str | float | None) -> str:
+    return f"{value}\n{interval}" if interval else value

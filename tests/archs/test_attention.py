@@ -1,0 +1,163 @@
+"""One attention in several backends, its choice, and its cache."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archs import attention
+from archs.attention import KeyValues, Visible, attend, visible
+from archs.masks import CAUSAL, FULL, NOTHING, Mask, document, order, prefix
+
+CPU = torch.device("cpu")
+SEGMENTS = torch.tensor([[0, 0, 0, 0, 1, 1, 1, -1, -1], [0, 0, 0, 0, 0, 0, 0, 0, 0]])
+MARKED = torch.tensor([[1, 1, 0, 0, 1, 1, 0, 0, 1], [1, 1, 1, 1, 0, 0, 0, 0, 0]]).bool()
+RANK = torch.tensor([[4, 0, 2, 6, 0, 2, 0, 0, 0], [0, 8, 6, 4, 2, 0, 10, 14, 12]])
+MASKS = {
+    "full": FULL,
+    "causal": CAUSAL,
+    "document": FULL & document(SEGMENTS),
+    "causal & document": CAUSAL & document(SEGMENTS),
+    "prefix": (CAUSAL | prefix(MARKED)) & document(SEGMENTS),
+    "order": order(RANK) & document(SEGMENTS),
+    "query rows": order(RANK - 1, RANK),
+}
+
+
+def qkv(queries: int = 9, keys: int = 9, heads: int = 4, kv_heads: int = 4) -> tuple[Tensor, Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return (
+        torch.randn(2, heads, queries, 16, generator=rng),
+        torch.randn(2, kv_heads, keys, 16, generator=rng),
+        torch.randn(2, kv_heads, keys, 16, generator=rng),
+    )
+
+
+def by_hand(q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
+    """softmax(q k / sqrt E) v over the keys seen; zeros where none is."""
+    weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).exp() * seen.unsqueeze(1)
+    return (weights / weights.sum(-1, keepdim=True).clamp(min=1e-30)) @ v
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("name", MASKS)
+def test_dense_equals_flex_attention_equals_attention_by_hand(name: str) -> None:
+    mask, cells = MASKS[name], torch.arange(9)
+    with torch.no_grad():
+        dense = attend(*qkv(), visible(mask, 2, 9, 9, CPU, backend="dense"))
+        flex = attend(*qkv(), visible(mask, 2, 9, 9, CPU, backend="flex"))
+    torch.testing.assert_close(dense, by_hand(*qkv(), mask.dense(2, cells, cells)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(flex, dense, atol=1e-5, rtol=0)
+
+
+def test_is_causal_equals_the_causal_mask_made_dense() -> None:
+    dense = attend(*qkv(), visible(CAUSAL, 2, 9, 9, CPU, backend="dense"))
+    torch.testing.assert_close(attend(*qkv(), Visible("is_causal")), dense, atol=1e-5, rtol=0)
+
+
+def test_a_query_that_sees_no_key_gives_zeros_and_finite_gradients() -> None:
+    q, k, v = (part.requires_grad_() for part in qkv())
+    out = attend(q, k, v, visible(CAUSAL & document(SEGMENTS), 2, 9, 9, CPU))
+    assert out[0, :, 7:].eq(0).all()
+    assert out[0, :, :7].ne(0).all()
+    out.square().sum().backward()
+    for part in (q, k, v):
+        assert part.grad is not None
+        assert part.grad.isfinite().all()
+    assert q.grad is not None
+    assert q.grad[0, :, 7:].eq(0).all()
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_a_query_that_sees_no_key_gives_zeros_in_flex_attention() -> None:
+    with torch.no_grad():
+        out = attend(*qkv(), visible(NOTHING, 2, 9, 9, CPU, backend="flex"))
+    assert out.eq(0).all()
+
+
+def test_is_causal_is_taken_only_for_an_equal_mask_with_as_many_queries_as_keys_and_no_rows() -> None:
+    rows = torch.arange(9)
+    assert visible(CAUSAL, 2, 9, 9, CPU).backend == "is_causal"
+    assert visible(copy.deepcopy(CAUSAL), 2, 9, 9, CPU).backend == "is_causal"
+    assert visible(CAUSAL & document(None), 2, 9, 9, CPU).backend == "is_causal"
+    assert visible(CAUSAL, 2, 9, 9, CPU, rows=rows).backend == "dense"
+    assert visible(CAUSAL, 2, 1, 9, CPU).backend == "dense"
+    assert visible(CAUSAL, 2, 9, 8, CPU).backend == "dense"
+    assert visible(CAUSAL & document(SEGMENTS), 2, 9, 9, CPU).backend == "dense"
+    assert visible(Mask(lambda b, q, k: k <= q, "causal"), 2, 9, 9, CPU).backend == "dense"
+
+
+def test_no_mask_is_made_where_nothing_is_hidden() -> None:
+    assert visible(FULL, 2, 9, 9, CPU) == Visible("full")
+    assert visible(FULL & document(None), 2, 1, 9, CPU, rows=torch.tensor([8])) == Visible("full")
+
+
+def test_cuda_takes_flex_attention_for_composed_masks_but_not_for_a_cached_step() -> None:
+    cuda = torch.device("cuda")  # only the choice is made: nothing is put there
+    assert attention._choose(MASKS["prefix"], 9, 9, cuda, None) == "flex"
+    assert attention._choose(MASKS["prefix"], 1, 9, cuda, torch.tensor([8])) == "dense"
+    assert attention._choose(CAUSAL, 9, 9, cuda, None) == "is_causal"
+
+
+def test_one_query_with_a_cache_is_asked_by_its_row_number() -> None:
+    q, k, v = qkv()
+    whole = attend(q, k, v, visible(MASKS["prefix"], 2, 9, 9, CPU))
+    step = visible(MASKS["prefix"], 2, 1, 6, CPU, rows=torch.tensor([5]))
+    one = attend(q[:, :, 5:6], k[:, :, :6], v[:, :, :6], step)
+    torch.testing.assert_close(one, whole[:, :, 5:6], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+@pytest.mark.parametrize("name", ["full", "causal", "prefix"])
+def test_grouped_heads_equal_repeated_heads(name: str, kv_heads: int) -> None:
+    q, k, v = qkv(kv_heads=kv_heads)
+    seen = visible(MASKS[name], 2, 9, 9, CPU)
+    all_k, all_v = (
+        torch.stack([part[:, head * kv_heads // 4] for head in range(4)], dim=1) for part in (k, v)
+    )
+    torch.testing.assert_close(attend(q, k, v, seen), attend(q, all_k, all_v, seen))
+
+
+def test_scale_replaces_one_over_the_root_of_the_head_width() -> None:
+    q, k, v = qkv()
+    seen = visible(FULL, 2, 9, 9, CPU)
+    weights = (q @ k.transpose(-1, -2) * 0.5).softmax(-1)
+    torch.testing.assert_close(attend(q, k, v, seen, scale=0.5), weights @ v, atol=1e-5, rtol=0)
+    expected = functional.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(attend(q, k, v, seen), expected)
+
+
+def test_the_backend_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    mask = Mask(CAUSAL.rule, "seen in this test only") & document(SEGMENTS)
+    with caplog.at_level(logging.INFO, logger="archs.attention"):
+        visible(mask, 2, 9, 9, CPU)
+        visible(mask, 2, 9, 9, CPU)
+    assert caplog.messages == [
+        "attention: mask 'seen in this test only & document' on cpu goes through dense"
+    ]
+
+
+def test_a_cache_gives_back_what_was_appended_in_order() -> None:
+    _, k, v = qkv()
+    cache = KeyValues(capacity=9)
+    assert cache.length == 0
+    for start, end in ((0, 4), (4, 5), (5, 9)):
+        held_k, held_v = cache.append(k[:, :, start:end], v[:, :, start:end])
+        assert cache.length == end
+        assert torch.equal(held_k, k[:, :, :end])
+        assert torch.equal(held_v, v[:, :, :end])
+
+
+def test_a_cache_refuses_more_rows_than_it_holds() -> None:
+    _, k, v = qkv()
+    with pytest.raises(ValueError, match="holds 8 rows, 9 were written"):
+        KeyValues(capacity=8).append(k, v)
+    cache = KeyValues(capacity=9)
+    cache.append(k, v)
+    with pytest.raises(ValueError, match="holds 9 rows, 10 were written"):
+        cache.append(k[:, :, :1], v[:, :, :1])

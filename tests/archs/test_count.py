@@ -1,0 +1,81 @@
+"""Analytic counts against the real modules and torch's own counter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from archs import FAMILIES, CoreConfig
+from archs.count import FORWARDS_A_TRAINING_STEP, parameters
+from archs.encoder_decoder import EncoderDecoder
+
+OPTIONS = [
+    {},
+    {"activation": "swiglu", "norm": "layer"},
+    {"kv_heads": 1},
+    {"tied": False, "positions": "learned", "norm_order": "post"},
+    {"activation": "swiglu", "kv_heads": 2, "heads": 4, "tied": False, "ffn": 40},
+]
+
+
+def names(changes: dict) -> str:
+    return " ".join(f"{key}={value}" for key, value in changes.items()) or "plain"
+
+
+@pytest.mark.parametrize("changes", OPTIONS, ids=names)
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_parameters_are_those_of_the_real_module(kind: str, changes: dict, make_family) -> None:
+    family = make_family(kind, **changes)
+    counted = parameters(type(family), family.config)
+    assert counted.total == sum(part.numel() for part in family.parameters())
+    tables = [family.embedding.weight, family.head.weight]
+    if family.position_embedding is not None:
+        tables.append(family.position_embedding.weight)
+    assert counted.embedding == sum({id(table): table.numel() for table in tables}.values())
+    assert counted.core + counted.embedding == counted.total
+
+
+def test_a_plain_layer_has_twelve_squares_of_its_width() -> None:
+    one, two = (parameters(FAMILIES["decoder_ar"], CoreConfig(50, n, 16, 2, 64, 64)).core for n in (1, 2))
+    assert two - one == 12 * 16 * 16 + 2 * 16
+
+
+@pytest.mark.parametrize("layout", ["unpacked", "packed and padded"])
+@pytest.mark.parametrize("changes", OPTIONS, ids=names)
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_flops_agree_with_the_flop_counter_within_one_percent(
+    kind: str, changes: dict, layout: str, make_family, make_batch, layouts, loss
+) -> None:
+    family = make_family(kind, layers=3, **changes)
+    segments, source_segments = layouts[layout]
+    length, source = (13, 11) if segments is None else (9, 7)
+    batch = make_batch(segments, source_segments, length=length, source_length=source, rows=3)
+    with sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as forward:
+            loss(family, batch)
+        with FlopCounterMode(display=False) as step:
+            loss(family, batch).backward()
+    assert family.flops(batch) == pytest.approx(forward.get_total_flops(), rel=0.01)
+    assert FORWARDS_A_TRAINING_STEP * family.flops(batch) == pytest.approx(step.get_total_flops(), rel=0.01)
+
+
+def test_flops_charge_the_query_rows_of_a_permuted_lm(make_family, make_batch) -> None:
+    family, batch = make_family("permuted_lm"), make_batch()
+    assert batch.queries is not None
+    fewer = replace(batch, queries=batch.queries[:, :1])
+    assert family.flops(fewer) < family.flops(batch)
+    assert family.flops(replace(batch, queries=None)) == make_family("decoder_ar").flops(batch)
+
+
+@pytest.mark.parametrize(
+    ("layers", "splits"),
+    [(1, []), (2, [(1, 1)]), (3, [(2, 1), (1, 2)]), (4, [(2, 2)]), (7, [(4, 3), (3, 4)])],
+)
+def test_an_encoder_decoder_splits_a_single_stacks_depth(layers: int, splits: list) -> None:
+    reference = CoreConfig(50, layers, 16, 2, 32, 64)
+    found = [(shape.layers, shape.decoder_layers) for shape in EncoderDecoder.depths(reference)]
+    assert found == splits
+    assert list(FAMILIES["prefix_lm"].depths(reference)) == [reference]

@@ -1,0 +1,301 @@
+"""Training: exactness, resuming, the independence of accumulation and processes, what a folder holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from archs.errors import UserError
+from experiments import train as training
+from experiments.folder import RunFolder, read_json, read_lines
+from experiments.listeners import Bar
+from experiments.module import Optimiser, Pretraining
+from experiments.recipe import Recipe
+from experiments.train import restore, train
+
+Compose = Callable[..., Recipe]
+KillAt = Callable[[int], None]
+CLOCK = ("seconds", "tokens_per_second")
+
+
+def rows(folder: Path) -> list[dict]:
+    """metrics.jsonl without what the clock decides."""
+    return [
+        {key: value for key, value in row.items() if key not in CLOCK}
+        for row in read_lines(folder / "metrics.jsonl")
+    ]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def assert_same_to_the_last_bit(one: Path, two: Path) -> None:
+    assert rows(one) == rows(two)
+    left, right = weights(one), weights(two)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> KillAt:
+    """Makes training raise after that step, whatever was written by then."""
+
+    def arm(step: int) -> None:
+        def act(self: Bar, module: Pretraining) -> None:
+            if module.spent.steps == step:
+                raise KilledError
+
+        monkeypatch.setattr(Bar, "__call__", act)
+
+    return arm
+
+
+FAMILIES = ["encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_killed_run_ends_as_an_undisturbed_one(
+    family: str,
+    compose: Compose,
+    tmp_path: Path,
+    kill_at: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = compose(
+        f"family={family}",
+        "size.dropout=0.1",
+        "training.accumulate=2",
+        "training.checkpoint_every=3",
+        "training.log_every=1",
+        "budget.amount=8",
+    )
+    train(recipe, tmp_path / "whole")
+    for step in (2, 5, 7):  # before the first checkpoint, between two, after the last but one
+        with monkeypatch.context() as patch:
+            kill_at(step)
+            with pytest.raises(KilledError):
+                train(recipe, tmp_path / "killed")
+            patch.undo()
+        monkeypatch.undo()
+    train(recipe, tmp_path / "killed")
+    assert_same_to_the_last_bit(tmp_path / "whole", tmp_path / "killed")
+    assert [row["step"] for row in rows(tmp_path / "killed")] == list(range(1, 9))
+
+
+def test_a_process_killed_by_the_system_resumes_by_the_same_command(compose: Compose, tmp_path: Path) -> None:
+    recipe = compose("budget.amount=60", "training.checkpoint_every=5", "training.log_every=1")
+    train(recipe, tmp_path / "whole")
+    recipe.to_yaml(tmp_path / "recipe.yaml")
+    command = [sys.executable, "-m", "experiments", "train", "--recipe", str(tmp_path / "recipe.yaml")]
+    command += ["--folder", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(read_lines(tmp_path / "killed" / "metrics.jsonl")) < 12:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert RunFolder(tmp_path / "killed").is_("running")
+    train(recipe, tmp_path / "killed")
+    assert_same_to_the_last_bit(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_accumulation_does_not_change_the_loss(compose: Compose, tmp_path: Path) -> None:
+    losses = {}
+    for parts in (1, 4):
+        recipe = compose("family=encoder_ae", "objective=sop", f"training.accumulate={parts}")
+        train(recipe, tmp_path / str(parts))
+        losses[parts] = [row["loss"] for row in rows(tmp_path / str(parts))]
+    assert losses[4] == pytest.approx(losses[1], abs=2e-4)
+
+
+def test_processes_do_not_change_the_loss(compose: Compose, tmp_path: Path) -> None:
+    found = {}
+    for devices in (1, 2):
+        recipe = compose(f"training.devices={devices}", "training.log_every=2", "budget.amount=6")
+        recipe.to_yaml(tmp_path / f"{devices}.yaml")
+        command = [
+            sys.executable,
+            "-m",
+            "experiments",
+            "train",
+            "--recipe",
+            str(tmp_path / f"{devices}.yaml"),
+        ]
+        command += ["--folder", str(tmp_path / str(devices))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        found[devices] = rows(tmp_path / str(devices))
+    assert [row["step"] for row in found[2]] == [row["step"] for row in found[1]]
+    assert [row["validation_loss"] for row in found[2]] == pytest.approx(
+        [row["validation_loss"] for row in found[1]], abs=2e-4
+    )
+    assert found[2][-1]["targets"] == found[1][-1]["targets"]
+
+
+def test_two_seeds_differ_and_one_seed_repeats_itself(compose: Compose, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(compose(f"seed={seed}", "budget.amount=3"), tmp_path / name)
+    assert_same_to_the_last_bit(tmp_path / "a", tmp_path / "b")
+    assert not torch.equal(
+        weights(tmp_path / "a")["embedding.weight"], weights(tmp_path / "c")["embedding.weight"]
+    )
+
+
+def test_a_finished_run_is_not_trained_again(compose: Compose, tmp_path: Path) -> None:
+    recipe = compose("budget.amount=2")
+    train(recipe, tmp_path / "run")
+    before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
+    train(recipe, tmp_path / "run")
+    assert (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_the_loss_falls_on_real_text(compose: Compose, tmp_path: Path) -> None:
+    train(compose("budget.amount=60", "training.learning_rate=3e-3"), tmp_path / "run")
+    losses = [row["loss"] for row in rows(tmp_path / "run")]
+    assert losses[-1] < losses[0] - 1
+
+
+def test_the_audit_says_what_was_planned_and_what_was_done(compose: Compose, tmp_path: Path) -> None:
+    train(compose("family=encoder_ae", "budget.stop=tokens", "budget.amount=5120"), tmp_path / "run")
+    audit = read_json(tmp_path / "run" / "audit.json")
+    assert audit["spent"]["tokens"] == 5120
+    assert audit["spent"]["steps"] == audit["plan"]["steps"] == 10
+    assert audit["spent"]["targets"] == pytest.approx(0.15 * 5120, rel=0.05)
+    planned = audit["plan"]["flops_per_step"] * 10
+    assert audit["spent"]["flops"] == pytest.approx(planned, rel=0.01)
+    counted = audit["plan"]["parameters"]
+    assert audit["parameters"] == counted["core"] + counted["embedding"]
+    assert any(line.startswith("full") for line in audit["attention"])
+
+
+def test_a_budget_in_seconds_stops_by_the_clock(compose: Compose, tmp_path: Path) -> None:
+    train(compose("budget.stop=seconds", "budget.amount=1.5"), tmp_path / "run")
+    spent = read_json(tmp_path / "run" / "audit.json")["spent"]
+    assert spent["seconds"] >= 1.5
+    assert rows(tmp_path / "run")[-1]["step"] == spent["steps"]
+
+
+def test_the_schedule_warms_up_and_ends_at_its_final_share() -> None:
+    optimiser = Optimiser(learning_rate=1.0, warmup=0.1, final=0.2)
+    assert optimiser.rate_at(0.05) == pytest.approx(0.5)
+    assert optimiser.rate_at(0.1) == pytest.approx(1.0)
+    assert optimiser.rate_at(0.55) == pytest.approx(0.6)
+    assert optimiser.rate_at(1.0) == optimiser.rate_at(1.5) == pytest.approx(0.2)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_says_so(compose: Compose, tmp_path: Path) -> None:
+    recipe = compose("training.learning_rate=1e30", "training.log_every=1", "training.clip=1e30")
+    with pytest.raises(RuntimeError, match="the loss became nan at step"):
+        train(recipe, tmp_path / "run")
+    status = RunFolder(tmp_path / "run").status
+    assert status["state"] == "failed"
+    assert "nan" in status["why"]
+
+
+def test_a_folder_of_another_recipe_is_refused_and_left_alone(compose: Compose, tmp_path: Path) -> None:
+    train(compose("budget.amount=2"), tmp_path / "run")
+    before = (tmp_path / "run" / "recipe.yaml").read_text()
+    with pytest.raises(UserError, match=r"another recipe: .*learning_rate \(0\.001 there, 0\.01 now\)"):
+        train(compose("budget.amount=2", "training.learning_rate=0.01"), tmp_path / "run")
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("kept", [0, 100, 5000, -1000])
+def test_a_truncated_checkpoint_is_one_line(
+    kept: int,
+    compose: Compose,
+    tmp_path: Path,
+    kill_at: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = compose("training.checkpoint_every=2", "budget.amount=4")
+    kill_at(3)
+    with pytest.raises(KilledError):
+        train(recipe, tmp_path / "run")
+    monkeypatch.undo()
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
+    with pytest.raises(UserError, match="cut short or damaged; delete it"):
+        train(recipe, tmp_path / "run")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a path below a file to be refused")
+def test_an_unwritable_run_folder_is_one_line(compose: Compose, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match="cannot be written"):
+        train(compose(), tmp_path / "file" / "run")
+
+
+def test_a_corpus_shorter_than_one_batch_is_one_line(compose: Compose, tmp_path: Path) -> None:
+    text = tmp_path / "short.txt"
+    text.write_text("\n\n".join(f"Paragraph {n} says something, but not very much." for n in range(60)))
+    with pytest.raises(UserError, match="shorter than one batch"):
+        train(compose(f"data.path={text}", "size.vocabulary=400", "training.batch=512"), tmp_path / "run")
+
+
+def test_a_tokenizer_without_a_mask_token_is_one_line(compose: Compose, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    bare = Tokenizer(models.BPE())
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bare.train_from_iterator(["the state of the union"] * 50, trainer)
+    bare.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UserError, match="needs the special tokens mask"):
+        train(compose("family=encoder_ae", f"data.tokenizer={tmp_path}/tokenizer.json"), tmp_path / "run")
+
+
+def test_a_run_that_is_not_trained_cannot_be_asked(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no trained run"):
+        restore(tmp_path)
+
+
+def test_a_restored_run_scores_as_the_one_that_was_trained(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Pretraining] = []
+    finish = training.finish
+
+    def keep(run, module, *rest):
+        kept.append(module)
+        finish(run, module, *rest)
+
+    monkeypatch.setattr(training, "finish", keep)
+    train(compose("budget.amount=3", "size.tied=false"), tmp_path / "run")
+    run = restore(tmp_path / "run")
+    tokens = torch.from_numpy(run.corpus.test.tokens[:64].astype("int64")).view(2, 32)
+    batch = run.objective.ask(tokens[:, :8], tokens[:, 8:])
+    trained = kept[0].learner.family.eval()
+    assert torch.equal(run.family.score(batch).nats, trained.score(batch).nats)
+
+
+def test_metrics_hold_every_unit(compose: Compose, tmp_path: Path) -> None:
+    train(compose("budget.amount=20"), tmp_path / "run")
+    written = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    last = written[-1]
+    assert last["step"] == 20
+    assert last["tokens"] == last["targets"] == 20 * 8 * 64
+    assert last["fraction"] == 1.0
+    assert sum("validation_loss" in row for row in written) >= 10
