@@ -14,7 +14,7 @@ from archs.errors import UserError
 from archs.family import Family, Hidden, take_targets
 from archs.flow import closure
 from archs.generate import left_to_right, with_room
-from archs.masks import CAUSAL, FULL, Mask, document
+from archs.masks import CAUSAL, FULL, Mask, MaskBuilder, document
 from archs.transformer import Cache, CoreConfig, Stack
 
 
@@ -56,10 +56,15 @@ class EncoderDecoder(Family):
 
     @classmethod
     def depths(cls, reference: CoreConfig) -> Iterator[CoreConfig]:
-        """A single stack's depth split in halves, the odd layer to the encoder, then to the decoder."""
-        for encoder in dict.fromkeys(((reference.layers + 1) // 2, reference.layers // 2)):
-            if 0 < encoder < reference.layers:
-                yield replace(reference, layers=encoder, decoder_layers=reference.layers - encoder)
+        """A single stack's depth split in halves, an odd layer to the encoder or the decoder; then deeper.
+
+        The split halves match its parameters. A token passes one stack only, so FLOPs a token are matched
+        by up to twice as many layers (2P parameters for the same compute: Raffel et al. 2020).
+        """
+        for total in range(reference.layers, 2 * reference.layers + 1):
+            for encoder in dict.fromkeys(((total + 1) // 2, total // 2)):
+                if 0 < encoder < total:
+                    yield replace(reference, layers=encoder, decoder_layers=total - encoder)
 
     def encode(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """The source (B,S) -> (B,S,D) and every encoder layer's output."""
@@ -116,7 +121,9 @@ class EncoderDecoder(Family):
         body += stack_flops(self.config, self.decoder_layers, rows=T, keys=T, memory=S)
         return B * body + head_flops(self.config, len(batch.target_index))
 
-    def reachable(self, batch: Batch) -> list[dict[str, Tensor]]:
+    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> list[dict[str, Tensor]]:
+        if declared is not None:
+            raise UserError(f"{self.kind} has more than one mask; check it without `declared`")
         assert batch.source is not None
         (B, T), S = batch.tokens.shape, batch.source.shape[1]
         t, s = torch.arange(T, device=batch.device), torch.arange(S, device=batch.device)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from archs.batch import Batch
 from archs.errors import UserError
 from archs.heads import LanguageModelHead
+from archs.masks import MaskBuilder
 from archs.transformer import CoreConfig
 
 Unit = Literal["nll", "pll"]
@@ -101,8 +102,11 @@ class Family(nn.Module, ABC):
         """FLOPs of one forward pass over the batch, head included; masked-out attention is charged."""
 
     @abstractmethod
-    def reachable(self, batch: Batch) -> list[dict[str, Tensor]]:
-        """For each layer, which input cells (by stream) each of its rows may depend on: (B,R,cells) bool."""
+    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> list[dict[str, Tensor]]:
+        """For each layer, which input cells (by stream) each of its rows may depend on: (B,R,cells) bool.
+
+        By the family's own masks, or by `declared` for a family that has one mask alone.
+        """
 
     @classmethod
     def depths(cls, reference: CoreConfig) -> Iterator[CoreConfig]:

@@ -17,6 +17,7 @@ from archs.batch import Batch
 
 if TYPE_CHECKING:
     from archs.family import Family
+    from archs.masks import MaskBuilder
 
 
 def closure(seen: Tensor, start: Tensor, layers: int) -> list[Tensor]:
@@ -77,15 +78,16 @@ class FlowReport:
         return "; ".join(lines)
 
 
-def check_flow(family: Family, batch: Batch) -> FlowReport:
+def check_flow(family: Family, batch: Batch, declared: MaskBuilder | None = None) -> FlowReport:
     """Compares measured with declared flow for `family` on `batch`.
 
-    What is declared is the family's own mask (`family.reachable`), also where a user's mask builder is in
-    use: a mask that shows more than its family allows is reported as a leak. Runs in float64 without
-    dropout on a copy; costs layers x rows backward passes, so give it short batches.
+    What is declared is the family's own mask (`family.reachable`), also where a user's builder is in use: a
+    mask that shows more than its family allows is reported as a leak. Give that builder as `declared` to
+    check the model against it instead. Runs in float64 without dropout on a copy; costs layers x rows
+    backward passes, so give it short batches.
     """
     family = copy.deepcopy(family).double().eval()
-    declared = family.reachable(batch)
+    expectations = family.reachable(batch, declared)
     inputs: list[Tensor] = []
 
     def make_leaf(module: torch.nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -105,13 +107,13 @@ def check_flow(family: Family, batch: Batch) -> FlowReport:
     for number, output in enumerate(layers):
         measured = _depends(output, streams)
         for stream, found in measured.items():
-            expected = declared[number][stream]
+            expected = expectations[number][stream]
             for verdict, wrong in ((leaks, found & ~expected), (silences, expected & ~found)):
                 verdict += [
                     Mismatch(number + 1, row, stream, source, to)
                     for row, to, source in wrong.nonzero().tolist()
                 ]
-    return FlowReport(leaks, silences, declared[-1], measured)
+    return FlowReport(leaks, silences, expectations[-1], measured)
 
 
 def _depends(output: Tensor, streams: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,9 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from archs.batch import Batch
 
 Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -60,6 +64,9 @@ class Mask:
         b = torch.arange(batch, device=q.device)[:, None, None]
         seen = self.rule(b, q[None, :, None], k[None, None, :])
         return seen.expand(batch, len(q), len(k))
+
+
+MaskBuilder = Callable[["Batch"], Mask]
 
 
 def _full(b: Tensor, q: Tensor, k: Tensor) -> Tensor:

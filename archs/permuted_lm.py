@@ -12,10 +12,11 @@ from torch.nn import functional
 
 from archs.batch import Batch
 from archs.count import head_flops, stack_flops
+from archs.errors import UserError
 from archs.family import Family, Hidden
 from archs.flow import closure
 from archs.generate import blank_columns, pick
-from archs.masks import Mask, document, order
+from archs.masks import Mask, MaskBuilder, document, order
 from archs.transformer import Cache, CoreConfig, Stack
 
 
@@ -121,7 +122,9 @@ class PermutedLM(Family):
         body = B * stack_flops(self.config, self.config.layers, rows=T + M, keys=T)
         return body + head_flops(self.config, len(batch.target_index))
 
-    def reachable(self, batch: Batch) -> list[dict[str, Tensor]]:
+    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> list[dict[str, Tensor]]:
+        if declared is not None:
+            raise UserError(f"{self.kind} has more than one mask; check it without `declared`")
         B, T = batch.tokens.shape
         R = T + query_columns(batch).shape[1]
         rows, cells = torch.arange(R, device=batch.device), torch.arange(T, device=batch.device)

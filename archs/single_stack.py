@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -13,10 +12,8 @@ from archs.count import head_flops, stack_flops
 from archs.family import Family, Hidden, take_targets
 from archs.flow import closure
 from archs.generate import left_to_right, with_room
-from archs.masks import Mask
+from archs.masks import MaskBuilder
 from archs.transformer import Cache, CoreConfig, Stack
-
-MaskBuilder = Callable[[Batch], Mask]
 
 
 class SingleStack(Family):
@@ -42,10 +39,11 @@ class SingleStack(Family):
         body = B * stack_flops(self.config, self.config.layers, rows=T, keys=T)
         return body + head_flops(self.config, len(batch.target_index))
 
-    def reachable(self, batch: Batch) -> list[dict[str, Tensor]]:
+    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> list[dict[str, Tensor]]:
         B, T = batch.tokens.shape
         cells = torch.arange(T, device=batch.device)
-        seen = type(self).default_mask(batch).dense(B, cells, cells)
+        mask = declared or type(self).default_mask
+        seen = mask(batch).dense(B, cells, cells)
         itself = torch.eye(T, dtype=torch.bool, device=batch.device).expand(B, T, T)
         return [{"tokens": reached} for reached in closure(seen, itself, self.config.layers)]
 

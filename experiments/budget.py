@@ -6,6 +6,7 @@ The solver depends on the recipe alone, so an arm trained by itself has the shap
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from archs import FAMILIES
+from archs.batch import Batch
 from archs.count import Parameters, parameters
 from archs.errors import UserError
 from archs.family import Family
@@ -24,6 +26,7 @@ from objectives.causal import Causal
 
 FFN_STEP = 16  # feed-forward widths the solver tries: multiples of this
 WIDTH_STEPS = (0, -1, 1, -2, 2)  # widths it tries, in steps of 2 x heads around the reference
+SAMPLED_STEPS = 64  # enough that a step's mean cost is known to half a percent
 LENGTH_MARGIN = 2  # positions an objective may need, in raw windows (source, sentinels and targets)
 
 
@@ -104,8 +107,10 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
     """
     family = family_class(recipe)
     asks = objective(recipe, vocabulary, family.layout)
-    config, measure, reference = _solve(recipe, family, asks, vocabulary, arm)
-    flops, targets = _one_step(recipe, family, asks, config, vocabulary)
+    sampled = _sampled(recipe, asks, vocabulary)
+    config, measure, reference = _solve(recipe, family, asks, sampled, vocabulary, arm)
+    flops = _mean_flops(family, asks, config, sampled)
+    targets = round(statistics.mean(batch.supervised for batch in sampled))
     tokens = recipe.training.batch * recipe.size.length
     counted = parameters(family, config)
     return Plan(
@@ -132,22 +137,31 @@ def _steps(recipe: Recipe, a_step: dict[str, int]) -> int | None:
     return max(1, round(recipe.budget.amount / a_step[recipe.budget.stop]))
 
 
-def _one_step(
-    recipe: Recipe, family: type[Family], asks: Objective, config: CoreConfig, vocabulary: Vocabulary
-) -> tuple[int, int]:
-    """Training FLOPs and supervised targets of one step, from a batch really built on random text."""
+def _sampled(recipe: Recipe, asks: Objective, vocabulary: Vocabulary) -> list[Batch]:
+    """Batches really built, on random text. Many, because one prefix is split early and another late."""
     rng = torch.Generator().manual_seed(0)
     plain = (~vocabulary.special).nonzero().squeeze(1)
     shape = (recipe.training.batch, recipe.size.length)
-    windows = Windows(plain[torch.randint(len(plain), shape, generator=rng)])
-    batch = asks.build(windows, rng)
+    return [
+        asks.build(Windows(plain[torch.randint(len(plain), shape, generator=rng)]), rng)
+        for _ in range(SAMPLED_STEPS)
+    ]
+
+
+def _mean_flops(family: type[Family], asks: Objective, config: CoreConfig, steps: list[Batch]) -> int:
+    """Training FLOPs of a step."""
     with torch.device("meta"):
         model = family(config)
-    return asks.flops(model, batch), batch.supervised
+    return round(statistics.mean(asks.flops(model, batch) for batch in steps))
 
 
 def _solve(
-    recipe: Recipe, family: type[Family], asks: Objective, vocabulary: Vocabulary, arm: str
+    recipe: Recipe,
+    family: type[Family],
+    asks: Objective,
+    sampled: list[Batch],
+    vocabulary: Vocabulary,
+    arm: str,
 ) -> tuple[CoreConfig, float, float]:
     """The candidate nearest to the reference, its measure, and the reference's."""
     reference = reference_config(recipe.size, vocabulary.size)
@@ -162,17 +176,18 @@ def _solve(
     if recipe.budget.match == "none":
         return depths[0], 0.0, 0.0
 
-    def measure(kind: type[Family], objective: Objective, config: CoreConfig) -> float:
+    def measure(kind: type[Family], objective: Objective, steps: list[Batch], config: CoreConfig) -> float:
         if recipe.budget.match == "flops_per_token":
-            return _one_step(recipe, kind, objective, config, vocabulary)[0]
+            return _mean_flops(kind, objective, config, steps)
         counted = parameters(kind, config)
         return counted.core if recipe.budget.match == "core_parameters" else counted.total
 
     plain = FAMILIES["decoder_ar"]
-    wanted = measure(plain, Causal(vocabulary, plain.layout), reference)
+    causal = Causal(vocabulary, plain.layout)
+    wanted = measure(plain, causal, _sampled(recipe, causal, vocabulary), reference)
     best: tuple[float, CoreConfig, float] | None = None
     for config in candidates(depths, reference):
-        found = measure(family, asks, config)
+        found = measure(family, asks, sampled, config)
         off = abs(found / wanted - 1)
         if best is None or off < best[0] - 1e-9:
             best = off, config, found

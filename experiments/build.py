@@ -12,8 +12,9 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from archs import FAMILIES, Family
+from archs import FAMILIES, CoreConfig, Family
 from archs.errors import UserError, unknown
+from archs.single_stack import MaskBuilder, SingleStack
 from experiments.recipe import Recipe
 from objectives import OBJECTIVES, Objective
 from objectives import replace as replace_functions
@@ -32,6 +33,29 @@ def family_class(recipe: Recipe) -> type[Family]:
     return _class(recipe, "family", recipe.family.name, FAMILIES, Family)
 
 
+def family(recipe: Recipe, config: CoreConfig) -> Family:
+    """The recipe's family of this shape, under the user's mask if the recipe names one."""
+    kind, mine = family_class(recipe), mask(recipe)
+    return kind(config, **({} if mine is None else {"mask": mine}))
+
+
+def mask(recipe: Recipe) -> MaskBuilder | None:
+    """The user's mask builder. Raises UserError for a family with more masks than one to replace."""
+    path = recipe.family.mask
+    if path is None:
+        return None
+    if not issubclass(family_class(recipe), SingleStack):
+        single = [name for name, other in FAMILIES.items() if issubclass(other, SingleStack)]
+        raise UserError(
+            f"family '{recipe.family.name}' has more than one mask, so family.mask cannot replace it; it can "
+            f"for: {', '.join(single)}"
+        )
+    builder = import_path(path, recipe.user_path, "family.mask")
+    if not callable(builder):
+        raise UserError(f"family.mask '{path}' is no function but {builder!r}; write def my_mask(batch)")
+    return builder
+
+
 def objective_class(recipe: Recipe) -> type[Objective]:
     """The objective that the recipe names. Raises UserError if there is none of that name or import path."""
     return _class(recipe, "objective", recipe.objective.name, OBJECTIVES, Objective)
@@ -40,6 +64,7 @@ def objective_class(recipe: Recipe) -> type[Objective]:
 def check(recipe: Recipe) -> None:
     """Raises UserError unless the objective can train the family and takes the options, without building."""
     _check_pair(recipe, family_class(recipe), objective_class(recipe))
+    mask(recipe)
     _options(recipe)
 
 

@@ -112,6 +112,7 @@ def _imports(content: dict[str, Any]) -> bool:
     """Whether any part is named by an import path."""
     options = content.get("objective", {}).get("options") or {}
     parts = [*(content.get(group) for group in IMPORTABLE), options.get("select"), options.get("replace")]
+    parts.append(content.get("family", {}).get("mask"))
     names = [part.get("name") if isinstance(part, dict) else part for part in parts]
     return any(isinstance(name, str) and "." in name for name in names)
 

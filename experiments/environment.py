@@ -63,7 +63,7 @@ def _user_source(recipe: Recipe) -> dict[str, str]:
 
 
 def _import_paths(recipe: Recipe) -> list[str]:
-    names = [recipe.family.name, recipe.objective.name]
+    names = [recipe.family.name, recipe.family.mask or "", recipe.objective.name]
     for part in ("select", "replace"):
         given = recipe.objective.options.get(part)
         if given is not None:

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from archs.flow import FlowReport, check_flow
+from experiments import build
 from experiments.data.windows import held_out
 from experiments.folder import read_json, write_json, write_whole
 from experiments.likelihood import bits_per_byte, likelihood
@@ -67,10 +68,10 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
 
 
 def measured_flow(run: Run) -> FlowReport:
-    """The leak check on a short batch of the run's own objective."""
+    """The leak check on a short batch of the run's own objective, against the mask that the recipe names."""
     tokens = held_out(run.corpus.test, FLOW_ROWS, run.recipe.size.length).tokens[:, :FLOW_WIDTH]
     batch = run.objective.build(Windows(tokens), torch.Generator().manual_seed(0))
-    return check_flow(run.family, batch.to(run.device))
+    return check_flow(run.family, batch.to(run.device), build.mask(run.recipe))
 
 
 def likelihood_of(run: Run) -> dict[str, Any]:

@@ -32,9 +32,13 @@ NOT_CONTENT = {"out", "name", "user_path"}  # where a run lies and what it is ca
 
 
 class FamilyConfig(Config):
-    """`name` is one of `archs.FAMILIES` or the import path of a class: `package.module.Class`."""
+    """`name` is one of `archs.FAMILIES` or the import path of a class: `package.module.Class`.
+
+    `mask` is the import path of a function Batch -> Mask that replaces a single stack's own mask.
+    """
 
     name: str
+    mask: str | None = None
 
     _name_is_known = field_validator("name")(known("family"))
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -83,41 +84,41 @@ def train_apart(recipe: Recipe, folder: Path, group: str) -> None:
 
 
 def budget_table(planned: list[Plan], recipes: Recipes) -> Table:
-    """What is equal between arms, and what is not."""
+    """What is equal between arms, and what is not; 80 columns wide."""
     recipe = next(iter(recipes.values()))
     amount, stop = recipe.budget.amount, recipe.budget.stop
     table = Table(
         title=f"budget: match {recipe.budget.match} within {recipe.budget.tolerance:.0%}, "
         f"stop at {amount:,.4g} {stop}",
-        caption="FLOPs of training (forward and backward, masked-out attention and padding included); "
-        "tokens of raw text; targets are supervised tokens",
+        caption="k, M, G, T: 10³, 10⁶, 10⁹, 10¹². FLOPs of training, forward and backward;\n"
+        "masked-out attention and padding are charged. Tokens: raw text read.\n"
+        "Targets: supervised tokens.",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    for name in ("arm", "objective", "layers x width"):
-        table.add_column(name)
-    for name in (
-        "core\nparameters",
-        "off by",
-        "all\nparameters",
-        "FLOPs\na token",
-        "steps",
-        "tokens\nread",
-        "targets",
-        "FLOPs",
-    ):
-        table.add_column(name, justify="right")
+    table.add_column("arm\nobjective", no_wrap=True)
+    table.add_column("layers\nx width", no_wrap=True)
+    for name in ("core size\noff by", "FLOPs\na token", "\nsteps", "\ntokens", "\ntargets", "\nFLOPs"):
+        table.add_column(name, justify="right", no_wrap=True)
     for each in planned:
-        steps = each.steps or 0
+        layers, _, ffn = each.shape.partition(", ")
+        count = each.steps
+        spent = (each.tokens_per_step, each.targets_per_step, each.flops_per_step)
         table.add_row(
-            each.arm,
-            each.objective,
-            each.shape,
-            f"{each.parameters.core:,}",
-            f"{each.deviation:+.2%}",
-            f"{each.parameters.total + each.extra_parameters:,}",
-            f"{each.flops_per_token:,.3g}",
-            f"{steps:,}" if steps else "by the clock",
-            f"{steps * each.tokens_per_step:,}",
-            f"{steps * each.targets_per_step:,}",
-            f"{steps * each.flops_per_step:,.4g}",
+            f"{each.arm}\n[dim]{each.objective}[/dim]",
+            f"{layers}\n[dim]{ffn}[/dim]",
+            f"{each.parameters.core:,}\n[dim]{each.deviation:+.2%}[/dim]",
+            short(each.flops_per_token),
+            f"{count:,}" if count else "clock",
+            *(short(count * one) if count else "" for one in spent),
         )
     return table
+
+
+def short(number: float) -> str:
+    """Three digits and a prefix: 7.87M."""
+    for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{prefix}"
+    return f"{number:.3g}"

@@ -19,8 +19,7 @@ from archs.batch import Batch
 from archs.errors import UserError
 from archs.family import Family
 from archs.transformer import CoreConfig
-from experiments import budget
-from experiments.build import family_class, objective
+from experiments import budget, build
 from experiments.data.store import Corpus, load_corpus
 from experiments.data.windows import WindowStream, held_out
 from experiments.environment import environment
@@ -86,9 +85,9 @@ def make_module(
 ) -> Pretraining:
     """The family and its objective, freshly initialised from the recipe's seed, and who listens to them."""
     torch.manual_seed(recipe.seed)
-    kind = family_class(recipe)
-    asks = objective(recipe, corpus.vocabulary, kind.layout)
-    learner = Learner(kind(plan.config), asks)
+    model = build.family(recipe, plan.config)
+    asks = build.objective(recipe, corpus.vocabulary, model.layout)
+    learner = Learner(model, asks)
     settings = recipe.training
     if settings.compile:
         learner.compile()
@@ -237,9 +236,9 @@ def restore(folder: Path) -> Run:
     recipe = Recipe.from_yaml(run.recipe)
     prepare(recipe)
     corpus = corpus_of(recipe)
-    kind = family_class(recipe)
-    family = kind(CoreConfig(**read_json(run.audit)["plan"]["config"]))
+    family = build.family(recipe, CoreConfig(**read_json(run.audit)["plan"]["config"]))
     safetensors.torch.load_model(family, str(run.weights))
     if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
         family = family.cuda()
-    return Run(run, recipe, family.eval(), objective(recipe, corpus.vocabulary, kind.layout), corpus)
+    asks = build.objective(recipe, corpus.vocabulary, family.layout)
+    return Run(run, recipe, family.eval(), asks, corpus)
