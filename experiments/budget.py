@@ -7,8 +7,10 @@ The solver depends on the recipe alone, so an arm trained by itself has the shap
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -186,7 +188,7 @@ def _solve(
     causal = Causal(vocabulary, plain.layout)
     wanted = measure(plain, causal, _sampled(recipe, causal, vocabulary), reference)
     best: tuple[float, CoreConfig, float] | None = None
-    for config in candidates(depths, reference):
+    for config in candidates(depths, reference, wanted, partial(measure, family, asks, sampled)):
         found = measure(family, asks, sampled, config)
         off = abs(found / wanted - 1)
         if best is None or off < best[0] - 1e-9:
@@ -206,15 +208,22 @@ def _solve(
     return config, found, wanted
 
 
-def candidates(depths: list[CoreConfig], reference: CoreConfig) -> Iterator[CoreConfig]:
-    """Shapes to try: every depth as it is, then other feed-forward widths, then other widths."""
+def candidates(
+    depths: list[CoreConfig],
+    reference: CoreConfig,
+    wanted: float,
+    measure: Callable[[CoreConfig], float],
+) -> Iterator[CoreConfig]:
+    """Shapes to try: every depth as it is, then with the feed-forward width that comes nearest, then with
+    other widths too."""
     yield from depths
     for steps in WIDTH_STEPS:
         width = reference.width + steps * 2 * reference.heads
         if width <= 0:
             continue
-        for config in depths:
-            widest = 2 * max(reference.ffn, width)
-            ffns = sorted(range(FFN_STEP, widest, FFN_STEP), key=lambda ffn: abs(ffn - reference.ffn))
-            for ffn in ffns:
-                yield replace(config, width=width, ffn=ffn)
+        ffns = range(FFN_STEP, 2 * max(reference.ffn, width), FFN_STEP)
+        for config in (replace(depth, width=width) for depth in depths):
+            # The measure grows with the feed-forward width: the nearest are on both sides of `wanted`.
+            above = bisect_left(ffns, wanted, key=lambda ffn, at=config: measure(replace(at, ffn=ffn)))
+            for ffn in ffns[max(above - 1, 0) : above + 1]:
+                yield replace(config, ffn=ffn)

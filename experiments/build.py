@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -50,10 +50,10 @@ def mask(recipe: Recipe) -> MaskBuilder | None:
             f"family '{recipe.family.name}' has more than one mask, so family.mask cannot replace it; it can "
             f"for: {', '.join(single)}"
         )
-    builder = import_path(path, recipe.user_path, "family.mask")
+    builder: Any = import_path(path, recipe.user_path, "family.mask")
     if not callable(builder):
         raise UserError(f"family.mask '{path}' is no function but {builder!r}; write def my_mask(batch)")
-    return builder
+    return cast(MaskBuilder, builder)
 
 
 def objective_class(recipe: Recipe) -> type[Objective]:

@@ -72,9 +72,13 @@ def test_flops_charge_the_query_rows_of_a_permuted_lm(make_family, make_batch) -
 
 @pytest.mark.parametrize(
     ("layers", "splits"),
-    [(1, []), (2, [(1, 1)]), (3, [(2, 1), (1, 2)]), (4, [(2, 2)]), (7, [(4, 3), (3, 4)])],
+    [
+        (1, [(1, 1)]),
+        (2, [(1, 1), (2, 1), (1, 2), (2, 2)]),
+        (3, [(2, 1), (1, 2), (2, 2), (3, 2), (2, 3), (3, 3)]),
+    ],
 )
-def test_an_encoder_decoder_splits_a_single_stacks_depth(layers: int, splits: list) -> None:
+def test_an_encoder_decoder_splits_a_single_stacks_depth_and_then_goes_deeper(layers, splits) -> None:
     reference = CoreConfig(50, layers, 16, 2, 32, 64)
     found = [(shape.layers, shape.decoder_layers) for shape in EncoderDecoder.depths(reference)]
     assert found == splits

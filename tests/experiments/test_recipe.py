@@ -176,4 +176,4 @@ def test_what_has_a_name_has_no_value_of_its_own(model: type):
 
 
 def test_training_needs_no_preset():
-    assert TrainingConfig().batch == 32
+    assert TrainingConfig().batch == 16

@@ -1,0 +1,148 @@
+"""What is matched, what is spent, and the counts behind both."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from archs import FAMILIES, CoreConfig
+from archs.errors import UserError
+from experiments.budget import plan_arm, planning_vocabulary
+from experiments.learner import Learner
+from experiments.recipe import Recipe
+from objectives import OBJECTIVES
+from objectives.base import Windows
+
+Compose = Callable[..., Recipe]
+VOCABULARY = planning_vocabulary(512)
+PAIRS = [(f, o) for f, o in product(FAMILIES, OBJECTIVES) if f in OBJECTIVES[o].families]
+
+# Four documents begin with one and the same bos: a causal LM cannot go below 4 ln 4 / 48 = 0.12 nats.
+FITTED = 0.2
+
+
+def windows(rows: int, width: int, packed: bool) -> Windows:
+    rng = torch.Generator().manual_seed(0)
+    tokens = torch.randint(80, 512, (rows, width), generator=rng)
+    if not packed:
+        return Windows(tokens)
+    segments = (torch.arange(width) >= width // 3).long().expand(rows, width).clone()
+    tokens[:, width // 3 - 1] = VOCABULARY.eos
+    return Windows(tokens, segments)
+
+
+def learner_of(family: str, objective: str, **changes) -> Learner:
+    decoder_layers = 2 if family == "encoder_decoder" else None
+    config = CoreConfig(512, 2, 32, 4, 64, 200, decoder_layers=decoder_layers, **changes)
+    kind = FAMILIES[family]
+    return Learner(kind(config), OBJECTIVES[objective](VOCABULARY, kind.layout))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("family", "objective"), PAIRS)
+def test_counted_flops_are_those_of_a_training_step(family: str, objective: str, packed: bool) -> None:
+    learner = learner_of(family, objective)
+    batch = learner.objective.build(windows(4, 61, packed), torch.Generator().manual_seed(1))
+    with FlopCounterMode(display=False) as measured, sdpa_kernel(SDPBackend.MATH):
+        learner(batch).value.backward()
+    assert learner.objective.flops(learner.family, batch) == pytest.approx(
+        measured.get_total_flops(), rel=0.01
+    )
+
+
+@pytest.mark.parametrize(("family", "objective"), PAIRS)
+def test_every_pair_starts_near_ln_v_and_overfits_one_batch(family: str, objective: str) -> None:
+    torch.manual_seed(0)
+    learner = learner_of(family, objective)
+    batch = learner.objective.build(windows(2, 24, packed=True), torch.Generator().manual_seed(1))
+    first = learner(batch).terms["tokens"].item()
+    assert first == pytest.approx(torch.tensor(512.0).log().item(), rel=0.05)
+    optimiser = torch.optim.Adam(learner.parameters(), lr=1e-2)
+    for _ in range(150):
+        optimiser.zero_grad()
+        loss = learner(batch).value
+        loss.backward()
+        optimiser.step()
+        if loss.item() < FITTED:
+            break
+    assert loss.item() < FITTED
+
+
+@pytest.mark.parametrize("match", ["core_parameters", "parameters", "flops_per_token"])
+def test_all_five_families_are_matched_within_the_tolerance(match: str, compose: Compose) -> None:
+    plans = [
+        plan_arm(compose(f"family={f}", f"budget.match={match}", "size.vocabulary=512"), VOCABULARY)
+        for f in FAMILIES
+    ]
+    assert all(abs(plan.deviation) <= 0.02 for plan in plans)
+    if match == "core_parameters":
+        assert max(p.parameters.core for p in plans) <= 1.02 * min(p.parameters.core for p in plans)
+    if match == "flops_per_token":
+        assert max(p.flops_per_token for p in plans) <= 1.02 * min(p.flops_per_token for p in plans)
+
+
+def test_an_encoder_decoder_matched_on_parameters_halves_its_depth_and_about_its_flops(
+    compose: Compose,
+) -> None:
+    decoder = plan_arm(compose("size=mini"), planning_vocabulary(4096))
+    both = plan_arm(compose("size=mini", "family=encoder_decoder"), planning_vocabulary(4096))
+    assert (decoder.config.layers, both.config.layers, both.config.decoder_layers) == (4, 2, 2)
+    assert 0.35 < both.flops_per_token / decoder.flops_per_token < 0.65
+
+
+def test_an_encoder_decoder_matched_on_flops_has_about_twice_the_parameters(compose: Compose) -> None:
+    both = plan_arm(
+        compose("family=encoder_decoder", "size=mini", "budget.match=flops_per_token"),
+        planning_vocabulary(4096),
+    )
+    assert both.parameters.core > 1.6 * 787_584  # a decoder-AR of size=mini
+
+
+def test_an_unmatched_budget_is_one_line_with_the_nearest_shape(compose: Compose) -> None:
+    recipe = compose("family=encoder_decoder", "size.layers=3", "size.heads=8", "budget.tolerance=0.0001")
+    with pytest.raises(
+        UserError, match=r"cannot be matched on core_parameters .* nearest shape, .* % off|off; change"
+    ):
+        plan_arm(recipe, VOCABULARY)
+
+
+@pytest.mark.parametrize("stop", ["flops", "tokens", "targets", "steps"])
+def test_the_planned_steps_spend_the_budget(stop: str, compose: Compose) -> None:
+    amount = {"flops": 1e10, "tokens": 40_960, "targets": 20_000, "steps": 17}[stop]
+    plan = plan_arm(compose("family=prefix_lm", f"budget.stop={stop}", f"budget.amount={amount}"), VOCABULARY)
+    a_step = {
+        "flops": plan.flops_per_step,
+        "tokens": plan.tokens_per_step,
+        "targets": plan.targets_per_step,
+        "steps": 1,
+    }[stop]
+    assert plan.steps is not None
+    assert abs(plan.steps * a_step - amount) <= a_step / 2
+
+
+def test_seconds_fix_no_steps(compose: Compose) -> None:
+    assert plan_arm(compose("budget.stop=seconds"), VOCABULARY).steps is None
+
+
+def test_the_planned_cost_of_a_random_split_is_its_mean(compose: Compose) -> None:
+    recipe = compose("family=prefix_lm", "training.batch=16")
+    plan = plan_arm(recipe, VOCABULARY)
+    asks = OBJECTIVES["prefix"](VOCABULARY, "concatenated")
+    model = FAMILIES["prefix_lm"](plan.config)
+    rng = torch.Generator().manual_seed(5)
+    costs = [asks.flops(model, asks.build(windows(16, 64, packed=False), rng)) for _ in range(400)]
+    assert plan.flops_per_step == pytest.approx(statistics.mean(costs), rel=0.01)
+
+
+def test_a_sops_pair_head_is_in_the_audit_and_not_in_the_family(compose: Compose) -> None:
+    plain = plan_arm(compose("family=encoder_ae"), VOCABULARY)
+    with_sop = plan_arm(compose("family=encoder_ae", "objective=sop"), VOCABULARY)
+    assert plain.extra_parameters == 0
+    assert with_sop.extra_parameters == 2 * with_sop.config.width + 2
+    assert with_sop.parameters == plain.parameters
