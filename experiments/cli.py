@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -156,6 +157,9 @@ def masks(
 
 def main() -> None:
     """Runs a command. A user's mistake is one line on stderr and exit code 2."""
+    # Threads that wait sleep. By default they spin: with one other busy process on two cores a training step
+    # then took 2.6 s instead of 0.34 s (docs/decisions.md). Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] or ["--help"]
     command = typer.main.get_command(app)
     try:

@@ -111,7 +111,7 @@ class Bar:
             return
         loss = sum(value.item() for value in module.loss_terms.values())
         speed = module.spent.tokens / max(module.spent.seconds, 1e-9)
-        text = f"loss {loss:.3f} nats · {speed:,.0f} tokens/s"
+        text = f"{loss:.2f} nats · {speed:,.0f} tok/s"
         if self.live:
             self._show(fraction, text)
             if module.finished and self._bar is not None:
@@ -130,11 +130,9 @@ class Bar:
         if self._bar is None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f}% of budget · {task.fields[text]} ·"),
-                TimeRemainingColumn(),
-                TextColumn("left"),
-                transient=False,
+                BarColumn(bar_width=8),
+                TextColumn("{task.percentage:>3.0f}% · {task.fields[text]} · left"),
+                TimeRemainingColumn(compact=True),
             )
             self._task = self._bar.add_task(self.label, total=1.0, text=text)
             self._bar.start()

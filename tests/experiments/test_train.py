@@ -212,7 +212,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_so(compose: Compose, tm
 def test_a_folder_of_another_recipe_is_refused_and_left_alone(compose: Compose, tmp_path: Path) -> None:
     train(compose("budget.amount=2"), tmp_path / "run")
     before = (tmp_path / "run" / "recipe.yaml").read_text()
-    with pytest.raises(UserError, match=r"another recipe: .*learning_rate \(0\.001 there, 0\.01 now\)"):
+    with pytest.raises(UserError, match=r"another recipe: .*learning_rate \(0\.002 there, 0\.01 now\)"):
         train(compose("budget.amount=2", "training.learning_rate=0.01"), tmp_path / "run")
     assert (tmp_path / "run" / "recipe.yaml").read_text() == before
 
