@@ -13,10 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from archs.masks import CAUSAL, FULL, Mask
-
-# FlexAttention is imported where it is used: it brings the compiler along, a second for every command.
 
 Backend = Literal["full", "is_causal", "dense", "flex"]
 
@@ -52,8 +51,6 @@ def visible(
     if backend in ("full", "is_causal"):
         return Visible(backend)
     if backend == "flex":
-        from torch.nn.attention.flex_attention import create_block_mask
-
         block = create_block_mask(
             lambda b, h, q, k: mask.rule(b, q, k), batch, None, queries, keys, device=str(device)
         )
@@ -70,13 +67,19 @@ def _choose(mask: Mask, queries: int, keys: int, device: torch.device, rows: Ten
     return "flex" if rows is None and device.type == "cuda" else "dense"
 
 
-# Run once while tracing: a logger inside would break the compiled graph in two, and a guard on TAKEN would
-# compile it again whenever another mask is noted.
-@torch.compiler.assume_constant_result
 def _say_once(backend: str, mask: str, device: str) -> None:
     if (backend, mask, device) not in TAKEN:
         TAKEN.add((backend, mask, device))
         log.info("attention: mask '%s' on %s goes through %s", mask, device, backend)
+
+
+def prepare_to_compile() -> None:
+    """Call before torch.compile of anything that attends: the note of the backend is then made while tracing.
+
+    Traced itself, its logger would break the graph in two, and a guard on TAKEN would compile again whenever
+    another mask is noted. Not a decorator, since that imports the compiler, 0.8 s for every command.
+    """
+    torch.compiler.assume_constant_result(_say_once)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None = None) -> Tensor:
@@ -88,8 +91,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None =
     if groups > 1:
         k, v = (part.repeat_interleave(groups, dim=1) for part in (k, v))
     if seen.backend == "flex":
-        from torch.nn.attention.flex_attention import flex_attention
-
         call = _compiled_flex() if q.is_cuda and not torch.compiler.is_compiling() else flex_attention
         return call(q, k, v, block_mask=seen.what, scale=scale)  # type: ignore[return-value]
     return functional.scaled_dot_product_attention(
@@ -100,8 +101,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None =
 @cache
 def _compiled_flex() -> Any:
     # Uncompiled FlexAttention materialises all scores: right, and as slow as a dense mask.
-    from torch.nn.attention.flex_attention import flex_attention
-
     return torch.compile(flex_attention, dynamic=False)
 
 

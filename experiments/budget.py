@@ -193,7 +193,7 @@ def _solve(
         off = abs(found / wanted - 1)
         if best is None or off < best[0] - 1e-9:
             best = off, config, found
-        if off <= recipe.budget.tolerance / 10:
+        if off <= recipe.budget.tolerance / 2:
             break  # candidates come most natural first
     assert best is not None
     off, config, found = best
@@ -225,5 +225,5 @@ def candidates(
         for config in (replace(depth, width=width) for depth in depths):
             # The measure grows with the feed-forward width: the nearest are on both sides of `wanted`.
             above = bisect_left(ffns, wanted, key=lambda ffn, at=config: measure(replace(at, ffn=ffn)))
-            for ffn in ffns[max(above - 1, 0) : above + 1]:
-                yield replace(config, ffn=ffn)
+            near = [replace(config, ffn=ffn) for ffn in ffns[max(above - 1, 0) : above + 1]]
+            yield from sorted(near, key=lambda shape: abs(measure(shape) - wanted))

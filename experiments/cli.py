@@ -106,7 +106,7 @@ def evaluate(run: Run) -> None:
     """
     from experiments.evaluate import evaluate_run
 
-    evaluate_run(run)
+    evaluate_run(run, run.resolve().parents[1].name)
 
 
 @app.command()

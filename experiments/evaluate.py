@@ -6,6 +6,7 @@ import io
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,9 @@ FLOW_ROWS, FLOW_WIDTH = 2, 16
 def evaluate_run(folder: Path, group: str = "train") -> None:
     """Scores a trained run: scores/*.parquet, samples.json, evaluation.json; then it is done.
 
-    A run that is done already is left alone. Scores are a pure function of weights and recipe.
+    Scores are a pure function of weights and recipe. group: the W&B group, the sweep's name.
     """
     run = restore(folder)
-    if run.folder.is_("done"):
-        return
     settings = run.recipe.evaluation
     seconds: dict[str, float] = {}
 
@@ -88,12 +87,12 @@ def likelihood_of(run: Run) -> dict[str, Any]:
         "bytes": float(rows.bytes.sum()),
         "trigram_bits_per_byte": anchor,
         "uniform_bits_per_byte": bits_per_byte(uniform, rows.bytes),
-        "undertrained": bits > anchor,
+        "undertrained": bits >= anchor,
     }
 
 
 def party_of(run: Run) -> dict[str, Any]:
-    data, baselines = party_data()
+    data, baselines = party_data(run.recipe.evaluation.finetune.examples)
     rows = classify(run, data.train, data.test, classes=len(party.LABELS))
     save(run, "party", rows)
     beside = {name: each.accuracy for name, each in baselines.items()}
@@ -101,9 +100,10 @@ def party_of(run: Run) -> dict[str, Any]:
 
 
 @cache
-def party_data() -> tuple[party.PartyData, dict[str, party.Baseline]]:
-    """The task and its baselines, made once a process."""
+def party_data(examples: int) -> tuple[party.PartyData, dict[str, party.Baseline]]:
+    """The task with so many training examples and the baselines fitted on the same, made once a process."""
     data = party.load()
+    data = replace(data, train=data.train[:examples])
     return data, party.baselines(data)
 
 

@@ -40,6 +40,18 @@ class RunFolder:
     def is_(self, state: State) -> bool:
         return self.status["state"] == state
 
+    def check(self, recipe: Recipe) -> None:
+        """Raises UserError if the folder is another recipe's."""
+        if not self.recipe.exists():
+            return
+        there = Recipe.from_yaml(self.recipe)
+        if there.digest() != recipe.digest():
+            differing = ", ".join(differences(there, recipe))
+            raise UserError(
+                f"run folder '{self.path}' was made by another recipe: it differs in {differing}; set "
+                "name=… or out=… for a new folder, or delete this one"
+            )
+
     def claim(self, recipe: Recipe) -> None:
         """Makes the folder this recipe's. Raises UserError if it is another's, or cannot be written."""
         try:
@@ -52,18 +64,11 @@ class RunFolder:
                 f"run folder '{self.path}' cannot be written ({error.strerror}); set out=FOLDER to a place "
                 "that can"
             ) from error
+        self.check(recipe)
         if not self.recipe.exists():
             partial = self.recipe.with_suffix(".partial")
             recipe.to_yaml(partial)
             partial.replace(self.recipe)
-            return
-        there = Recipe.from_yaml(self.recipe)
-        if there.digest() != recipe.digest():
-            differing = ", ".join(differences(there, recipe))
-            raise UserError(
-                f"run folder '{self.path}' was made by another recipe: it differs in {differing}; set "
-                "name=… or out=… for a new folder, or delete this one"
-            )
 
 
 def differences(one: Recipe, two: Recipe) -> list[str]:

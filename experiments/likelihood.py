@@ -26,9 +26,11 @@ def likelihood(run: Run) -> pd.DataFrame:
     """
     settings, length = run.recipe.evaluation, run.recipe.size.length
     windows = held_out(run.corpus.test, settings.likelihood_windows, length)
-    tokens, half = windows.tokens, length // 2
-    if run.family.unit == "pll":
-        tokens = tokens[: settings.pseudo_likelihood_windows]
+    items = torch.arange(len(windows.tokens))
+    if run.family.unit == "pll":  # fewer windows, spread over the same text
+        fewer = min(settings.pseudo_likelihood_windows, len(items))
+        items = torch.linspace(0, len(items) - 1, fewer).round().long()
+    tokens, half = windows.tokens[items], length // 2
     nats: list[float] = []
     for rows in tokens.split(ROWS_AT_ONCE):
         score = run.family.score(run.objective.ask(rows[:, :half], rows[:, half:]).to(run.device))
@@ -37,8 +39,8 @@ def likelihood(run: Run) -> pd.DataFrame:
     anchor = trigram(run.corpus).nats(tokens[:, :half].numpy(), asked)
     return pd.DataFrame(
         {
-            "item": range(len(tokens)),
-            "document": windows.documents[: len(tokens)],
+            "item": items.tolist(),
+            "document": windows.documents[items],
             "nats": nats,
             "tokens": asked.shape[1],
             "bytes": run.corpus.byte_lengths("test")[asked].sum(axis=1),

@@ -51,7 +51,9 @@ def mask_figure(families: Iterable[str] = tuple(QUESTIONS), width: float = 11.4,
 
 def draw_masks(path: Path) -> None:
     """Writes `mask_figure()` of all families to `path` and says so. Raises UserError if that cannot be."""
-    svg = mask_figure(legend=True)
+    # Dark ink: a page that shows the file may be dark too, so it brings its paper.
+    paper = f'</title><rect width="100%" height="100%" fill="{PAPER}"/>'
+    svg = mask_figure(legend=True).replace("</title>", paper, 1)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, svg.encode())

@@ -189,7 +189,7 @@ class EvaluationConfig(Config):
     """What is measured after training.
 
     Likelihood is taken over `likelihood_windows` held-out windows; pseudo-likelihood, which needs one pass
-    for each token, over the first `pseudo_likelihood_windows` of them. `samples`: continuations shown.
+    for each token, over `pseudo_likelihood_windows` of them. `samples`: continuations shown.
     """
 
     likelihood_windows: Count = 64

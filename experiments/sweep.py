@@ -14,7 +14,7 @@ from rich.table import Table
 from archs.errors import UserError
 from experiments.budget import Plan, plan_arm, planning_vocabulary
 from experiments.folder import RunFolder, write_json
-from experiments.recipe import Recipe, SweepRecipe
+from experiments.recipe import BudgetConfig, Recipe, SweepRecipe
 
 Recipes = dict[tuple[str, int], Recipe]
 
@@ -33,9 +33,27 @@ def plans(recipes: Recipes) -> list[Plan]:
     ]
 
 
+def check_spent(planned: list[Plan], budget: BudgetConfig) -> None:
+    """Raises UserError if whole steps cannot spend the same: a budget of too few steps for its arms."""
+    if budget.stop not in ("flops", "tokens", "targets"):
+        return
+    for each in planned:
+        spent = (each.steps or 0) * getattr(each, f"{budget.stop}_per_step")
+        off = spent / budget.amount - 1
+        if abs(off) > budget.tolerance:
+            raise UserError(
+                f"arm '{each.arm}' spends {spent:,.4g} {budget.stop} in {each.steps} whole steps, {off:+.1%} off "
+                f"budget.amount={budget.amount:,.4g}; allowed is ±{budget.tolerance:.1%}; raise the amount, or "
+                "lower training.batch"
+            )
+
+
 def run(sweep: SweepRecipe, recipes: Recipes) -> None:
     """Trains and evaluates every arm with every seed, then reports; what is done is not repeated."""
     planned = plans(recipes)  # a sweep whose declared match fails does not start
+    check_spent(planned, next(iter(recipes.values())).budget)
+    for recipe in recipes.values():
+        RunFolder(recipe.folder(sweep.name)).check(recipe)
     console = Console(stderr=True)
     console.print(budget_table(planned, recipes))
     from experiments.evaluate import evaluate_run
@@ -53,7 +71,8 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
             train(recipe, here, sweep.name)
         else:
             train_apart(recipe, here, sweep.name)
-        evaluate_run(here, sweep.name)
+        if not RunFolder(here).is_("done"):
+            evaluate_run(here, sweep.name)
     page = write(folder)
     print(f"report: {page}", file=sys.stderr)
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from archs.attention import TAKEN
+from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch
 from archs.errors import UserError
 from archs.family import Family
@@ -90,6 +90,7 @@ def make_module(
     learner = Learner(model, asks)
     settings = recipe.training
     if settings.compile:
+        prepare_to_compile()
         learner.compile()
     listeners: list[Listener] = [Checkpoint(run, settings.checkpoint_every)]
     if is_first_process():

@@ -22,7 +22,6 @@ def classify(run: Run, train: Sequence[Example], test: Sequence[Example], classe
     """One row a test item: president, label, predicted, correct. Texts are cut to the run's window."""
     settings = run.recipe.evaluation.finetune
     asks = Classification(run.corpus.vocabulary, run.family.layout, classes=classes)
-    train = train[: settings.examples]
     tokens, segments = encode(run, [example.text for example in train])
     labels = torch.tensor([example.label for example in train])
 

@@ -14,7 +14,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.nn import functional
 
 from archs import FAMILIES, CoreConfig, build
-from archs.attention import TAKEN
+from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch
 from archs.errors import UserError
 from archs.heads import Classifier
@@ -82,6 +82,7 @@ def test_a_family_compiles_once_into_one_graph(kind: str, make_family, make_batc
     TAKEN.clear()
     torch._dynamo.reset()
     counter = CompileCounter()
+    prepare_to_compile()
     compiled = torch.compile(family.hidden, backend=counter, fullgraph=True)
     with warnings.catch_warnings(action="error"):
         targets = compiled(batch).targets
