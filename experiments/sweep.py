@@ -42,9 +42,9 @@ def check_spent(planned: list[Plan], budget: BudgetConfig) -> None:
         off = spent / budget.amount - 1
         if abs(off) > budget.tolerance:
             raise UserError(
-                f"arm '{each.arm}' spends {spent:,.4g} {budget.stop} in {each.steps} whole steps, {off:+.1%} off "
-                f"budget.amount={budget.amount:,.4g}; allowed is ±{budget.tolerance:.1%}; raise the amount, or "
-                "lower training.batch"
+                f"arm '{each.arm}' spends {spent:,.4g} {budget.stop} in {each.steps} whole steps, {off:+.1%} "
+                f"off budget.amount={budget.amount:,.4g}; allowed is ±{budget.tolerance:.1%}; raise the "
+                "amount, or lower training.batch"
             )
 
 
