@@ -28,7 +28,8 @@ from objectives.causal import Causal
 
 FFN_STEP = 16  # feed-forward widths the solver tries: multiples of this
 WIDTH_STEPS = (0, -1, 1, -2, 2)  # widths it tries, in steps of 2 x heads around the reference
-SAMPLED_STEPS = 64  # enough that a step's mean cost is known to half a percent
+SAMPLED_STEPS = 64  # enough that a step's mean cost is known to half a percent ...
+SAMPLED_ROWS = 1024  # ... and so are fewer of larger batches, which would fill the memory
 LENGTH_MARGIN = 2  # positions an objective may need, in raw windows (source, sentinels and targets)
 
 
@@ -113,6 +114,11 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
     config, measure, reference = _solve(recipe, family, asks, sampled, vocabulary, arm)
     flops = _mean_flops(family, asks, config, sampled)
     targets = round(statistics.mean(batch.supervised for batch in sampled))
+    if targets == 0:
+        raise UserError(
+            f"objective '{recipe.objective.name}' asks for no token, so arm '{arm or recipe.label}' would "
+            "learn nothing; check objective.options, and a select of your own"
+        )
     tokens = recipe.training.batch * recipe.size.length
     counted = parameters(family, config)
     return Plan(
@@ -144,9 +150,9 @@ def _sampled(recipe: Recipe, asks: Objective, vocabulary: Vocabulary) -> list[Ba
     rng = torch.Generator().manual_seed(0)
     plain = (~vocabulary.special).nonzero().squeeze(1)
     shape = (recipe.training.batch, recipe.size.length)
+    steps = max(1, min(SAMPLED_STEPS, SAMPLED_ROWS // recipe.training.batch))
     return [
-        asks.build(Windows(plain[torch.randint(len(plain), shape, generator=rng)]), rng)
-        for _ in range(SAMPLED_STEPS)
+        asks.build(Windows(plain[torch.randint(len(plain), shape, generator=rng)]), rng) for _ in range(steps)
     ]
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 
-import lightning
 import torch
 
 from experiments.learner import Learner
 from experiments.module import Finetuning, Optimiser
 from experiments.steps import Build, Steps, loader
-from experiments.train import Run
+from experiments.train import Run, make_trainer
 from objectives.base import Objective
 
 WARMUP = 0.1  # of the steps; the rest falls to zero, as is usual for short finetunings
@@ -25,18 +24,8 @@ def finetune(run: Run, objective: Objective, build: Build, steps: int, learning_
     torch.manual_seed(run.recipe.seed)
     learner = Learner(copy.deepcopy(run.family), objective)
     settings = run.recipe.training
-    trainer = lightning.Trainer(
-        accelerator=settings.accelerator,
-        devices=1,
-        precision=settings.precision,
-        gradient_clip_val=settings.clip,
-        max_steps=steps,
-        max_epochs=-1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    # Where the run was restored to: a machine without the accelerator that trained it can evaluate it.
+    trainer = make_trainer(settings, steps, run.device.type)
     optimiser = Optimiser(learning_rate, WARMUP, FINAL, settings.weight_decay, settings.betas)
     module = Finetuning(learner, optimiser, steps, run.recipe.seed)
     trainer.fit(module.train(), loader(Steps(build), 0, steps))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
 from archs.errors import UserError
-from experiments.recipe import Recipe
+from experiments.recipe import NOT_CONTENT, Recipe
 
 State = Literal["pending", "running", "trained", "done", "failed"]
 
@@ -40,9 +44,14 @@ class RunFolder:
     def is_(self, state: State) -> bool:
         return self.status["state"] == state
 
+    @property
+    def kept(self) -> bool:
+        """Whether any training is kept here, so that only the same recipe may go on."""
+        return self.checkpoint.exists() or self.weights.exists()
+
     def check(self, recipe: Recipe) -> None:
-        """Raises UserError if the folder is another recipe's."""
-        if not self.recipe.exists():
+        """Raises UserError if the folder keeps another recipe's training; a failed start may be mended."""
+        if not (self.kept and self.recipe.exists()):
             return
         there = Recipe.from_yaml(self.recipe)
         if there.digest() != recipe.digest():
@@ -54,28 +63,41 @@ class RunFolder:
 
     def claim(self, recipe: Recipe) -> None:
         """Makes the folder this recipe's. Raises UserError if it is another's, or cannot be written."""
+        self._make()
+        self.check(recipe)
+        if not (self.kept and self.recipe.exists()):
+            write_whole(self.recipe, recipe.as_yaml().encode())
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Held while the folder is written. Raises UserError if another process holds it."""
+        self._make()
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise UserError(
+                f"run folder '{self.path}' is in use by another process; wait until that has ended, or set "
+                "name=… or out=… for a new folder"
+            ) from error
+
+    def _make(self) -> None:
         try:
             self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
             self.scores.mkdir(exist_ok=True)
             (self.path / ".writable").touch()
-            (self.path / ".writable").unlink()
+            (self.path / ".writable").unlink(missing_ok=True)  # of several processes one is the first
         except OSError as error:
             raise UserError(
                 f"run folder '{self.path}' cannot be written ({error.strerror}); set out=FOLDER to a place "
                 "that can"
             ) from error
-        self.check(recipe)
-        if not self.recipe.exists():
-            partial = self.recipe.with_suffix(".partial")
-            recipe.to_yaml(partial)
-            partial.replace(self.recipe)
 
 
 def differences(one: Recipe, two: Recipe) -> list[str]:
     """The keys in which two recipes differ, with both values."""
     left, right = flatten(one.model_dump(mode="json")), flatten(two.model_dump(mode="json"))
-    ignored = {"out", "name", "user_path"}
-    keys = [key for key in sorted(left | right) if left.get(key) != right.get(key) and key not in ignored]
+    keys = [key for key in sorted(left | right) if left.get(key) != right.get(key) and key not in NOT_CONTENT]
     return [f"{key} ({left.get(key)} there, {right.get(key)} now)" for key in keys]
 
 
@@ -106,18 +128,29 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """None if there is no such file."""
-    return json.loads(path.read_text()) if path.exists() else None
+    """None if there is no such file. Raises UserError if it is cut short."""
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(
+            f"'{path}' is cut short or damaged; delete it and run the command that wrote it again"
+        ) from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """A .jsonl file's rows, [] if there is none; a last line cut short by a kill is left out."""
+    """A .jsonl file's rows, [] if there is none; a last line cut short by a kill is left out.
+
+    Raises UserError if another line is damaged: leaving it out would lose those after it.
+    """
     if not path.exists():
         return []
-    rows = []
-    for line in path.read_text().splitlines():
+    rows, lines = [], path.read_text(errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise UserError(f"'{path}', line {number} is damaged; delete that line") from error
     return rows

@@ -15,15 +15,19 @@ from experiments.recipe import Recipe
 def gates_of(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
     """The three gates on the validation windows, asking their second halves as `likelihood` does.
 
-    Printed the first time that a process meets the corpus.
+    Printed when they are counted.
     """
-    length = recipe.size.length
-    windows = held_out(corpus.validation, recipe.evaluation.likelihood_windows, length).tokens
-    found = gates(corpus, windows, length // 2)
-    if corpus.digest not in _told:
-        _told.add(corpus.digest)
-        for verdict in found.verdicts:
+    length, number = recipe.size.length, recipe.evaluation.likelihood_windows
+    key = corpus.digest, length, number
+    if key not in _counted:
+        _counted[key] = _count(corpus, length, number)
+        for verdict in _counted[key]["verdicts"]:
             print(f"gate: {verdict}", file=sys.stderr, flush=True)
+    return _counted[key]
+
+
+def _count(corpus: Corpus, length: int, number: int) -> dict[str, Any]:
+    found = gates(corpus, held_out(corpus.validation, number, length).tokens, length // 2)
     return {
         "unigram_kl_nats": found.unigram_kl,
         "trigram_bits_per_byte": found.trigram_bits_per_byte,
@@ -40,4 +44,4 @@ def trigram(corpus: Corpus) -> Trigram:
 
 
 _fitted: dict[str, Trigram] = {}
-_told: set[str] = set()
+_counted: dict[tuple[str, int, int], dict[str, Any]] = {}

@@ -119,12 +119,9 @@ class Bar:
             return
         self._told = tenth
         done = fraction - self._first
-        left = (time.monotonic() - self._started) * (1 - fraction) / done if done > 0 else float("nan")
-        print(
-            f"{self.label}: {fraction:4.0%} of budget · {text} · {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        if done > 0:
+            text += f" · {(time.monotonic() - self._started) * (1 - fraction) / done:.0f} s left"
+        print(f"{self.label}: {fraction:4.0%} of budget · {text}", file=sys.stderr, flush=True)
 
     def _show(self, fraction: float, text: str) -> None:
         if self._bar is None:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -71,8 +71,10 @@ class Training(lightning.LightningModule):
             {"params": matrices, "weight_decay": self.optimiser.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
+        # In mixed precision Lightning refuses to clip for a fused optimiser, which unscales by itself.
+        fused = self.trainer.precision == "32-true"
         return torch.optim.AdamW(
-            groups, lr=self.optimiser.learning_rate, betas=self.optimiser.betas, fused=True
+            groups, lr=self.optimiser.learning_rate, betas=self.optimiser.betas, fused=fused
         )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -147,10 +149,22 @@ class Pretraining(Training):
         self.spent.tokens += self.raw_tokens
         self.spent.targets += round(batch.totals["tokens"])
         self.spent.seconds += time.perf_counter() - self._started
+        if self.trainer.world_size > 1:
+            self._agree()
         if self.finished:
             self.trainer.should_stop = True
         for act in self.after_step:
             act(self)
+
+    def _agree(self) -> None:
+        """Between processes: the loss of the global batch, and the first one's clock."""
+        strategy = self.trainer.strategy
+        self.loss_terms = {
+            name: cast(Tensor, strategy.reduce(value, reduce_op="sum"))
+            for name, value in self.loss_terms.items()
+        }
+        if self.seconds is not None:  # else they would stop, and set learning rates, each by its own
+            self.spent.seconds = strategy.broadcast(self.spent.seconds)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["spent"] = asdict(self.spent)

@@ -157,7 +157,7 @@ class TrainingConfig(Config):
     # A list in YAML: strictness is asked of its two numbers, not of the tuple around them.
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.95)
     clip: Amount = 1.0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: Count = 1
     checkpoint_every: Count = 100
@@ -249,10 +249,13 @@ class Recipe(Config):
         content = self.model_dump(mode="json", exclude=NOT_CONTENT)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
+    def as_yaml(self) -> str:
+        """The recipe in full."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
     def to_yaml(self, path: Path | str) -> None:
         """Writes the recipe in full, ready for `from_yaml`."""
-        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        Path(path).write_text(text, encoding="utf-8")
+        Path(path).write_text(self.as_yaml(), encoding="utf-8")
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Recipe:

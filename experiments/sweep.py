@@ -51,18 +51,18 @@ def check_spent(planned: list[Plan], budget: BudgetConfig) -> None:
 def run(sweep: SweepRecipe, recipes: Recipes) -> None:
     """Trains and evaluates every arm with every seed, then reports; what is done is not repeated."""
     planned = plans(recipes)  # a sweep whose declared match fails does not start
-    check_spent(planned, next(iter(recipes.values())).budget)
+    first = next(iter(recipes.values()))
+    check_spent(planned, first.budget)
     for recipe in recipes.values():
         RunFolder(recipe.folder(sweep.name)).check(recipe)
+    folder = Path(first.out) / sweep.name
+    claim(folder, sweep)
     console = Console(stderr=True)
     console.print(budget_table(planned, recipes))
     from experiments.evaluate import evaluate_run
     from experiments.report import write
     from experiments.train import train
 
-    first = next(iter(recipes.values()))
-    folder = Path(first.out) / sweep.name
-    claim(folder, sweep)
     for number, ((arm, seed), recipe) in enumerate(recipes.items(), start=1):
         here = recipe.folder(sweep.name)
         state = RunFolder(here).status["state"]

@@ -6,12 +6,14 @@ import logging
 import pickle
 import warnings
 import zipfile
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import lightning
 import safetensors.torch
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 
 from archs.attention import TAKEN, prepare_to_compile
@@ -28,7 +30,7 @@ from experiments.gates import gates_of
 from experiments.learner import Learner
 from experiments.listeners import Bar, Checkpoint, Record
 from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
-from experiments.recipe import Recipe
+from experiments.recipe import Recipe, TrainingConfig
 from experiments.steps import Steps, building, loader
 from experiments.tracking import NoTracker, Tracker, tracker
 from objectives.base import Objective, Windows
@@ -55,22 +57,33 @@ class Run:
 def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
     """Trains until the recipe's budget is spent. Done already: returns at once; killed before: resumes."""
     run = RunFolder(folder)
-    run.claim(recipe)
-    if run.is_("trained") or run.is_("done"):
-        return
+    with run.alone() if is_first_process() else nullcontext():
+        run.claim(recipe)
+        if not (run.is_("trained") or run.is_("done")):
+            _train(run, recipe, group)
+
+
+def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
+    folder = run.path
     prepare(recipe)
     corpus = corpus_of(recipe)
-    plan = budget.plan_arm(recipe, corpus.vocabulary)
     windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
+    plan = budget.plan_arm(recipe, corpus.vocabulary)
+    settings = recipe.training
+    trainer = make_trainer(
+        settings, plan.steps or FAR, settings.accelerator, settings.devices, settings.accumulate
+    )
     start = saved_step(run)
+    if start:
+        check_same_text(run, corpus, (read_json(folder / "environment.json") or {}).get("corpus"))
     TAKEN.clear()
     run.set_status("running")
-    write_json(run.path / "gates.json", gates_of(recipe, corpus))
-    write_json(folder / "environment.json", environment(recipe))
+    write_json(folder / "gates.json", gates_of(recipe, corpus))
+    write_json(folder / "environment.json", {**environment(recipe), "corpus": corpus.digest})
     follow = tracker(recipe, folder, group) if is_first_process() else NoTracker()
     try:
         module = make_module(run, recipe, corpus, plan, follow, start)
-        fit(run, recipe, module, windows, start)
+        fit(run, trainer, module, windows, start)
     except Exception as error:
         run.set_status("failed", why=f"{type(error).__name__}: {error}")
         raise
@@ -114,12 +127,13 @@ def make_module(
     )
 
 
-def fit(run: RunFolder, recipe: Recipe, module: Pretraining, windows: WindowStream, start: int) -> None:
+def fit(
+    run: RunFolder, trainer: lightning.Trainer, module: Pretraining, windows: WindowStream, start: int
+) -> None:
     """Lightning's loop over the steps from `start` on."""
-    trainer = make_trainer(recipe, module.steps)
     rows = Steps(
-        building(module.learner.objective, windows, recipe.seed),
-        recipe.training.accumulate,
+        building(module.learner.objective, windows, module.seed),
+        trainer.accumulate_grad_batches,
         trainer.global_rank,
         trainer.world_size,
     )
@@ -161,22 +175,30 @@ def corpus_of(recipe: Recipe) -> Corpus:
     )
 
 
-def make_trainer(recipe: Recipe, steps: int) -> lightning.Trainer:
-    settings = recipe.training
-    return lightning.Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        precision=settings.precision,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.clip,
-        max_steps=steps,
-        max_epochs=-1,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+def make_trainer(
+    settings: TrainingConfig, steps: int, accelerator: str, devices: int = 1, accumulate: int = 1
+) -> lightning.Trainer:
+    """Lightning's loop and nothing around it. Raises UserError if this machine has no such accelerator."""
+    try:
+        return lightning.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            precision=settings.precision,
+            accumulate_grad_batches=accumulate,
+            gradient_clip_val=settings.clip,
+            max_steps=steps,
+            max_epochs=-1,
+            use_distributed_sampler=False,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except MisconfigurationException as error:
+        raise UserError(
+            f"training.accelerator={accelerator} with training.devices={devices} cannot be had here: {error} "
+            "Set training.accelerator=auto, or fewer devices"
+        ) from error
 
 
 def validation_batches(recipe: Recipe, corpus: Corpus, asks: Objective) -> list[Batch]:
@@ -196,6 +218,15 @@ def saved_step(run: RunFolder) -> int:
             f"checkpoint '{run.checkpoint}' is cut short or damaged; delete it to train this "
             "run from the start"
         ) from error
+
+
+def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
+    """Raises UserError if the run was trained on a corpus of another digest (None: nobody wrote it down)."""
+    if digest not in (None, corpus.digest):
+        raise UserError(
+            f"the text or the tokenizer of run folder '{run.path}' has changed since it was trained; put "
+            "back what the recipe's data names, or set name=… or out=… for a new folder"
+        )
 
 
 def finish(
@@ -227,7 +258,7 @@ def audit(
 
 
 def restore(folder: Path) -> Run:
-    """A trained run from its folder. Raises UserError if it is none, or not trained yet."""
+    """A trained run from its folder. Raises UserError if it is none, not trained yet, or damaged."""
     run = RunFolder(folder)
     if not (run.is_("trained") or run.is_("done")):
         raise UserError(
@@ -237,8 +268,19 @@ def restore(folder: Path) -> Run:
     recipe = Recipe.from_yaml(run.recipe)
     prepare(recipe)
     corpus = corpus_of(recipe)
-    family = build.family(recipe, CoreConfig(**read_json(run.audit)["plan"]["config"]))
-    safetensors.torch.load_model(family, str(run.weights))
+    written = read_json(run.audit)
+    damaged = UserError(
+        f"'{run.weights}' or {run.audit.name} beside it is missing or damaged; delete status.json there and "
+        "train again: that goes on from the checkpoint"
+    )
+    if written is None:
+        raise damaged
+    check_same_text(run, corpus, written["corpus"])
+    family = build.family(recipe, CoreConfig(**written["plan"]["config"]))
+    try:
+        safetensors.torch.load_model(family, str(run.weights))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise damaged from error
     if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
         family = family.cuda()
     asks = build.objective(recipe, corpus.vocabulary, family.layout)

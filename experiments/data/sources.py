@@ -124,7 +124,9 @@ def _huggingface(name: str, text_column: str) -> Iterator[Document]:
 
 def _builder(name: str) -> Any:
     import datasets
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # each of its retries would be a line before the one that counts
     dataset, config = _named(name)
     try:
         return datasets.load_dataset_builder(dataset, config)

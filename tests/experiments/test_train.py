@@ -146,6 +146,7 @@ def test_processes_do_not_change_the_loss(compose: Compose, tmp_path: Path) -> N
     assert [row["validation_loss"] for row in found[2]] == pytest.approx(
         [row["validation_loss"] for row in found[1]], abs=2e-4
     )
+    assert [row["loss"] for row in found[2]] == pytest.approx([row["loss"] for row in found[1]], abs=2e-4)
     assert found[2][-1]["targets"] == found[1][-1]["targets"]
 
 
