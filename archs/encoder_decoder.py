@@ -70,10 +70,12 @@ class EncoderDecoder(Family):
         """The source (B,S) -> (B,S,D) and every encoder layer's output."""
         assert batch.source is not None, "an encoder-decoder reads batch.source"
         assert batch.source_positions is not None
+        self.check_length(batch.source_positions)
         x = self.embed(batch.source, batch.source_positions)
         return self.encoder(x, batch.source_positions, encoder_mask(batch))
 
     def hidden(self, batch: Batch) -> Hidden:
+        self.check_length(batch.positions)
         memory, _ = self.encode(batch)
         rows, layers = self.decoder(
             self.embed(batch.tokens, batch.positions),
@@ -95,6 +97,7 @@ class EncoderDecoder(Family):
         forbid: Tensor | None = None,
     ) -> Tensor:
         whole = with_room(batch, length)
+        self.check_length(whole.positions)
         memory, _ = self.encode(batch)
         cache = Cache.empty(self.decoder_layers, capacity=whole.tokens.shape[1])
 

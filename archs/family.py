@@ -70,14 +70,19 @@ class Family(nn.Module, ABC):
     def place(self, x: Tensor, positions: Tensor) -> Tensor:
         """Adds learned positions, if there are any, and dropout."""
         if self.position_embedding is not None:
-            most = self.config.max_length
-            if positions.shape[1] > most and int(positions.max()) >= most:
-                raise UserError(
-                    f"position {int(positions.max())} was asked of a family with {most} learned positions; "
-                    "shorten the text, or use positions=rope"
-                )
             x = x + self.position_embedding(positions)
         return self.drop(x)
+
+    def check_length(self, positions: Tensor) -> None:
+        """Raises UserError if learned positions end before these ids (B,R) do. Called where texts come in."""
+        most = self.config.max_length
+        # No id is larger than the width: a device is waited for only where it might be too wide.
+        if self.position_embedding is None or positions.shape[1] <= most or int(positions.max()) < most:
+            return
+        raise UserError(
+            f"position {int(positions.max())} was asked of a family with {most} learned positions; shorten "
+            "the text, or use positions=rope"
+        )
 
     @abstractmethod
     def hidden(self, batch: Batch) -> Hidden:

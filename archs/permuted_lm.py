@@ -50,6 +50,7 @@ class PermutedLM(Family):
         self.query = nn.Parameter(torch.randn(config.width) * 0.02)
 
     def hidden(self, batch: Batch) -> Hidden:
+        self.check_length(batch.positions)
         T = batch.tokens.shape[1]
         positions = torch.cat((batch.positions, batch.positions.gather(1, query_columns(batch))), dim=1)
         x = torch.cat((self.embed(batch.tokens, batch.positions), self.ask(positions[:, T:])), dim=1)
@@ -87,6 +88,7 @@ class PermutedLM(Family):
         The blanks are hidden in the cache as padding; what is written goes to new rows at its end, whose
         position ids, not slots, say where it stands.
         """
+        self.check_length(batch.positions)
         T = batch.tokens.shape[1]
         blanks = batch.weights > 0
         segments = torch.zeros_like(batch.tokens) if batch.segments is None else batch.segments

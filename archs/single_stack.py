@@ -30,6 +30,7 @@ class SingleStack(Family):
         self.stack = Stack(config, config.layers)
 
     def hidden(self, batch: Batch) -> Hidden:
+        self.check_length(batch.positions)
         x = self.embed(batch.tokens, batch.positions)
         rows, layers = self.stack(x, batch.positions, self.build_mask(batch))
         return Hidden(take_targets(rows, batch), rows, layers)
@@ -64,6 +65,7 @@ class CachedStack(SingleStack):
         forbid: Tensor | None = None,
     ) -> Tensor:
         whole = with_room(batch, length)
+        self.check_length(whole.positions)
         T = batch.tokens.shape[1]
         mask = self.build_mask(whole)
         cache = Cache.empty(self.config.layers, capacity=T + length)

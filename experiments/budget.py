@@ -176,11 +176,6 @@ def _solve(
     depths = list(family.depths(reference))
     if recipe.size.decoder_layers is not None and depths != [reference]:
         depths = [replace(reference, decoder_layers=recipe.size.decoder_layers)]
-    if not depths:
-        raise UserError(
-            f"arm '{arm or recipe.label}' splits its depth between two stacks: came "
-            f"size.layers={recipe.size.layers}, allowed is 2 or more"
-        )
     if recipe.budget.match == "none":
         return depths[0], 0.0, 0.0
 

@@ -19,7 +19,7 @@ from archs.errors import UserError, unknown
 from experiments.overrides import SEARCHPATH, key_of, parse, quoted, set_value, translate
 from experiments.presets import IMPORTABLE, configs_dir
 from experiments.recipe import NOT_CONTENT, Recipe, SweepRecipe
-from experiments.validate import validated
+from experiments.validate import flatten, validated
 
 
 def compose_recipe(overrides: list[str], config_dir: Path | None = None) -> Recipe:
@@ -147,17 +147,9 @@ def _refuse_in_sweep(sweep: str, key: str, declared: list[str]) -> None:
             )
 
 
-def _leaves(content: Any, key: str = "") -> dict[str, Any]:
-    """Values by dotted key; an empty mapping has none."""
-    if not isinstance(content, dict):
-        return {key: content}
-    inside = {f"{key}.{name}".lstrip("."): value for name, value in content.items()}
-    return {leaf: value for name, part in inside.items() for leaf, value in _leaves(part, name).items()}
-
-
 def _check_controlled(sweep: str, recipes: dict[str, Recipe], declared: list[str]) -> None:
     """Arms differ in declared keys only: a preset might have changed another on the way."""
-    arms = [_leaves(recipe.model_dump(exclude=NOT_CONTENT)) for recipe in recipes.values()]
+    arms = [flatten(recipe.model_dump(exclude=NOT_CONTENT)) for recipe in recipes.values()]
     for leaf in sorted(set().union(*arms)):
         present = [leaf in arm for arm in arms]
         same = all(present) and all(arm[leaf] == arms[0][leaf] for arm in arms)

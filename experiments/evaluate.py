@@ -19,11 +19,11 @@ from experiments import build
 from experiments.data.windows import held_out
 from experiments.folder import read_json, write_json, write_whole
 from experiments.likelihood import bits_per_byte, likelihood
+from experiments.run import Run, restore
 from experiments.tasks import infill, party
 from experiments.tasks.classification import classify
 from experiments.tasks.generation import fill
 from experiments.tracking import tracker
-from experiments.train import Run, restore
 from objectives.base import Windows
 
 INFILL_TEST = 200

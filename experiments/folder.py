@@ -14,14 +14,15 @@ from filelock import FileLock, Timeout
 
 from archs.errors import UserError
 from experiments.recipe import NOT_CONTENT, Recipe
+from experiments.validate import flatten
 
-State = Literal["pending", "running", "trained", "done", "failed"]
+State = Literal["pending", "running", "trained", "done", "failed", "diverged"]
 
 
 class RunFolder:
     """`runs/<sweep>/<arm>/seed<k>/`. `status.json` alone says how far the run is.
 
-    pending, running, trained (weights are there), done (scores too), failed.
+    pending, running, trained (weights are there), done (scores too), failed (tried again), diverged (not).
     """
 
     def __init__(self, path: Path) -> None:
@@ -96,20 +97,9 @@ class RunFolder:
 
 def differences(one: Recipe, two: Recipe) -> list[str]:
     """The keys in which two recipes differ, with both values."""
-    left, right = flatten(one.model_dump(mode="json")), flatten(two.model_dump(mode="json"))
-    keys = [key for key in sorted(left | right) if left.get(key) != right.get(key) and key not in NOT_CONTENT]
+    left, right = (flatten(each.model_dump(mode="json", exclude=NOT_CONTENT)) for each in (one, two))
+    keys = [key for key in sorted(left | right) if left.get(key) != right.get(key)]
     return [f"{key} ({left.get(key)} there, {right.get(key)} now)" for key in keys]
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from experiments.data.windows import held_out
 from experiments.gates import trigram
-from experiments.train import Run
+from experiments.run import Run
 
 ROWS_AT_ONCE = 16
 

@@ -28,7 +28,14 @@ Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
-NOT_CONTENT = {"out", "name", "user_path"}  # where a run lies and what it is called, not what it is
+# Where a run lies, what it is called and who watches it, not what it is.
+NOT_CONTENT: dict[str, Any] = {
+    "out": True,
+    "name": True,
+    "user_path": True,
+    "tracking": True,
+    "data": {"cache"},
+}
 
 
 class FamilyConfig(Config):
@@ -245,7 +252,7 @@ class Recipe(Config):
         return Path(self.out) / group / self.label / f"seed{self.seed}"
 
     def digest(self) -> str:
-        """16 hex digits that change with the content, not with `out`, `name` or `user_path`."""
+        """16 hex digits that change with the content, not with what NOT_CONTENT names."""
         content = self.model_dump(mode="json", exclude=NOT_CONTENT)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

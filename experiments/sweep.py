@@ -61,17 +61,15 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
     console.print(budget_table(planned, recipes))
     from experiments.evaluate import evaluate_run
     from experiments.report import write
-    from experiments.train import train
 
     for number, ((arm, seed), recipe) in enumerate(recipes.items(), start=1):
         here = recipe.folder(sweep.name)
         state = RunFolder(here).status["state"]
         console.print(f"[{number}/{len(recipes)}] {arm}, seed {seed}: {state}", markup=False)
-        if recipe.training.devices == 1:
-            train(recipe, here, sweep.name)
-        else:
-            train_apart(recipe, here, sweep.name)
-        if not RunFolder(here).is_("done"):
+        if not train_arm(recipe, here, sweep.name):
+            why = RunFolder(here).status["why"]
+            console.print(f"{arm}, seed {seed} diverged, which counts: {why}", markup=False)
+        elif not RunFolder(here).is_("done"):
             evaluate_run(here, sweep.name)
     page = write(folder)
     print(f"report: {page}", file=sys.stderr)
@@ -88,13 +86,34 @@ def claim(folder: Path, sweep: SweepRecipe) -> None:
         ) from error
 
 
+def train_arm(recipe: Recipe, folder: Path, group: str) -> bool:
+    """Trains one run; False if it diverged: that counts in the report, and the other arms go on."""
+    from experiments.listeners import DivergedError
+    from experiments.train import train
+
+    if RunFolder(folder).is_("diverged"):
+        return False
+    try:
+        if recipe.training.devices == 1:
+            train(recipe, folder, group)
+        else:
+            train_apart(recipe, folder, group)
+    except DivergedError:
+        return False
+    return True
+
+
 def train_apart(recipe: Recipe, folder: Path, group: str) -> None:
     """Trains in a process of its own: Lightning starts a run's other processes by repeating its command."""
+    from experiments.listeners import DivergedError
+
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "recipe.yaml"
         recipe.to_yaml(file)
         command = [sys.executable, "-m", "experiments", "train", "--recipe", str(file)]
         done = subprocess.run([*command, "--folder", str(folder), "--group", group], check=False)
+    if done.returncode and RunFolder(folder).is_("diverged"):
+        raise DivergedError(RunFolder(folder).status["why"])
     if done.returncode:
         raise UserError(
             f"training '{recipe.label}' seed {recipe.seed} ended with exit code {done.returncode}; its "

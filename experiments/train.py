@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
-import warnings
+import sys
 import zipfile
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning
@@ -20,17 +19,17 @@ from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch
 from archs.errors import UserError
 from archs.family import Family
-from archs.transformer import CoreConfig
 from experiments import budget, build
-from experiments.data.store import Corpus, load_corpus
+from experiments.data.store import Corpus
 from experiments.data.windows import WindowStream, held_out
 from experiments.environment import environment
 from experiments.folder import RunFolder, read_json, write_json
 from experiments.gates import gates_of
 from experiments.learner import Learner
-from experiments.listeners import Bar, Checkpoint, Record
+from experiments.listeners import Bar, Checkpoint, DivergedError, Record
 from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
 from experiments.recipe import Recipe, TrainingConfig
+from experiments.run import check_same_text, corpus_of, prepare
 from experiments.steps import Steps, building, loader
 from experiments.tracking import NoTracker, Tracker, tracker
 from objectives.base import Objective, Windows
@@ -39,27 +38,14 @@ VALIDATION_ROWS = 32
 FAR = 10**9  # steps of a run that only the clock stops
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trained run: what is needed to ask it anything."""
-
-    folder: RunFolder
-    recipe: Recipe
-    family: Family
-    objective: Objective
-    corpus: Corpus
-
-    @property
-    def device(self) -> torch.device:
-        return self.family.embedding.weight.device
-
-
 def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
     """Trains until the recipe's budget is spent. Done already: returns at once; killed before: resumes."""
     run = RunFolder(folder)
     with run.alone() if is_first_process() else nullcontext():
         run.claim(recipe)
-        if not (run.is_("trained") or run.is_("done")):
+        if run.is_("trained") or run.is_("done"):
+            print(f"trained already: {folder}", file=sys.stderr)
+        else:
             _train(run, recipe, group)
 
 
@@ -84,6 +70,9 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     try:
         module = make_module(run, recipe, corpus, plan, follow, start)
         fit(run, trainer, module, windows, start)
+    except DivergedError as error:
+        run.set_status("diverged", why=str(error))
+        raise
     except Exception as error:
         run.set_status("failed", why=f"{type(error).__name__}: {error}")
         raise
@@ -91,6 +80,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         follow.finish()
     if is_first_process():
         finish(run, module, plan, corpus, windows)
+        print(f"trained: {folder}", file=sys.stderr)
 
 
 def make_module(
@@ -149,32 +139,6 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def prepare(recipe: Recipe) -> None:
-    """Quiets what would only distract, and sets threads."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # Our loader starts at the checkpoint's step by itself; batches are built faster than workers could.
-    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning's own
-    if recipe.training.threads:
-        torch.set_num_threads(recipe.training.threads)
-
-
-def corpus_of(recipe: Recipe) -> Corpus:
-    """The recipe's corpus, tokenised."""
-    data = recipe.data
-    return load_corpus(
-        data.source,
-        data.path,
-        data.text_column,
-        data.name,
-        data.tokenizer,
-        recipe.size.vocabulary,
-        cache=Path(data.cache),
-    )
-
-
 def make_trainer(
     settings: TrainingConfig, steps: int, accelerator: str, devices: int = 1, accumulate: int = 1
 ) -> lightning.Trainer:
@@ -220,15 +184,6 @@ def saved_step(run: RunFolder) -> int:
         ) from error
 
 
-def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
-    """Raises UserError if the run was trained on a corpus of another digest (None: nobody wrote it down)."""
-    if digest not in (None, corpus.digest):
-        raise UserError(
-            f"the text or the tokenizer of run folder '{run.path}' has changed since it was trained; put "
-            "back what the recipe's data names, or set name=… or out=… for a new folder"
-        )
-
-
 def finish(
     run: RunFolder, module: Pretraining, plan: budget.Plan, corpus: Corpus, windows: WindowStream
 ) -> None:
@@ -255,33 +210,3 @@ def audit(
         "corpus": corpus.digest,
         "raw_tokens_in_corpus": len(corpus.train.tokens),
     }
-
-
-def restore(folder: Path) -> Run:
-    """A trained run from its folder. Raises UserError if it is none, not trained yet, or damaged."""
-    run = RunFolder(folder)
-    if not (run.is_("trained") or run.is_("done")):
-        raise UserError(
-            f"'{folder}' holds no trained run (state: {run.status['state']}); give a run's folder such as "
-            "runs/five_families/decoder_ar/seed0, or train it first"
-        )
-    recipe = Recipe.from_yaml(run.recipe)
-    prepare(recipe)
-    corpus = corpus_of(recipe)
-    written = read_json(run.audit)
-    damaged = UserError(
-        f"'{run.weights}' or {run.audit.name} beside it is missing or damaged; delete status.json there and "
-        "train again: that goes on from the checkpoint"
-    )
-    if written is None:
-        raise damaged
-    check_same_text(run, corpus, written["corpus"])
-    family = build.family(recipe, CoreConfig(**written["plan"]["config"]))
-    try:
-        safetensors.torch.load_model(family, str(run.weights))
-    except (safetensors.SafetensorError, OSError) as error:
-        raise damaged from error
-    if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
-        family = family.cuda()
-    asks = build.objective(recipe, corpus.vocabulary, family.layout)
-    return Run(run, recipe, family.eval(), asks, corpus)

@@ -70,3 +70,14 @@ def _keys(model: type[Config], content: dict[str, Any], parents: list[str]) -> l
         if isinstance(value, dict) and not is_config(inner.model_fields[name].annotation):
             keys.extend(".".join([*parents, name, option]) for option in value)
     return keys
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted keys; an empty dict stays a value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.folder import flatten
 from experiments.report.runs import Run, Sweep
+from experiments.validate import flatten
 
 UNITS = {
     "flops": "training FLOPs",

@@ -18,6 +18,7 @@ STATES = {
     "trained": "trained, not evaluated",
     "running": "unfinished",
     "failed": "failed",
+    "diverged": "diverged",
     "pending": "never started",
     "missing": "missing: there is no such folder",
 }
@@ -51,7 +52,7 @@ class Run:
     def story(self) -> str:
         """Its state in words, with how far it came and why it stopped."""
         words = STATES.get(self.state, self.state)
-        if self.state in ("running", "failed") and self.metrics:
+        if self.state in ("running", "failed", "diverged") and self.metrics:
             words += f" at {self.metrics[-1]['fraction']:.0%} of its budget"
         return f"{words} ({self.why})" if self.why else words
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.folder import flatten
 from experiments.report.audit import amount
 from experiments.report.results import ANCHORS, NLL, PARTY, PLL, Metric, Spread, spread
 from experiments.report.runs import Run, Sweep
+from experiments.validate import flatten
 
 
 @dataclass(frozen=True)

@@ -167,9 +167,9 @@ def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
             (
                 "Infill.",
                 "It is measured after finetuning on [source; target] pairs, with the same recipe for every "
-                "arm, and every arm is told how many tokens the gap has. Encoder-AE and permuted LM need "
-                "that number, for they write into blanks; the others are given it so that all are told the "
-                f"same. Each writes by its own decoder ({'; '.join(ways)}), greedily.",
+                "arm. Encoder-AE and permuted LM write into as many blanks as the gap has tokens, so they "
+                "see its length; the others write on and are cut at that length, without seeing it. "
+                f"Each writes by its own decoder ({'; '.join(ways)}), greedily.",
             )
         )
     if any(run.ask("party") for run in done):

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from archs.batch import Batch
 from experiments.finetune import finetune
+from experiments.run import Run
 from experiments.tasks.party import Example
-from experiments.train import Run
 from objectives.classification import Classification
 
 ROWS_AT_ONCE = 64

@@ -11,9 +11,9 @@ from archs.batch import Batch
 from archs.errors import UserError
 from experiments.finetune import finetune
 from experiments.module import mixed
+from experiments.run import Run
 from experiments.tasks.classification import rows_of
 from experiments.tasks.infill import Infill
-from experiments.train import Run
 from objectives.base import Vocabulary
 from objectives.conditional import Conditional
 
@@ -23,8 +23,8 @@ ROWS_AT_ONCE = 64
 def fill(run: Run, train: Infill, test: Infill) -> pd.DataFrame:
     """One row a gap: left, right, reference, prediction, chrf (0 to 100), first_word (1 if exact).
 
-    Every family reads [left, <extra_id_0>, right], writes greedily with its own decoder, and is told how
-    many tokens the gap has.
+    Every family reads [left, <extra_id_0>, right] and writes as many tokens as the gap has, greedily, with
+    its own decoder. Those that fill blanks see that number; the others are cut at it.
     """
     settings = run.recipe.evaluation.finetune
     vocabulary = run.corpus.vocabulary

@@ -14,7 +14,8 @@ from experiments import sweep as sweeping
 from experiments.compose import compose_sweep
 from experiments.folder import RunFolder, read_lines
 from experiments.recipe import Recipe
-from experiments.train import restore, train
+from experiments.run import restore
+from experiments.train import train
 
 Compose = Callable[..., Recipe]
 WORDS = ("the", "state", "of", "our", "union", "is", "strong", "and", "growing", "fast", "with", "people")

@@ -19,8 +19,9 @@ from experiments.data.windows import WindowStream
 from experiments.evaluate import evaluate_run, generate_text
 from experiments.folder import RunFolder, differences, read_json
 from experiments.recipe import Recipe, SweepRecipe
+from experiments.run import restore
 from experiments.tasks import infill
-from experiments.train import restore, train
+from experiments.train import train
 
 Compose = Callable[..., Recipe]
 ARMS = ["encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm"]
@@ -208,3 +209,26 @@ def test_no_secret_of_the_environment_is_written(
 def test_sweep_json_names_what_is_meant_to_run(finished: Path) -> None:
     sweep = SweepRecipe(**json.loads((finished / "sweep.json").read_text()))
     assert list(sweep.arms) == ARMS
+
+
+def test_an_arm_that_diverges_is_counted_and_the_others_go_on(tmp_path: Path, cache: Path) -> None:
+    overrides = [*SMALL, "tracking=none", f"out={tmp_path}", f"data.cache={cache}", "training.log_every=1"]
+    overrides += ["~arms.encoder_ae", "~arms.encoder_decoder", "~arms.permuted_lm"]
+    overrides += ["evaluation.party=false", "evaluation.infill=false", "evaluation.samples=0"]
+    sweep, recipes = compose_sweep("five_families", overrides)
+    wild = recipes["decoder_ar", 0].model_dump()
+    wild["training"] |= {"learning_rate": 1e30, "clip": 1e30}
+    recipes["decoder_ar", 0] = Recipe(**wild)
+    for _ in range(2):  # a second run neither tries again nor stops
+        sweeping.run(sweep, recipes)
+        assert RunFolder(tmp_path / "five_families" / "decoder_ar" / "seed0").is_("diverged")
+        assert RunFolder(tmp_path / "five_families" / "prefix_lm" / "seed0").is_("done")
+    page = (tmp_path / "five_families" / "report" / "index.html").read_text()
+    assert "diverged" in page
+    assert "the loss became nan at step" in page
+
+
+def test_the_same_recipe_may_be_followed_elsewhere(compose: Compose) -> None:
+    assert compose("tracking=none").digest() == compose("tracking=wandb").digest()
+    assert compose("data.cache=/elsewhere").digest() == compose().digest()
+    assert compose("training.learning_rate=0.5").digest() != compose().digest()

@@ -21,7 +21,8 @@ from experiments.folder import RunFolder, read_json, read_lines
 from experiments.listeners import Bar
 from experiments.module import Optimiser, Pretraining
 from experiments.recipe import Recipe
-from experiments.train import restore, train
+from experiments.run import restore
+from experiments.train import train
 
 Compose = Callable[..., Recipe]
 KillAt = Callable[[int], None]
@@ -206,7 +207,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_so(compose: Compose, tm
     with pytest.raises(RuntimeError, match="the loss became nan at step"):
         train(recipe, tmp_path / "run")
     status = RunFolder(tmp_path / "run").status
-    assert status["state"] == "failed"
+    assert status["state"] == "diverged"
     assert "nan" in status["why"]
 
 

@@ -1,0 +1,100 @@
+"""A trained run read back from its folder, and what a recipe needs before it can run at all."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from archs.errors import UserError
+from archs.family import Family
+from archs.transformer import CoreConfig
+from experiments import build
+from experiments.data.store import Corpus, load_corpus
+from experiments.folder import RunFolder, read_json
+from experiments.recipe import Recipe
+from objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run: what is needed to ask it anything."""
+
+    folder: RunFolder
+    recipe: Recipe
+    family: Family
+    objective: Objective
+    corpus: Corpus
+
+    @property
+    def device(self) -> torch.device:
+        return self.family.embedding.weight.device
+
+
+def restore(folder: Path) -> Run:
+    """A trained run from its folder. Raises UserError if it is none, not trained yet, or damaged."""
+    run = RunFolder(folder)
+    if not (run.is_("trained") or run.is_("done")):
+        raise UserError(
+            f"'{folder}' holds no trained run (state: {run.status['state']}); give a run's folder such as "
+            "runs/five_families/decoder_ar/seed0, or train it first"
+        )
+    recipe = Recipe.from_yaml(run.recipe)
+    prepare(recipe)
+    corpus = corpus_of(recipe)
+    written = read_json(run.audit)
+    damaged = UserError(
+        f"'{run.weights}' or {run.audit.name} beside it is missing or damaged; delete status.json there and "
+        "train again: that goes on from the checkpoint"
+    )
+    if written is None:
+        raise damaged
+    check_same_text(run, corpus, written["corpus"])
+    family = build.family(recipe, CoreConfig(**written["plan"]["config"]))
+    try:
+        safetensors.torch.load_model(family, str(run.weights))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise damaged from error
+    if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
+        family = family.cuda()
+    asks = build.objective(recipe, corpus.vocabulary, family.layout)
+    return Run(run, recipe, family.eval(), asks, corpus)
+
+
+def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
+    """Raises UserError if the run was trained on a corpus of another digest (None: nobody wrote it down)."""
+    if digest not in (None, corpus.digest):
+        raise UserError(
+            f"the text or the tokenizer of run folder '{run.path}' has changed since it was trained; put "
+            "back what the recipe's data names, or set name=… or out=… for a new folder"
+        )
+
+
+def prepare(recipe: Recipe) -> None:
+    """Quiets what would only distract, and sets threads."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Our loader starts at the checkpoint's step by itself; batches are built faster than workers could.
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning's own
+    if recipe.training.threads:
+        torch.set_num_threads(recipe.training.threads)
+
+
+def corpus_of(recipe: Recipe) -> Corpus:
+    """The recipe's corpus, tokenised."""
+    data = recipe.data
+    return load_corpus(
+        data.source,
+        data.path,
+        data.text_column,
+        data.name,
+        data.tokenizer,
+        recipe.size.vocabulary,
+        cache=Path(data.cache),
+    )
