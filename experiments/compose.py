@@ -29,8 +29,17 @@ def compose_recipe(overrides: list[str], config_dir: Path | None = None) -> Reci
     family/, size/, sweep/ and so on. Raises UserError, one line, on anything that is no recipe.
     """
     _check_keys(overrides, list(Recipe.model_fields))
-    content = _compose([text for one in overrides for text in translate(one)], config_dir)
+    content = _from_here(_compose([text for one in overrides for text in translate(one)], config_dir))
     return validated(Recipe, {**content, "user_path": str(Path.cwd())} if _imports(content) else content)
+
+
+def _from_here(content: dict[str, Any]) -> dict[str, Any]:
+    """Files of the user's by their full path, so that a run can be asked from any folder."""
+    for key in ("path", "tokenizer"):
+        given = content.get("data", {}).get(key)
+        if isinstance(given, str):
+            content["data"][key] = str(Path(given).expanduser().absolute())
+    return content
 
 
 def compose_sweep(
