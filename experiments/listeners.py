@@ -18,6 +18,7 @@ from experiments.folder import RunFolder, read_lines, write_whole
 from experiments.module import Pretraining
 from experiments.tracking import Tracker
 
+REDRAW_SECONDS = 0.2  # of the progress bar
 VALIDATIONS = 10  # times a run is validated, evenly over its budget
 
 
@@ -101,27 +102,34 @@ class Bar:
         self._told = 0
         self._started = time.monotonic()
         self._first: float | None = None
+        self._shown = 0.0
 
     def __call__(self, module: Pretraining) -> None:
         fraction = min(module.spent.steps / module.steps if module.seconds is None else module.fraction, 1.0)
         if self._first is None:
             self._first = fraction
         tenth = int(fraction * 10)
-        if not self.live and tenth == self._told:
-            return
+        now = time.monotonic()
+        due = now - self._shown > REDRAW_SECONDS if self.live else tenth > self._told
+        if not (due or module.finished):
+            return  # a device need not be waited for at every step
+        self._shown = now
         loss = sum(value.item() for value in module.loss_terms.values())
         speed = module.spent.tokens / max(module.spent.seconds, 1e-9)
         text = f"{loss:.2f} nats · {speed:,.0f} tok/s"
         if self.live:
             self._show(fraction, text)
-            if module.finished and self._bar is not None:
-                self._bar.stop()
             return
         self._told = tenth
         done = fraction - self._first
         if done > 0:
             text += f" · {(time.monotonic() - self._started) * (1 - fraction) / done:.0f} s left"
         print(f"{self.label}: {fraction:4.0%} of budget · {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Gives the terminal its cursor back, however training ended."""
+        if self._bar is not None:
+            self._bar.stop()
 
     def _show(self, fraction: float, text: str) -> None:
         if self._bar is None:

@@ -67,8 +67,9 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     write_json(folder / "gates.json", gates_of(recipe, corpus))
     write_json(folder / "environment.json", {**environment(recipe), "corpus": corpus.digest})
     follow = tracker(recipe, folder, group) if is_first_process() else NoTracker()
+    bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
-        module = make_module(run, recipe, corpus, plan, follow, start)
+        module = make_module(run, recipe, corpus, plan, follow, bar, start)
         fit(run, trainer, module, windows, start)
     except DivergedError as error:
         run.set_status("diverged", why=str(error))
@@ -77,6 +78,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         run.set_status("failed", why=f"{type(error).__name__}: {error}")
         raise
     finally:
+        bar.close()
         follow.finish()
     if is_first_process():
         finish(run, module, plan, corpus, windows)
@@ -84,7 +86,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
 
 
 def make_module(
-    run: RunFolder, recipe: Recipe, corpus: Corpus, plan: budget.Plan, follow: Tracker, start: int
+    run: RunFolder, recipe: Recipe, corpus: Corpus, plan: budget.Plan, follow: Tracker, bar: Bar, start: int
 ) -> Pretraining:
     """The family and its objective, freshly initialised from the recipe's seed, and who listens to them."""
     torch.manual_seed(recipe.seed)
@@ -99,7 +101,7 @@ def make_module(
     if is_first_process():
         validation = validation_batches(recipe, corpus, asks)
         record = Record(run, follow, settings.log_every, validation, start)
-        listeners = [record, *listeners, Bar(f"{recipe.label} seed {recipe.seed}")]
+        listeners = [record, *listeners, bar]
     return Pretraining(
         learner,
         Optimiser(

@@ -56,7 +56,7 @@ ROWS = (
     ("targets a token", "share of the tokens read"),
     ("FLOPs", "training"),
     ("time", "seconds of training"),
-    ("attention", "mask: backend"),
+    ("attention", "backends taken"),
 )
 
 
@@ -92,7 +92,7 @@ def _line(arm: str, runs: list[Run]) -> Line:
         Cell(ranged((target_share(run) for run in runs), lambda share: f"{share:.0%}")),
         Cell(spent("flops"), planned("flops")),
         Cell(spent("seconds")),
-        Cell(", ".join(sorted({path for each in audits for path in each.get("attention", [])}))),
+        Cell(", ".join(sorted({path.split(": ")[-1] for each in audits for path in each["attention"]}))),
     ]
     return Line(arm, plan["family"], plan["objective"], cells)
 

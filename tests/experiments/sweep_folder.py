@@ -117,6 +117,7 @@ def audit(family: str, last: dict[str, float], number: int) -> dict[str, Any]:
         "plan": plan,
         "spent": {"steps": STEPS, **spent},
         "parameters": 1_314_288 + 100 * number,
+        "attention": ["causal: is_causal", "causal & document: dense"],
         "epochs": 0.31,
         "corpus": "72cc4da73c314c8a",
         "raw_tokens_in_corpus": 2_640_000,
