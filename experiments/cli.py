@@ -104,6 +104,9 @@ def evaluate(run: Run) -> None:
 
     Example: pentarch evaluate runs/five_families/prefix_lm/seed0
     """
+    from experiments.folder import RunFolder
+
+    RunFolder(run).require_trained()
     from experiments.evaluate import evaluate_run
 
     evaluate_run(run, run.resolve().parents[1].name)
@@ -120,6 +123,9 @@ def generate(
 
     Example: pentarch generate runs/train/decoder_ar-causal/seed0 --prompt "My fellow citizens"
     """
+    from experiments.folder import RunFolder
+
+    RunFolder(run).require_trained()
     from experiments.evaluate import generate_text
 
     typer.echo(generate_text(run, prompt, length, temperature))

@@ -69,6 +69,14 @@ class RunFolder:
         if not (self.kept and self.recipe.exists()):
             write_whole(self.recipe, recipe.as_yaml().encode())
 
+    def require_trained(self) -> None:
+        """Raises UserError unless there are weights to be asked."""
+        if not (self.is_("trained") or self.is_("done")):
+            raise UserError(
+                f"'{self.path}' holds no trained run (state: {self.status['state']}); give a run's folder "
+                "such as runs/five_families/decoder_ar/seed0, or train it first"
+            )
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Held while the folder is written. Raises UserError if another process holds it."""

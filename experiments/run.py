@@ -38,11 +38,7 @@ class Run:
 def restore(folder: Path) -> Run:
     """A trained run from its folder. Raises UserError if it is none, not trained yet, or damaged."""
     run = RunFolder(folder)
-    if not (run.is_("trained") or run.is_("done")):
-        raise UserError(
-            f"'{folder}' holds no trained run (state: {run.status['state']}); give a run's folder such as "
-            "runs/five_families/decoder_ar/seed0, or train it first"
-        )
+    run.require_trained()
     recipe = Recipe.from_yaml(run.recipe)
     prepare(recipe)
     corpus = corpus_of(recipe)
