@@ -42,10 +42,6 @@ class Gates:
     uniform: float
 
     @property
-    def unigram_kl_bits_per_byte(self) -> float:
-        return self.bits_per_byte(self.unigram_kl)
-
-    @property
     def trigram_bits_per_byte(self) -> float:
         return self.bits_per_byte(self.trigram)
 
@@ -55,14 +51,6 @@ class Gates:
 
     def bits_per_byte(self, nats_per_token: float) -> float:
         return nats_per_token / math.log(2) * self.tokens / self.bytes
-
-    def undertrained(self, bits_per_byte: float) -> bool:
-        """Whether a model that ends there has not even beaten counted trigrams."""
-        return bits_per_byte >= self.trigram_bits_per_byte
-
-    @property
-    def passed(self) -> bool:
-        return self._same_domain and self.trigram < self.uniform
 
     @cached_property
     def verdicts(self) -> list[str]:

@@ -36,10 +36,6 @@ class WindowStream:
             )
         self._orders: dict[int, np.ndarray] = {}
 
-    @property
-    def tokens_per_epoch(self) -> int:
-        return self.rows_per_epoch * self.width
-
     def epochs(self, step: int) -> float:
         """Epochs read after `step` steps."""
         return step * self.rows / self.rows_per_epoch

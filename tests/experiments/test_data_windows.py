@@ -35,7 +35,7 @@ def test_every_row_is_read_once_an_epoch_across_batches_that_straddle_two() -> N
     stream = WindowStream(part(1013), rows=7, width=10, seed=0)  # 101 rows, 3 tokens left over
     read = rows_read(stream, range(101))  # 7 epochs
     assert stream.rows_per_epoch == 101
-    assert stream.tokens_per_epoch == 1010
+    assert stream.rows_per_epoch * stream.width == 1010
     for epoch in range(7):
         assert sorted(read[epoch * 101 : (epoch + 1) * 101]) == list(range(101))
     assert read[:101] != read[101:202]
