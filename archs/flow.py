@@ -83,10 +83,10 @@ def check_flow(family: Family, batch: Batch, declared: MaskBuilder | None = None
 
     What is declared is the family's own mask (`family.reachable`), also where a user's builder is in use: a
     mask that shows more than its family allows is reported as a leak. Give that builder as `declared` to
-    check the model against it instead. Runs in float64 without dropout on a copy; costs layers x rows
-    backward passes, so give it short batches.
+    check the model against it instead. Runs in float64 without dropout on a copy on the CPU, where every
+    backend has a backward pass in float64; costs layers x rows such passes, so give it short batches.
     """
-    family = copy.deepcopy(family).double().eval()
+    family, batch = copy.deepcopy(family).cpu().double().eval(), batch.to("cpu")
     expectations = family.reachable(batch, declared)
     inputs: list[Tensor] = []
 

@@ -70,7 +70,7 @@ def measured_flow(run: Run) -> FlowReport:
     """The leak check on a short batch of the run's own objective, against the mask that the recipe names."""
     tokens = held_out(run.corpus.test, FLOW_ROWS, run.recipe.size.length).tokens[:, :FLOW_WIDTH]
     batch = run.objective.build(Windows(tokens), torch.Generator().manual_seed(0))
-    return check_flow(run.family, batch.to(run.device), build.mask(run.recipe))
+    return check_flow(run.family, batch, build.mask(run.recipe))
 
 
 def likelihood_of(run: Run) -> dict[str, Any]:

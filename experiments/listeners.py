@@ -71,7 +71,8 @@ class Record:
 def validation_loss(module: Pretraining, batches: Sequence[Batch]) -> float:
     """The objective's own loss on held-out text, in nats; not comparable across objectives."""
     module.eval()
-    total = sum(module.learner(batch.to(module.device)).value.item() for batch in batches)
+    with module.trainer.precision_plugin.forward_context():
+        total = sum(module.learner(batch.to(module.device)).value.item() for batch in batches)
     module.train()
     return total / len(batches)
 
