@@ -60,7 +60,8 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
     write_json(folder / "samples.json", written)
     write_json(folder / "evaluation.json", content | {"seconds": seconds})
     follow = tracker(run.recipe, folder, group)
-    follow.log({"samples": written, "who_sees_whom": flow.measured["tokens"][0].numpy()})
+    spent = read_json(run.folder.audit)["spent"]  # where on the x-axes the scores belong
+    follow.log({**spent, "samples": written, "who_sees_whom": flow.measured["tokens"][0].numpy()})
     follow.summary({k: v for k, v in content.items() if v is not None})
     follow.finish()
     run.folder.set_status("done")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from experiments.compose import compose_sweep
 from experiments.data.store import Corpus
 from experiments.data.windows import WindowStream
 from experiments.evaluate import evaluate_run, generate_text
-from experiments.folder import RunFolder, differences, read_json
+from experiments.folder import RunFolder, differences, read_json, read_lines
 from experiments.recipe import Recipe, SweepRecipe
 from experiments.run import restore
 from experiments.tasks import infill
@@ -186,11 +188,25 @@ def test_every_family_continues_a_text(family: str, finished: Path) -> None:
     assert text == generate_text(folder, "Fellow citizens of the Senate", 8, 0.0)
 
 
-def test_wandb_was_offline_and_knows_the_run(finished: Path) -> None:
-    for arm in ARMS:
-        folder = finished / arm / "seed0" / "wandb"
-        assert (folder / "run_id").exists()
-        assert list(folder.rglob("run-*.wandb"))
+def test_an_offline_wandb_run_holds_what_the_folder_holds(finished: Path) -> None:
+    for arm in ("encoder_ae", "permuted_lm"):
+        folder = finished / arm / "seed0"
+        trained, evaluated = sorted((folder / "wandb").glob("offline-run-*"))
+        read = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--summary", "--json"]
+        found = [
+            json.loads(subprocess.run([*read, part], capture_output=True, check=True).stdout)
+            for part in (trained, evaluated)
+        ]
+        last = read_lines(folder / "metrics.jsonl")[-1]
+        assert {name: found[0]["summary"][name] for name in last} == pytest.approx(last)
+        scores = read_json(folder / "evaluation.json")
+        assert found[1]["summary"]["likelihood"] == pytest.approx(scores["likelihood"])
+        assert found[1]["summary"]["party"] == pytest.approx(scores["party"])
+        assert found[1]["summary"]["tokens"] == last["tokens"]
+        assert found[0]["run_id"] == found[1]["run_id"] == (folder / "wandb" / "run_id").read_text()
+        assert arm in found[0]["tags"]
+        assert list(evaluated.rglob("samples*.json"))
+        assert list(evaluated.rglob("who_sees_whom*.png"))
 
 
 def test_no_secret_of_the_environment_is_written(
