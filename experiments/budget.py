@@ -10,7 +10,7 @@ import statistics
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -189,8 +189,9 @@ def _solve(
     causal = Causal(vocabulary, plain.layout)
     wanted = measure(plain, causal, _sampled(recipe, causal, vocabulary), reference)
     best: tuple[float, CoreConfig, float] | None = None
-    for config in candidates(depths, reference, wanted, partial(measure, family, asks, sampled)):
-        found = measure(family, asks, sampled, config)
+    of_arm = cache(partial(measure, family, asks, sampled))
+    for config in candidates(depths, reference, wanted, of_arm):
+        found = of_arm(config)
         off = abs(found / wanted - 1)
         if best is None or off < best[0] - 1e-9:
             best = off, config, found

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from archs.errors import UserError, unknown
 from experiments.overrides import SEARCHPATH, key_of, parse, quoted, set_value, translate
-from experiments.presets import IMPORTABLE, configs_dir
+from experiments.presets import configs_dir
 from experiments.recipe import NOT_CONTENT, Recipe, SweepRecipe
 from experiments.validate import flatten, validated
 
@@ -30,7 +30,8 @@ def compose_recipe(overrides: list[str], config_dir: Path | None = None) -> Reci
     """
     _check_keys(overrides, list(Recipe.model_fields))
     content = _from_here(_compose([text for one in overrides for text in translate(one)], config_dir))
-    return validated(Recipe, {**content, "user_path": str(Path.cwd())} if _imports(content) else content)
+    recipe = validated(Recipe, content)
+    return recipe.model_copy(update={"user_path": str(Path.cwd())}) if recipe.import_paths else recipe
 
 
 def _from_here(content: dict[str, Any]) -> dict[str, Any]:
@@ -115,15 +116,6 @@ def _check_keys(overrides: list[str], allowed: list[str]) -> None:
         parse(one)
         if key_of(one) != SEARCHPATH and key_of(one).split(".")[0] not in allowed:
             raise unknown("key", key_of(one), allowed)
-
-
-def _imports(content: dict[str, Any]) -> bool:
-    """Whether any part is named by an import path."""
-    options = content.get("objective", {}).get("options") or {}
-    parts = [*(content.get(group) for group in IMPORTABLE), options.get("select"), options.get("replace")]
-    parts.append(content.get("family", {}).get("mask"))
-    names = [part.get("name") if isinstance(part, dict) else part for part in parts]
-    return any(isinstance(name, str) and "." in name for name in names)
 
 
 def _check_searchpath(text: str) -> None:

@@ -55,17 +55,8 @@ def _user_source(recipe: Recipe) -> dict[str, str]:
     if recipe.user_path is None:
         return {}
     found = {}
-    for name in _import_paths(recipe):
+    for name in recipe.import_paths:
         file = Path(recipe.user_path, *name.split(".")[:-1]).with_suffix(".py")
         if file.is_file():
             found[str(file.relative_to(recipe.user_path))] = hashlib.sha256(file.read_bytes()).hexdigest()
     return found
-
-
-def _import_paths(recipe: Recipe) -> list[str]:
-    names = [recipe.family.name, recipe.family.mask or "", recipe.objective.name]
-    for part in ("select", "replace"):
-        given = recipe.objective.options.get(part)
-        if given is not None:
-            names.append(given if isinstance(given, str) else given["name"])
-    return [name for name in names if "." in name]

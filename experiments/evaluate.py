@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def likelihood_of(run: Run) -> dict[str, Any]:
     save(run, "likelihood", rows)
     bits = bits_per_byte(rows.nats, rows.bytes)
     anchor = bits_per_byte(rows.trigram_nats, rows.bytes)
-    uniform = rows.tokens * torch.tensor(run.corpus.vocabulary.size).log().item()
+    uniform = rows.tokens * math.log(run.corpus.vocabulary.size)
     return {
         "unit": run.family.unit,
         "bits_per_byte": bits,

@@ -7,7 +7,6 @@ from typing import Any
 
 from experiments.data.gates import gates
 from experiments.data.store import Corpus
-from experiments.data.trigram import Trigram
 from experiments.data.windows import held_out
 from experiments.recipe import Recipe
 
@@ -36,12 +35,4 @@ def _count(corpus: Corpus, length: int, number: int) -> dict[str, Any]:
     }
 
 
-def trigram(corpus: Corpus) -> Trigram:
-    """The corpus' trigram, counted once a process."""
-    if corpus.digest not in _fitted:
-        _fitted[corpus.digest] = Trigram.fit(corpus.train.tokens, corpus.vocabulary.size)
-    return _fitted[corpus.digest]
-
-
-_fitted: dict[str, Trigram] = {}
 _counted: dict[tuple[str, int, int], dict[str, Any]] = {}

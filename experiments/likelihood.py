@@ -11,8 +11,8 @@ import math
 import pandas as pd
 import torch
 
+from experiments.data.gates import trigram
 from experiments.data.windows import held_out
-from experiments.gates import trigram
 from experiments.run import Run
 
 ROWS_AT_ONCE = 16

@@ -43,14 +43,14 @@ class Record:
 
     def __call__(self, module: Pretraining) -> None:
         spent = module.spent
-        fraction = spent.steps / module.steps if module.seconds is None else module.fraction
-        due = math.floor(min(fraction, 1.0) * VALIDATIONS) > self._validated
+        reached = math.floor(module.progress * VALIDATIONS)
+        due = reached > self._validated
         if not (due or module.finished or spent.steps % self.every == 0):
             return
         terms = {name: value.item() for name, value in module.loss_terms.items()}
         row: dict[str, Any] = {
             "step": spent.steps,
-            "fraction": min(fraction, 1.0),
+            "fraction": module.progress,
             **{name: value for name, value in asdict(spent).items() if name != "steps"},
             "loss": sum(terms.values()),
             **{f"loss_{name}": value for name, value in terms.items()},
@@ -60,7 +60,7 @@ class Record:
         if not math.isfinite(row["loss"]):
             raise DivergedError(f"the loss became {row['loss']} at step {spent.steps}")
         if due:
-            self._validated = math.floor(row["fraction"] * VALIDATIONS)
+            self._validated = reached
             row["validation_loss"] = validation_loss(module, self.validation)
         with self.run.metrics.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -106,7 +106,7 @@ class Bar:
         self._shown = 0.0
 
     def __call__(self, module: Pretraining) -> None:
-        fraction = min(module.spent.steps / module.steps if module.seconds is None else module.fraction, 1.0)
+        fraction = module.progress
         if self._first is None:
             self._first = fraction
         tenth = int(fraction * 10)
@@ -124,7 +124,7 @@ class Bar:
         self._told = tenth
         done = fraction - self._first
         if done > 0:
-            text += f" · {(time.monotonic() - self._started) * (1 - fraction) / done:.0f} s left"
+            text += f" · {(now - self._started) * (1 - fraction) / done:.0f} s left"
         print(f"{self.label}: {fraction:4.0%} of budget · {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:

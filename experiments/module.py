@@ -123,13 +123,20 @@ class Pretraining(Training):
         self._started = 0.0
 
     @property
+    def progress(self) -> float:
+        """Share of the budget spent, at most 1."""
+        if self.seconds is None:
+            return min(self.spent.steps / self.steps, 1.0)
+        return min(self.spent.seconds / self.seconds, 1.0)
+
+    @property
     def finished(self) -> bool:
         """Whether the budget is spent."""
-        return self.spent.steps >= self.steps if self.seconds is None else self.spent.seconds >= self.seconds
+        return self.progress >= 1.0
 
     @property
     def fraction(self) -> float:
-        return super().fraction if self.seconds is None else min(self.spent.seconds / self.seconds, 1.0)
+        return super().fraction if self.seconds is None else self.progress
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)

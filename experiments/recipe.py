@@ -247,6 +247,15 @@ class Recipe(Config):
         last = (part.name.rpartition(".")[2] for part in (self.family, self.objective))
         return self.name or "-".join(last)
 
+    @property
+    def import_paths(self) -> list[str]:
+        """What is named by an import path: code of the user's."""
+        options = self.objective.options
+        functions = [options[part] for part in ("select", "replace") if options.get(part) is not None]
+        names = [each if isinstance(each, str) else each["name"] for each in functions]
+        names += [self.family.name, self.family.mask or "", self.objective.name]
+        return [name for name in names if "." in name]
+
     def folder(self, group: str = "train") -> Path:
         """The run's folder: `<out>/<group>/<label>/seed<k>`; `group` is the sweep's name."""
         return Path(self.out) / group / self.label / f"seed{self.seed}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -28,8 +29,8 @@ def plans(recipes: Recipes) -> list[Plan]:
     """One plan an arm, with the vocabulary the recipe asks for. Raises UserError if one cannot be matched."""
     return [
         plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm)
-        for (arm, _), recipe in recipes.items()
-        if recipe.seed == min(seed for name, seed in recipes if name == arm)
+        for (arm, seed), recipe in recipes.items()
+        if seed == 0
     ]
 
 
@@ -91,30 +92,25 @@ def train_arm(recipe: Recipe, folder: Path, group: str) -> bool:
     from experiments.listeners import DivergedError
     from experiments.train import train
 
-    if RunFolder(folder).is_("diverged"):
+    run = RunFolder(folder)
+    if run.is_("diverged"):
         return False
-    try:
+    with suppress(DivergedError):
         if recipe.training.devices == 1:
             train(recipe, folder, group)
         else:
             train_apart(recipe, folder, group)
-    except DivergedError:
-        return False
-    return True
+    return not run.is_("diverged")
 
 
 def train_apart(recipe: Recipe, folder: Path, group: str) -> None:
     """Trains in a process of its own: Lightning starts a run's other processes by repeating its command."""
-    from experiments.listeners import DivergedError
-
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "recipe.yaml"
         recipe.to_yaml(file)
         command = [sys.executable, "-m", "experiments", "train", "--recipe", str(file)]
         done = subprocess.run([*command, "--folder", str(folder), "--group", group], check=False)
-    if done.returncode and RunFolder(folder).is_("diverged"):
-        raise DivergedError(RunFolder(folder).status["why"])
-    if done.returncode:
+    if done.returncode and not RunFolder(folder).is_("diverged"):
         raise UserError(
             f"training '{recipe.label}' seed {recipe.seed} ended with exit code {done.returncode}; its "
             "message is above; the same command continues where it stopped"

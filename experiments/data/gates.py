@@ -80,11 +80,10 @@ def gates(corpus: Corpus, windows: Tensor, context: int = 0, split: Split = "val
     The trigram is counted on the whole training split and sees each token's true left context inside its
     window, as models do.
     """
-    size = corpus.vocabulary.size
     rows = windows.numpy()
     asked = rows[:, context:]
     train, other = corpus.train.tokens, corpus.splits[split].tokens
-    trigram = Trigram.fit(train, size)
+    size = corpus.vocabulary.size
     return Gates(
         split=split,
         windows=len(rows),
@@ -93,9 +92,19 @@ def gates(corpus: Corpus, windows: Tensor, context: int = 0, split: Split = "val
         exact_bytes=corpus.exact_bytes,
         unigram_kl=unigram_kl(train, other, size),
         unigram_kl_noise=(len(np.unique(train)) - 1) / (2 * len(other)),
-        trigram=float(trigram.nats(rows[:, :context], asked).mean()),
+        trigram=float(trigram(corpus).nats(rows[:, :context], asked).mean()),
         uniform=math.log(size),
     )
+
+
+def trigram(corpus: Corpus) -> Trigram:
+    """The trigram of the training split, counted once a process."""
+    if corpus.digest not in _fitted:
+        _fitted[corpus.digest] = Trigram.fit(corpus.train.tokens, corpus.vocabulary.size)
+    return _fitted[corpus.digest]
+
+
+_fitted: dict[str, Trigram] = {}
 
 
 def unigram_kl(train: np.ndarray, validation: np.ndarray, size: int) -> float:
