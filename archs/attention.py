@@ -1,4 +1,4 @@
-"""The only place that turns a mask into numbers and chooses an attention backend; the key-value cache.
+"""The only place that turns a mask into numbers and chooses an attention backend.
 
 Axes: B rows, H heads, Q queries, K keys, E head width.
 """
@@ -25,10 +25,21 @@ TAKEN: set[tuple[str, str, str]] = set()  # (backend, mask, device) of this proc
 
 @dataclass(frozen=True)
 class Visible:
-    """A mask made concrete for one batch, shared by all layers. Make one with `visible`."""
+    """A mask made concrete for one batch, shared by all layers. Make one with `visible`.
+
+    what: for "dense" (B,1,Q,K) booleans, or what is added to the scores, -inf where hidden; for "flex" a
+    BlockMask.
+    """
 
     backend: Backend
-    what: Any = None  # (B,1,Q,K) booleans for "dense", a BlockMask for "flex"
+    what: Any = None
+
+    def plus(self, bias: Tensor) -> Visible:
+        """With bias (B,H,Q,K) on the scores of what is seen: dense, whatever it was."""
+        if self.backend == "full":
+            return Visible("dense", bias)
+        assert self.backend == "dense", "tell `visible` that there is a bias"
+        return Visible("dense", bias.masked_fill(~self.what, float("-inf")))
 
 
 def visible(
@@ -37,16 +48,18 @@ def visible(
     queries: int,
     keys: int,
     device: torch.device,
-    rows: Tensor | None = None,
+    start: int | None = None,
+    biased: bool = False,
     backend: Backend | None = None,
 ) -> Visible:
     """Chooses the backend for `mask` and materialises it once.
 
-    `rows` (Q) are the queries' row numbers where they are not 0…Q-1: a step of cached decoding. With
-    `rows`, `is_causal` would be silently wrong and is never taken. `backend` forces one, for tests.
+    start: the first query's row number where the queries are the newest rows of a cache of `keys`. With it,
+    `is_causal` would be silently wrong and is never taken. biased: something is to be added to the scores
+    (`Visible.plus`). `backend` forces one, for tests.
     """
     if backend is None:
-        backend = _choose(mask, queries, keys, device, rows)
+        backend = _choose(mask, queries, keys, device, start, biased)
         _say_once(backend, mask.name, device.type)
     if backend in ("full", "is_causal"):
         return Visible(backend)
@@ -55,16 +68,21 @@ def visible(
             lambda b, h, q, k: mask.rule(b, q, k), batch, None, queries, keys, device=str(device)
         )
         return Visible(backend, block)
-    q = torch.arange(queries, device=device) if rows is None else rows
+    q = torch.arange(start or 0, (start or 0) + queries, device=device)
     return Visible(backend, mask.dense(batch, q, torch.arange(keys, device=device)).unsqueeze(1))
 
 
-def _choose(mask: Mask, queries: int, keys: int, device: torch.device, rows: Tensor | None) -> Backend:
-    if mask == FULL:
+def _choose(
+    mask: Mask, queries: int, keys: int, device: torch.device, start: int | None, biased: bool
+) -> Backend:
+    newest = start is not None and queries == 1  # a cache's newest row comes after all others
+    if mask == FULL or (mask == CAUSAL and newest):
         return "full"
-    if rows is None and mask == CAUSAL and queries == keys:
+    if start is not None or biased:
+        return "dense"  # also for a prompt's rows: compiling FlexAttention for each length does not pay
+    if mask == CAUSAL and queries == keys:
         return "is_causal"
-    return "flex" if rows is None and device.type == "cuda" else "dense"
+    return "flex" if device.type == "cuda" else "dense"
 
 
 def _say_once(backend: str, mask: str, device: str) -> None:
@@ -102,25 +120,3 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None =
 def _compiled_flex() -> Any:
     # Uncompiled FlexAttention materialises all scores: right, and as slow as a dense mask.
     return torch.compile(flex_attention, dynamic=False)
-
-
-class KeyValues:
-    """One layer's cache: keys and values of at most `capacity` rows, written front to back."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.length = 0
-        self._held: tuple[Tensor, Tensor] | None = None
-
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds k, v (B,H',R,E) and returns all that is held, (B,H',length,E) each."""
-        if self._held is None:
-            shape = (*k.shape[:2], self.capacity, k.shape[3])
-            self._held = k.new_empty(shape), v.new_empty(shape)
-        end = self.length + k.shape[2]
-        if end > self.capacity:
-            raise ValueError(f"the cache holds {self.capacity} rows, {end} were written")
-        for held, new in zip(self._held, (k, v), strict=True):
-            held[:, :, self.length : end] = new
-        self.length = end
-        return self._held[0][:, :, :end], self._held[1][:, :, :end]

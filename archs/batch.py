@@ -27,6 +27,7 @@ class Batch:
     positions (B,T) int64     position ids, counted within each document
     segments (B,T) int64      document number in the row, -1 = padding; None = one full document a row
     is_prefix (B,T) bool      read in both directions by a prefix LM; None = nothing is
+    token_types (B,T) int64   part of a pair (BERT's segments), None = all 0
     rank (B,T) int64          place in the factorisation order, 0 = given context; None = all given
     queries (B,M) int64       columns that get a query row (permuted LM), -1 = unused slot
     source, source_positions, source_segments (B,S)   the encoder's input, as above
@@ -41,6 +42,7 @@ class Batch:
     positions: Tensor
     segments: Tensor | None = None
     is_prefix: Tensor | None = None
+    token_types: Tensor | None = None
     rank: Tensor | None = None
     queries: Tensor | None = None
     source: Tensor | None = None

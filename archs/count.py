@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
+from archs.config import CoreConfig
 from archs.family import Family
-from archs.transformer import CoreConfig
 
 FORWARDS_A_TRAINING_STEP = 3
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """`core` leaves out token and position embeddings and an untied head."""
+    """`core` leaves out embedding tables (tokens, positions, types, T5's bias) and the head's vocabulary."""
 
     core: int
     embedding: int
@@ -32,9 +32,8 @@ def parameters(family: type[Family], config: CoreConfig) -> Parameters:
     """Counted on the meta device: the real module, without its memory."""
     with torch.device("meta"):
         module = family(config)
-    outside = {id(p) for part in (module.embedding, module.head) for p in part.parameters()}
-    if module.position_embedding is not None:
-        outside |= {id(module.position_embedding.weight)}
+    tables = [part.weight for part in module.modules() if isinstance(part, torch.nn.Embedding)]
+    outside = {id(table) for table in (*tables, module.head.weight, module.head.bias)}
     sizes = {id(p): p.numel() for p in module.parameters()}
     embedding = sum(size for key, size in sizes.items() if key in outside)
     return Parameters(core=sum(sizes.values()) - embedding, embedding=embedding)
@@ -43,23 +42,39 @@ def parameters(family: type[Family], config: CoreConfig) -> Parameters:
 def stack_flops(config: CoreConfig, layers: int, rows: int, keys: int, memory: int = 0) -> int:
     """Forward FLOPs of a stack for one sequence: `rows` rows, the first `keys` of them keys.
 
-    memory: rows of the encoder's output that every layer attends to besides.
+    memory: rows of the encoder's output that every layer attends to besides. Widening the embeddings counts.
     """
-    D, F = config.width, config.ffn
-    E = config.key_heads * config.head_width
-    matrices = 3 if config.activation == "swiglu" else 2
-    per_layer = _attention_flops(D, E, rows, keys) + 2 * rows * matrices * D * F
+    D, E = config.width, config.token_width
+    widen = 0 if config.embedding_width is None else 2 * rows * E * D
+    matrices = 3 if config.gated else 2
+    per_layer = _attention_flops(config, rows, keys) + 2 * rows * matrices * D * config.ffn
+    if config.positions == "transformer_xl":
+        per_layer += 2 * rows * _distances(keys) * config.heads * config.head_width
     if memory:
-        per_layer += _attention_flops(D, E, rows, memory)
-    return layers * per_layer
+        per_layer += _attention_flops(config, rows, memory)
+    return widen + layers * per_layer
 
 
-def _attention_flops(D: int, E: int, rows: int, keys: int) -> int:
-    projections = 2 * rows * D * D + 2 * keys * D * 2 * E + 2 * rows * D * D
-    scores_and_values = 2 * 2 * rows * keys * D
+def distance_flops(config: CoreConfig, layers: int, keys: int) -> int:
+    """Forward FLOPs that a pass spends once for all its sequences: Transformer-XL's projected distances."""
+    if config.positions != "transformer_xl":
+        return 0
+    return layers * 2 * _distances(keys) * config.width * config.heads * config.head_width
+
+
+def _distances(keys: int) -> int:
+    return 2 * keys - 1  # of one document a row; fewer where rows are packed
+
+
+def _attention_flops(config: CoreConfig, rows: int, keys: int) -> int:
+    D, A, E = config.width, config.heads * config.head_width, config.key_heads * config.head_width
+    projections = 2 * rows * D * A + 2 * keys * D * 2 * E + 2 * rows * A * D
+    scores_and_values = 2 * 2 * rows * keys * A
     return projections + scores_and_values
 
 
 def head_flops(config: CoreConfig, targets: int) -> int:
     """Forward FLOPs of the LM head at `targets` positions."""
-    return 2 * targets * config.width * config.vocabulary
+    E = config.token_width
+    transform = config.width * E if config.head_transform or config.width != E else 0
+    return 2 * targets * (transform + E * config.vocabulary)

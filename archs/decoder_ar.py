@@ -12,3 +12,4 @@ def mask(batch: Batch) -> Mask:
 class DecoderAR(CachedStack):
     kind = "decoder_ar"
     default_mask = staticmethod(mask)
+    both_ways = False

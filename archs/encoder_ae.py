@@ -8,11 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from archs.batch import Batch
+from archs.batch import PADDING, Batch
+from archs.decoding import GREEDY, Decoding
+from archs.errors import UserError
 from archs.family import Score
-from archs.generate import blank_columns, mask_predict
+from archs.fill import left_to_right, mask_predict
+from archs.generate import check, ended
 from archs.masks import FULL, Mask, document
 from archs.single_stack import SingleStack
+from archs.steps import blank_columns
 
 
 def mask(batch: Batch) -> Mask:
@@ -25,36 +29,44 @@ class EncoderAE(SingleStack):
     default_mask = staticmethod(mask)
     decoding = "mask-predict"
     unit = "pll"
-    mask_predict_rounds = 4
 
-    def score(self, batch: Batch, rows_at_once: int = 128) -> Score:
+    def score(self, batch: Batch, rows_at_once: int = 128, words: Tensor | None = None) -> Score:
         """Pseudo-log-likelihood: each asked token, one at a time, hidden behind `batch.extras["mask"]`.
 
         Salazar et al. 2020. `batch.tokens` is the clean text; every asked token costs one row of a pass.
+
+        words (B,T) int64: which word of its row each cell belongs to. If given, the later tokens of the same
+        word are hidden beside the asked one, and the unit is "pll_word_l2r" (Kauf and Ivanova 2023): in view
+        of them, the first pieces of a rare word would be guessed too well.
         """
         mask_id = mask_token(batch)
         index = batch.weights.flatten().nonzero().squeeze(1)
         nats = torch.zeros(batch.tokens.numel(), device=batch.device)
         width = batch.tokens.shape[1]
+        columns = torch.arange(width, device=batch.device)
         for part in index.split(rows_at_once) if len(index) else ():
             rows, cells = part // width, part % width
             each = torch.arange(len(part), device=batch.device)
-            tokens = batch.tokens[rows].index_put((each, cells), torch.tensor(mask_id, device=batch.device))
+            hide = columns == cells[:, None]
+            if words is not None:
+                hide |= (words[rows] == words[rows, cells][:, None]) & (columns > cells[:, None])
+            tokens = batch.tokens[rows].masked_fill(hide, mask_id)
             hidden = self.hidden(replace(batch.rows(rows), tokens=tokens)).rows[each, cells]
             logp = self.logits(hidden).float().log_softmax(dim=-1)
             nats[part] = logp[each, batch.targets[rows, cells]]
-        return Score(nats.view(batch.tokens.shape), self.unit)
+        return Score(nats.view(batch.tokens.shape), self.unit if words is None else "pll_word_l2r")
 
     @torch.no_grad()
     def generate(
-        self,
-        batch: Batch,
-        length: int,
-        temperature: float = 0.0,
-        rng: torch.Generator | None = None,
-        forbid: Tensor | None = None,
+        self, batch: Batch, length: int, how: Decoding = GREEDY, rng: torch.Generator | None = None
     ) -> Tensor:
-        """Mask-predict over the cells with weight; a row with fewer than `length` blanks is padded with 0."""
+        """Fills the first `length` cells with weight of each row as `how.fill` says: (B,length).
+
+        PADDING after a stop token and where a row has fewer blanks. Raises UserError for beams.
+        """
+        if how.beams > 1:
+            raise UserError(f"beams={how.beams}: beam search is for left to right; {self.kind} fills blanks")
+        how = check(how, length, self.config.vocabulary, batch.device)
         columns, blanks = blank_columns(batch, length)
         mask_id = mask_token(batch)
         never = torch.zeros(self.config.vocabulary, dtype=torch.bool, device=batch.device)
@@ -62,13 +74,15 @@ class EncoderAE(SingleStack):
         # Columns of no blank write to a spare cell.
         places = columns.masked_fill(~blanks, batch.tokens.shape[1])
 
-        def logits_of(written: Tensor) -> Tensor:
+        def logits_of(written: Tensor, wanted: slice) -> Tensor:
             tokens = functional.pad(batch.tokens, (0, 1)).scatter(1, places, written)[:, :-1]
             rows = self.hidden(replace(batch, tokens=tokens)).rows
-            return self.logits(rows.gather(1, columns.unsqueeze(2).expand(-1, -1, rows.shape[2])))
+            return self.logits(rows.gather(1, columns[:, wanted, None].expand(-1, -1, rows.shape[2])))
 
-        forbid = never if forbid is None else forbid | never
-        return mask_predict(blanks, logits_of, mask_id, self.mask_predict_rounds, temperature, rng, forbid)
+        fill = mask_predict if how.fill == "mask_predict" else left_to_right
+        how = replace(how, forbid=never if how.forbid is None else how.forbid | never)
+        written = ended(fill(blanks, logits_of, mask_id, how, rng).masked_fill(~blanks, PADDING), how.stop)
+        return functional.pad(written, (0, length - written.shape[1]), value=PADDING)
 
 
 def mask_token(batch: Batch) -> int:

@@ -9,13 +9,18 @@ import torch
 from torch import Tensor
 
 from archs.batch import Batch
-from archs.count import head_flops, stack_flops
+from archs.config import CoreConfig
+from archs.count import distance_flops, head_flops, stack_flops
+from archs.decoding import Steps
+from archs.embeddings import Placement
 from archs.errors import UserError
 from archs.family import Family, Hidden, take_targets
-from archs.flow import closure
-from archs.generate import left_to_right, with_room
+from archs.flow import closure, seen_in
+from archs.flow_report import Reach
+from archs.layers import initialise
 from archs.masks import CAUSAL, FULL, Mask, MaskBuilder, document
-from archs.transformer import Cache, CoreConfig, Stack
+from archs.steps import PromptSteps
+from archs.transformer import Stack
 
 
 def encoder_mask(batch: Batch) -> Mask:
@@ -51,8 +56,10 @@ class EncoderDecoder(Family):
                 "set it, or let a sweep's budget split the depth"
             )
         self.decoder_layers = config.decoder_layers
+        self.source_placement = Placement(config)
+        initialise(self.source_placement)
         self.encoder = Stack(config, config.layers)
-        self.decoder = Stack(config, config.decoder_layers, cross=True)
+        self.decoder = Stack(config, config.decoder_layers, cross=True, both_ways=False)
 
     @classmethod
     def depths(cls, reference: CoreConfig) -> Iterator[CoreConfig]:
@@ -71,7 +78,7 @@ class EncoderDecoder(Family):
         assert batch.source is not None, "an encoder-decoder reads batch.source"
         assert batch.source_positions is not None
         self.check_length(batch.source_positions)
-        x = self.embed(batch.source, batch.source_positions)
+        x = self.source_placement(self.embedding(batch.source), batch.source_positions)
         return self.encoder(x, batch.source_positions, encoder_mask(batch))
 
     def hidden(self, batch: Batch) -> Hidden:
@@ -87,57 +94,32 @@ class EncoderDecoder(Family):
         )
         return Hidden(take_targets(rows, batch), rows, layers)
 
-    @torch.no_grad()
-    def generate(
-        self,
-        batch: Batch,
-        length: int,
-        temperature: float = 0.0,
-        rng: torch.Generator | None = None,
-        forbid: Tensor | None = None,
-    ) -> Tensor:
-        whole = with_room(batch, length)
-        self.check_length(whole.positions)
+    def steps(self, batch: Batch, length: int) -> Steps:
         memory, _ = self.encode(batch)
-        cache = Cache.empty(self.decoder_layers, capacity=whole.tokens.shape[1])
-
-        def read(tokens: Tensor) -> Tensor:
-            start = cache.length
-            positions = whole.positions[:, start : start + tokens.shape[1]]
-            rows, _ = self.decoder(
-                self.embed(tokens, positions),
-                positions,
-                decoder_mask(whole),
-                memory=memory,
-                memory_mask=cross_mask(whole),
-                memory_length=memory.shape[1],
-                cache=cache,
-            )
-            return self.logits(rows[:, -1])
-
-        return left_to_right(read, batch.tokens, length, temperature, rng, forbid)
+        batch = replace(batch, token_types=None)  # as in `hidden`
+        return PromptSteps(self, self.decoder, decoder_mask, batch, length, (memory, cross_mask))
 
     def flops(self, batch: Batch) -> int:
         assert batch.source is not None
         (B, T), S = batch.tokens.shape, batch.source.shape[1]
         body = stack_flops(self.config, self.config.layers, rows=S, keys=S)
         body += stack_flops(self.config, self.decoder_layers, rows=T, keys=T, memory=S)
-        return B * body + head_flops(self.config, len(batch.target_index))
+        once = distance_flops(self.config, self.config.layers, keys=S)
+        once += distance_flops(self.config, self.decoder_layers, keys=T)
+        return B * body + once + head_flops(self.config, len(batch.target_index))
 
-    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> list[dict[str, Tensor]]:
+    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> Reach:
         if declared is not None:
             raise UserError(f"{self.kind} has more than one mask; check it without `declared`")
         assert batch.source is not None
+        assert batch.source_positions is not None
         (B, T), S = batch.tokens.shape, batch.source.shape[1]
         t, s = torch.arange(T, device=batch.device), torch.arange(S, device=batch.device)
-        itself = torch.eye(S, dtype=torch.bool, device=batch.device).expand(B, S, S)
-        encoded = closure(encoder_mask(batch).dense(B, s, s), itself, self.config.layers)[-1]
-        crossing = (cross_mask(batch).dense(B, t, s).float() @ encoded.float()) > 0
-        seen = decoder_mask(batch).dense(B, t, t)
-        itself = torch.eye(T, dtype=torch.bool, device=batch.device).expand(B, T, T)
-        own = closure(seen, itself, self.decoder_layers)
-        layers, source = [], torch.zeros_like(crossing)
-        for number in range(self.decoder_layers):
-            source = closure(seen, source, 1)[0] | crossing
-            layers.append({"tokens": own[number], "source": source})
-        return layers
+        encoded = closure(seen_in(self.encoder, encoder_mask(batch), batch.source_positions))
+        crossing = (cross_mask(batch).dense(B, t, s).float() @ encoded[-1].float()) > 0
+        seen = seen_in(self.decoder, decoder_mask(batch), batch.positions)
+        decoded, source = [], torch.zeros_like(crossing)
+        for layer, own in zip(seen, closure(seen), strict=True):
+            source = closure([layer], source)[0] | crossing
+            decoded.append({"tokens": own, "source": source})
+        return {"source": [{"source": reached} for reached in encoded], "tokens": decoded}

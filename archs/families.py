@@ -1,5 +1,6 @@
 """The five families by name."""
 
+from archs.config import CoreConfig
 from archs.decoder_ar import DecoderAR
 from archs.encoder_ae import EncoderAE
 from archs.encoder_decoder import EncoderDecoder
@@ -7,7 +8,6 @@ from archs.errors import unknown
 from archs.family import Family
 from archs.permuted_lm import PermutedLM
 from archs.prefix_lm import PrefixLM
-from archs.transformer import CoreConfig
 
 FAMILIES: dict[str, type[Family]] = {
     "encoder_ae": EncoderAE,

@@ -11,12 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from archs.batch import Batch
+from archs.config import CoreConfig
+from archs.decoding import GREEDY, Decoding, Steps
+from archs.embeddings import Placement
 from archs.errors import UserError
+from archs.flow_report import Reach
+from archs.generate import check, write
 from archs.heads import LanguageModelHead
+from archs.layers import initialise
 from archs.masks import MaskBuilder
-from archs.transformer import CoreConfig
 
-Unit = Literal["nll", "pll"]
+Unit = Literal["nll", "pll", "pll_word_l2r"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,9 @@ class Family(nn.Module, ABC):
 
     kind: which of the five it is; layout: how it is given a [source; target] pair; decoding: its own way
     to write, in words; unit: what its scores are. "nll": the chain rule's log-probabilities, they sum to a
-    text's; "pll": pseudo-log-likelihood, each token given all others (Salazar et al. 2020). The two never
-    share an axis.
+    text's; "pll": pseudo-log-likelihood, each token given all others (Salazar et al. 2020). A score may also
+    have the unit "pll_word_l2r", where the later tokens of the same word are hidden too (`EncoderAE.score`).
+    No two units share an axis.
     """
 
     kind: ClassVar[str]
@@ -53,31 +59,20 @@ class Family(nn.Module, ABC):
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocabulary, config.width)
-        self.position_embedding = (
-            nn.Embedding(config.max_length, config.width) if config.positions == "learned" else None
-        )
-        self.head = LanguageModelHead(self.embedding, config.tied)
-        self.drop = nn.Dropout(config.dropout)
-        for name, weight in self.named_parameters():
-            nn.init.normal_(weight, std=0.02)
-            assert name.endswith("weight")
+        self.embedding = nn.Embedding(config.vocabulary, config.token_width)
+        self.placement = Placement(config)
+        self.head = LanguageModelHead(self.embedding, config)
+        initialise(self)
 
-    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """tokens, positions (B,R) -> (B,R,D)."""
-        return self.place(self.embedding(tokens), positions)
-
-    def place(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Adds learned positions, if there are any, and dropout."""
-        if self.position_embedding is not None:
-            x = x + self.position_embedding(positions)
-        return self.drop(x)
+    def embed(self, tokens: Tensor, positions: Tensor, token_types: Tensor | None = None) -> Tensor:
+        """tokens, positions, token_types (B,R) -> (B,R,D)."""
+        return self.placement(self.embedding(tokens), positions, token_types)
 
     def check_length(self, positions: Tensor) -> None:
         """Raises UserError if learned positions end before these ids (B,R) do. Called where texts come in."""
         most = self.config.max_length
         # No id is larger than the width: a device is waited for only where it might be too wide.
-        if self.position_embedding is None or positions.shape[1] <= most or int(positions.max()) < most:
+        if self.config.positions != "learned" or positions.shape[1] <= most or int(positions.max()) < most:
             return
         raise UserError(
             f"position {int(positions.max())} was asked of a family with {most} learned positions; shorten "
@@ -88,29 +83,37 @@ class Family(nn.Module, ABC):
     def hidden(self, batch: Batch) -> Hidden:
         """One pass over the batch; the head is not run."""
 
-    @abstractmethod
     def generate(
-        self,
-        batch: Batch,
-        length: int,
-        temperature: float = 0.0,
-        rng: torch.Generator | None = None,
-        forbid: Tensor | None = None,
+        self, batch: Batch, length: int, how: Decoding = GREEDY, rng: torch.Generator | None = None
     ) -> Tensor:
-        """`length` new tokens (B,length) by the family's own decoder, from an objective's prompt.
+        """Up to `length` new tokens (B,length) by the family's own decoder, from an objective's prompt.
 
-        temperature 0 is greedy; `forbid` (V) bool marks tokens that are never written.
+        PADDING after a stop token, which is kept, and where a row has fewer blanks. Raises UserError for a
+        prompt that cannot be gone on from, and for what this decoder does not do.
         """
+        if (how.fill, how.rounds) != (GREEDY.fill, GREEDY.rounds):
+            raise UserError(f"fill and rounds are for an encoder_ae; {self.kind} writes {self.decoding}")
+        how = check(how, length, self.config.vocabulary, batch.device)
+        if length == 0:
+            return batch.tokens.new_empty(len(batch.tokens), 0)
+        with torch.inference_mode():  # a tenth faster a token than no_grad where layers are small
+            written = write(self.steps(batch, length), length, how, rng)
+        return written.clone()  # an ordinary tensor, so that a family may be trained on it
+
+    def steps(self, batch: Batch, length: int) -> Steps:
+        """The batch, ready to be written from left to right: one token a step, cached."""
+        raise UserError(f"{self.kind} has no steps from left to right: it writes by {self.decoding}")
 
     @abstractmethod
     def flops(self, batch: Batch) -> int:
         """FLOPs of one forward pass over the batch, head included; masked-out attention is charged."""
 
     @abstractmethod
-    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> list[dict[str, Tensor]]:
-        """For each layer, which input cells (by stream) each of its rows may depend on: (B,R,cells) bool.
+    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> Reach:
+        """Which input cells each row of each layer may depend on.
 
-        By the family's own masks, or by `declared` for a family that has one mask alone.
+        By stream of the rows, in the order in which they are read: one entry a layer, by stream of the cells
+        (B,R,cells) bool. By the family's own masks, or by `declared` for a family that has one mask alone.
         """
 
     @classmethod

@@ -1,81 +1,48 @@
 """Does information go where the mask says, and nowhere else? A public check for any family and any mask.
 
-The Jacobian of every layer's rows against every input cell is compared with what the masks declare,
-carried through the depth: a row reaches what it could reach before, and what the keys it sees reach.
+The Jacobian of every layer's rows, and of the logits, against every input cell is compared with what the
+masks declare, carried through the depth: a row reaches what it could reach before, and what the keys it sees
+reach. `archs.flow_decoding` does the same for cached decoding.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from archs.batch import Batch
+from archs.flow_report import FlowReport, Place, Streams, compare
+from archs.transformer import Stack
 
 if TYPE_CHECKING:
     from archs.family import Family
-    from archs.masks import MaskBuilder
+    from archs.masks import Mask, MaskBuilder
 
 
-def closure(seen: Tensor, start: Tensor, layers: int) -> list[Tensor]:
-    """What each row depends on after each layer: (B,R,cells) bool, `layers` times.
+def seen_in(stack: Stack, mask: Mask, positions: Tensor, keys: int | None = None) -> list[Tensor]:
+    """Each layer's mask (B,R,K) bool over rows at `positions` (B,R), the first `keys` of them keys."""
+    rows = torch.arange(positions.shape[1], device=positions.device)
+    return [layer.dense(len(positions), rows, rows[:keys]) for layer in stack.masks(mask, positions)]
 
-    seen (B,R,K) bool: the mask of one layer, its keys the first K rows; start (B,R,cells): before it.
+
+def closure(seen: Sequence[Tensor], start: Tensor | None = None) -> list[Tensor]:
+    """What each row depends on after each layer, (B,R,cells) bool.
+
+    seen: each layer's mask (B,R,K) bool, its keys the first K rows; start (B,R,cells): before the first
+    layer, where row k holds cell k if not given.
     """
+    if start is None:
+        start = torch.eye(*seen[0].shape[1:], dtype=torch.bool, device=seen[0].device).expand_as(seen[0])
     reached, out = start, []
-    for _ in range(layers):
-        through = seen.float() @ reached[:, : seen.shape[2]].float()
+    for mask in seen:
+        through = mask.float() @ reached[:, : mask.shape[2]].float()
         reached = reached | (through > 0)
         out.append(reached)
     return out
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """A cell of the Jacobian that is not what the mask declares. Layers count from 1."""
-
-    layer: int
-    row: int
-    stream: str
-    source: int
-    to: int
-
-    def __str__(self) -> str:
-        return (
-            f"layer {self.layer}, batch row {self.row}: from {self.stream} position {self.source} "
-            f"to position {self.to}"
-        )
-
-
-@dataclass(frozen=True)
-class FlowReport:
-    """`leaks`: measured, not declared; `silences`: declared, not measured; first layer and row first.
-
-    declared, measured: by stream, (B,R,cells) bool after the last layer. In a permuted LM the R rows are
-    T content rows and then M query rows.
-    """
-
-    leaks: list[Mismatch]
-    silences: list[Mismatch]
-    declared: dict[str, Tensor]
-    measured: dict[str, Tensor]
-
-    @property
-    def ok(self) -> bool:
-        return not self.leaks and not self.silences
-
-    def __str__(self) -> str:
-        if self.ok:
-            return "information flows exactly where the mask says"
-        lines = []
-        if self.leaks:
-            lines.append(f"{len(self.leaks)} leaks, the first at {self.leaks[0]}")
-        if self.silences:
-            lines.append(f"{len(self.silences)} forbidden silences, the first at {self.silences[0]}")
-        return "; ".join(lines)
 
 
 def check_flow(family: Family, batch: Batch, declared: MaskBuilder | None = None) -> FlowReport:
@@ -89,47 +56,84 @@ def check_flow(family: Family, batch: Batch, declared: MaskBuilder | None = None
     family, batch = copy.deepcopy(family).cpu().double().eval(), batch.to("cpu")
     expectations = family.reachable(batch, declared)
     inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def make_leaf(module: torch.nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         inputs.append(output.detach().requires_grad_())
         return inputs[-1]
 
-    hook = family.embedding.register_forward_hook(make_leaf)
-    try:
-        layers = family.hidden(batch).layers
-    finally:
-        hook.remove()
-    names = ["source", "tokens"] if len(inputs) == 2 else ["tokens"]
-    streams = dict(zip(names, inputs, strict=True))
-    leaks: list[Mismatch] = []
-    silences: list[Mismatch] = []
-    measured: dict[str, Tensor] = {}
-    for number, output in enumerate(layers):
-        measured = _depends(output, streams)
-        for stream, found in measured.items():
-            expected = expectations[number][stream]
-            for verdict, wrong in ((leaks, found & ~expected), (silences, expected & ~found)):
-                verdict += [
-                    Mismatch(number + 1, row, stream, source, to)
-                    for row, to, source in wrong.nonzero().tolist()
-                ]
-    return FlowReport(leaks, silences, expectations[-1], measured)
+    def keep_layers(
+        module: torch.nn.Module, args: tuple[Tensor, ...], output: tuple[Tensor, list[Tensor]]
+    ) -> None:
+        outputs.extend(output[1])
+
+    family.embedding.register_forward_hook(make_leaf)
+    for stack in stacks(family):
+        stack.register_forward_hook(keep_layers)
+    asked = family.hidden(batch).targets
+    leaves = dict(zip(expectations, inputs, strict=True))
+    layers = [
+        (rows, number, streams)
+        for rows, each in expectations.items()
+        for number, streams in enumerate(each, 1)
+    ]
+    places = [
+        Place(rows, number, streams, _depends(output, {name: leaves[name] for name in streams}))
+        for (rows, number, streams), output in zip(layers, outputs, strict=True)
+    ]
+    last = places[-1].declared
+    places.append(
+        Place(
+            "tokens",
+            None,
+            {name: _at_asked(reached, batch) for name, reached in last.items()},
+            _depends(_in_cells(family.logits(asked), batch), {name: leaves[name] for name in last}),
+        )
+    )
+    return compare(places, batch)
 
 
-def _depends(output: Tensor, streams: dict[str, Tensor]) -> dict[str, Tensor]:
+def stacks(family: Family) -> list[Stack]:
+    return [module for module in family.modules() if isinstance(module, Stack)]
+
+
+def _at_asked(reached: Tensor, batch: Batch) -> Tensor:
+    """reached (B,R,cells) of the last layer -> (B,T,cells): what the prediction at each asked cell may know.
+
+    Where there are query rows, they predict.
+    """
+    B, T = batch.tokens.shape
+    predicts = torch.arange(T).expand(B, T)
+    if reached.shape[1] > T:
+        assert batch.queries is not None
+        slots = torch.arange(T, reached.shape[1]).expand(batch.queries.shape)
+        columns = batch.queries.masked_fill(batch.queries < 0, T)  # unused slots write to a spare column
+        predicts = torch.zeros(B, T + 1, dtype=torch.long).scatter(1, columns, slots)[:, :T]
+    rows = reached.gather(1, predicts[:, :, None].expand(-1, -1, reached.shape[2]))
+    return rows & (batch.weights > 0)[:, :, None]
+
+
+def _in_cells(logits: Tensor, batch: Batch) -> Tensor:
+    """logits (N,V) at `batch.target_index` -> (B,T,V), zero where nothing is asked."""
+    asked = batch.target_index >= 0
+    cells = logits.new_zeros(batch.tokens.numel(), logits.shape[1])
+    return cells.index_put((batch.target_index[asked],), logits[asked]).unflatten(0, batch.tokens.shape)
+
+
+def _depends(output: Tensor, streams: dict[str, Tensor]) -> Streams:
     """Which input cells each row of output (B,R,D) depends on, by stream: (B,R,cells) bool.
 
     The gradient of a random projection is zero only where the whole Jacobian block is: batch rows do not
     mix, so one backward pass a row number serves all of them.
     """
     torch_rng = torch.Generator().manual_seed(0)
-    direction = torch.randn(output.shape[-1], generator=torch_rng, dtype=output.dtype).to(output.device)
+    direction = torch.randn(output.shape[-1], generator=torch_rng, dtype=output.dtype)
     found: dict[str, list[Tensor]] = {name: [] for name in streams}
     for row in range(output.shape[1]):
         gradients = torch.autograd.grad(
             (output[:, row] @ direction).sum(), list(streams.values()), retain_graph=True, allow_unused=True
         )
         for (name, leaf), gradient in zip(streams.items(), gradients, strict=True):
-            nothing = torch.zeros(leaf.shape[:2], dtype=torch.bool, device=leaf.device)
+            nothing = torch.zeros(leaf.shape[:2], dtype=torch.bool)
             found[name].append(nothing if gradient is None else gradient.abs().sum(-1) > 0)
     return {name: torch.stack(rows, dim=1) for name, rows in found.items()}

@@ -5,16 +5,47 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from archs.config import CoreConfig
+from archs.layers import ACTIVATIONS, make_norm
+
 
 class LanguageModelHead(nn.Module):
-    """Hidden states (N,D) to logits (N,V), with the embedding's weights if `tied` (Press and Wolf 2017)."""
+    """Hidden states (N,D) to logits (N,V), with the embedding's weights if `tied` (Press and Wolf 2017).
 
-    def __init__(self, embedding: nn.Embedding, tied: bool) -> None:
+    `transform` is BERT's dense, activation and norm; without it, a factorised embedding is reached by a
+    plain projection.
+    """
+
+    def __init__(self, embedding: nn.Embedding, config: CoreConfig) -> None:
         super().__init__()
-        self.weight = embedding.weight if tied else nn.Parameter(torch.empty_like(embedding.weight))
+        self.scale = config.logit_scale
+        D, E = config.width, config.token_width
+        self.weight = embedding.weight if config.tied else nn.Parameter(torch.empty_like(embedding.weight))
+        self.bias = nn.Parameter(torch.zeros(config.vocabulary)) if config.head_bias else None
+        self.transform = Transform(config) if config.head_transform else None
+        self.narrow = nn.Linear(D, E, bias=False) if E != D and not config.head_transform else None
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return nn.functional.linear(hidden, self.weight)
+        if self.transform is not None:
+            hidden = self.transform(hidden)
+        if self.narrow is not None:
+            hidden = self.narrow(hidden)
+        if self.scale != 1:
+            hidden = hidden * self.scale
+        return nn.functional.linear(hidden, self.weight, self.bias)
+
+
+class Transform(nn.Module):
+    """norm(activation(dense(x))), (N,D) -> (N,token_width) (Devlin et al. 2019)."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.width, config.token_width, bias=config.ffn_bias)
+        self.activation = ACTIVATIONS[config.activation]
+        self.norm = make_norm(config, config.token_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.activation(self.dense(x)))
 
 
 class Classifier(nn.Module):

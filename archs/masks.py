@@ -122,6 +122,15 @@ class _Order:
         return self.k_rank[b, k] <= self.q_rank[b, q]
 
 
+@dataclass(frozen=True, eq=False)
+class _Near:
+    positions: Tensor
+    window: int
+
+    def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return (self.positions[b, q] - self.positions[b, k]).abs() <= self.window
+
+
 def _nothing(b: Tensor, q: Tensor, k: Tensor) -> Tensor:
     return (q < 0) & (k < 0)
 
@@ -162,3 +171,11 @@ def order(q_rank: Tensor, k_rank: Tensor | None = None) -> Mask:
     a query row does not see the content at its own place.
     """
     return Mask(_Order(q_rank, q_rank if k_rank is None else k_rank), "order")
+
+
+def near(positions: Tensor, window: int) -> Mask:
+    """A key is seen if it stands at most `window` positions from the query: local attention.
+
+    positions (B,R): ids of all rows, keys first; they count within a document, so compose with `document`.
+    """
+    return Mask(_Near(positions, window), "near")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from archs.batch import Batch
-from archs.count import head_flops, stack_flops
+from archs.config import CoreConfig
+from archs.count import distance_flops, head_flops, stack_flops
+from archs.decoding import Steps
 from archs.family import Family, Hidden, take_targets
-from archs.flow import closure
-from archs.generate import left_to_right, with_room
+from archs.flow import closure, seen_in
+from archs.flow_report import Reach
 from archs.masks import MaskBuilder
-from archs.transformer import Cache, CoreConfig, Stack
+from archs.steps import PromptSteps
+from archs.transformer import Stack
 
 
 class SingleStack(Family):
@@ -23,30 +23,30 @@ class SingleStack(Family):
     """
 
     default_mask: ClassVar[MaskBuilder]
+    both_ways: ClassVar[bool] = True  # whether its mask lets some row see a later one
 
     def __init__(self, config: CoreConfig, mask: MaskBuilder | None = None) -> None:
         super().__init__(config)
         self.build_mask: MaskBuilder = mask or type(self).default_mask
-        self.stack = Stack(config, config.layers)
+        self.stack = Stack(config, config.layers, both_ways=self.both_ways)
 
     def hidden(self, batch: Batch) -> Hidden:
         self.check_length(batch.positions)
-        x = self.embed(batch.tokens, batch.positions)
-        rows, layers = self.stack(x, batch.positions, self.build_mask(batch))
+        x = self.embed(batch.tokens, batch.positions, batch.token_types)
+        mask = self.build_mask(batch)
+        rows, layers = self.stack(x, batch.positions, mask, token_types=batch.token_types)
         return Hidden(take_targets(rows, batch), rows, layers)
 
     def flops(self, batch: Batch) -> int:
         B, T = batch.tokens.shape
         body = B * stack_flops(self.config, self.config.layers, rows=T, keys=T)
+        body += distance_flops(self.config, self.config.layers, keys=T)
         return body + head_flops(self.config, len(batch.target_index))
 
-    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> list[dict[str, Tensor]]:
-        B, T = batch.tokens.shape
-        cells = torch.arange(T, device=batch.device)
-        mask = declared or type(self).default_mask
-        seen = mask(batch).dense(B, cells, cells)
-        itself = torch.eye(T, dtype=torch.bool, device=batch.device).expand(B, T, T)
-        return [{"tokens": reached} for reached in closure(seen, itself, self.config.layers)]
+    def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> Reach:
+        mask = (declared or type(self).default_mask)(batch)
+        own = closure(seen_in(self.stack, mask, batch.positions))
+        return {"tokens": [{"tokens": reached} for reached in own]}
 
 
 class CachedStack(SingleStack):
@@ -55,25 +55,5 @@ class CachedStack(SingleStack):
     layout = "concatenated"
     decoding = "left to right, cached"
 
-    @torch.no_grad()
-    def generate(
-        self,
-        batch: Batch,
-        length: int,
-        temperature: float = 0.0,
-        rng: torch.Generator | None = None,
-        forbid: Tensor | None = None,
-    ) -> Tensor:
-        whole = with_room(batch, length)
-        self.check_length(whole.positions)
-        T = batch.tokens.shape[1]
-        mask = self.build_mask(whole)
-        cache = Cache.empty(self.config.layers, capacity=T + length)
-
-        def read(tokens: Tensor) -> Tensor:
-            start = cache.length
-            positions = whole.positions[:, start : start + tokens.shape[1]]
-            rows, _ = self.stack(self.embed(tokens, positions), positions, mask, cache=cache)
-            return self.logits(rows[:, -1])
-
-        return left_to_right(read, batch.tokens, length, temperature, rng, forbid)
+    def steps(self, batch: Batch, length: int) -> Steps:
+        return PromptSteps(self, self.stack, self.build_mask, batch, length)

@@ -12,184 +12,186 @@ Axes: B rows of the batch, R rows of a stack, T of them keys too, D width, H hea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
-import torch
-from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import linear
 
-from archs.attention import KeyValues, Visible, attend, visible
-from archs.errors import UserError
-from archs.masks import Mask
-from archs.positions import rope, rotate
+from archs.attention import Visible, attend, visible
+from archs.cache import Cache, KeyValues, with_held
+from archs.config import CoreConfig
+from archs.layers import FeedForward, initialise, make_norm
+from archs.masks import Mask, near
+from archs.positions import Distances, RelativeBias, TransformerXL, rope, rotate
+from archs.single_row import RowOf
 
-
-@dataclass(frozen=True)
-class CoreConfig:
-    """The shape of a family. `layers` is the depth of a single stack, or of an encoder-decoder's encoder.
-
-    vocabulary V, layers, width D, heads H, ffn F; kv_heads H' (grouped heads, None = heads);
-    decoder_layers: depth of an encoder-decoder's decoder, None for single stacks; max_length: the number
-    of learned positions (rope has no limit).
-    """
-
-    vocabulary: int
-    layers: int
-    width: int
-    heads: int
-    ffn: int
-    max_length: int
-    kv_heads: int | None = None
-    decoder_layers: int | None = None
-    positions: Literal["rope", "learned"] = "rope"
-    norm: Literal["rms", "layer"] = "rms"
-    norm_order: Literal["pre", "post"] = "pre"
-    activation: Literal["gelu", "swiglu"] = "gelu"
-    tied: bool = True
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise UserError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if self.heads % self.key_heads:
-            raise UserError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
-        if self.positions == "rope" and self.head_width % 2:
-            raise UserError(f"rope needs an even head width, got {self.width}/{self.heads}")
-
-    @property
-    def key_heads(self) -> int:
-        return self.heads if self.kv_heads is None else self.kv_heads
-
-    @property
-    def head_width(self) -> int:
-        return self.width // self.heads
-
-
-class Attention(nn.Module):
-    """x (B,R,D) attends to memory (B,T,D). Rope angles of both are None in cross-attention."""
-
-    def __init__(self, config: CoreConfig) -> None:
-        super().__init__()
-        self.head_width = config.head_width
-        self.query = nn.Linear(config.width, config.width, bias=False)
-        self.key_value = nn.Linear(config.width, 2 * config.key_heads * config.head_width, bias=False)
-        self.out = nn.Linear(config.width, config.width, bias=False)
-
-    def keys_values(self, memory: Tensor, angles: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-        k, v = rearrange(self.key_value(memory), "b t (two h e) -> two b h t e", two=2, e=self.head_width)
-        return (k if angles is None else rotate(k, angles)), v
-
-    def forward(
-        self, x: Tensor, kv: tuple[Tensor, Tensor], seen: Visible, angles: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
-        q = rearrange(self.query(x), "b r (h e) -> b h r e", e=self.head_width)
-        if angles is not None:
-            q = rotate(q, angles)
-        return self.out(rearrange(attend(q, *kv, seen), "b h r e -> b r (h e)"))
-
-
-class FeedForward(nn.Module):
-    """GELU, or SwiGLU (Shazeer 2020) with a third matrix."""
-
-    def __init__(self, config: CoreConfig) -> None:
-        super().__init__()
-        self.gated = config.activation == "swiglu"
-        self.up = nn.Linear(config.width, config.ffn * (2 if self.gated else 1), bias=False)
-        self.down = nn.Linear(config.ffn, config.width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.gated:
-            gate, up = self.up(x).chunk(2, dim=-1)
-            return self.down(functional.silu(gate) * up)
-        return self.down(functional.gelu(self.up(x)))
-
-
-@dataclass
-class Cache:
-    """What decoding keeps: keys and values of each layer, and the encoder's, computed once."""
-
-    layers: list[KeyValues]
-    cross: list[tuple[Tensor, Tensor]]
-
-    @classmethod
-    def empty(cls, layers: int, capacity: int) -> Cache:
-        return cls([KeyValues(capacity) for _ in range(layers)], [])
-
-    @property
-    def length(self) -> int:
-        return self.layers[0].length
+Angles = tuple[Tensor, Tensor]
+NEED_KEY_POSITIONS = ("relative", "transformer_xl")  # the others know a key's place from the key
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every layer of one forward pass shares."""
+    """What every layer of one forward pass shares, or every local layer."""
 
     seen: Visible
     keys: int  # how many leading rows are keys too
-    angles: tuple[Tensor, Tensor] | None
-    key_angles: tuple[Tensor, Tensor] | None
+    angles: Angles | None
+    between: Distances | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What cross-attention reads: (B,S,D), None once a cache holds its keys and values."""
+
     memory: Tensor | None
-    memory_seen: Visible | None
+    seen: Visible
+
+
+class Attention(nn.Module):
+    """The rows x (B,R,D) attend to the first of them; `relative` scores by distance within each layer."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        super().__init__()
+        self.heads, self.key_heads, self.head_width = config.heads, config.key_heads, config.head_width
+        self.scale = score_scale(config)
+        A, E, bias = self.heads * self.head_width, self.key_heads * self.head_width, config.attention_bias
+        self.query_key_value = nn.Linear(config.width, A + 2 * E, bias=bias)
+        self.out = nn.Linear(A, config.width, bias=bias)
+        self.relative = TransformerXL(config) if config.positions == "transformer_xl" else None
+
+    def forward(self, x: Tensor, shared: Context, held: KeyValues | None) -> Tensor:
+        q, k, v = self._project(x, shared.keys, shared.angles)
+        if held is not None:
+            k, v = held.append(k, v)
+        seen = shared.seen
+        if self.relative is not None:
+            assert shared.between is not None
+            q, added = self.relative(q, shared.between)
+            seen = seen.plus(added * self.scale)
+        return self.out(joined(attend(q, k, v, seen, self.scale)))
+
+    def _project(self, x: Tensor, keys: int, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
+        """q (B,H,R,E), and k, v (B,H',keys,E)."""
+        H, K = self.heads, self.key_heads
+        if keys == x.shape[1]:  # one product, and one rotation of queries and keys
+            every = apart(self.query_key_value(x), self.head_width)
+            asking, v = every[:, : H + K], every[:, H + K :]
+            if angles is not None:
+                asking = rotate(asking, angles)
+            return asking[:, :H], asking[:, H:], v
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        A = H * self.head_width
+        q = apart(linear(x, weight[:A], None if bias is None else bias[:A]), self.head_width)
+        kv = linear(x[:, :keys], weight[A:], None if bias is None else bias[A:])
+        k, v = apart(kv, self.head_width).split(K, dim=1)
+        if angles is not None:
+            cos, sin = angles
+            q, k = rotate(q, angles), rotate(k, (cos[:, :, :keys], sin[:, :, :keys]))
+        return q, k, v
+
+
+class CrossAttention(nn.Module):
+    """The rows x (B,R,D) attend to an encoder's output (B,S,D)."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        super().__init__()
+        self.key_heads, self.head_width = config.key_heads, config.head_width
+        self.scale = score_scale(config)
+        A, E, bias = config.heads * self.head_width, self.key_heads * self.head_width, config.attention_bias
+        self.query = nn.Linear(config.width, A, bias=bias)
+        self.key_value = nn.Linear(config.width, 2 * E, bias=bias)
+        self.out = nn.Linear(A, config.width, bias=bias)
+
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,S,D) -> k, v (B,H',S,E)."""
+        k, v = apart(self.key_value(memory), self.head_width).split(self.key_heads, dim=1)
+        return k, v
+
+    def forward(self, x: Tensor, kv: tuple[Tensor, Tensor], seen: Visible) -> Tensor:
+        q = apart(self.query(x), self.head_width)
+        return self.out(joined(attend(q, *kv, seen, self.scale)))
+
+
+def score_scale(config: CoreConfig) -> float:
+    return config.head_width**-0.5 if config.attention_scaled else 1.0
+
+
+def apart(x: Tensor, head_width: int) -> Tensor:
+    """(B,R,heads x E) -> (B,heads,R,E)."""
+    B, R, A = x.shape
+    return x.view(B, R, A // head_width, head_width).transpose(1, 2)
+
+
+def joined(x: Tensor) -> Tensor:
+    """(B,H,R,E) -> (B,R,H x E)."""
+    return x.transpose(1, 2).flatten(2)
 
 
 class Block(nn.Module):
-    """Attention, cross-attention if `cross`, feed-forward; each normed before (pre) or after (post)."""
+    """Attention, cross-attention if `cross`, feed-forward; each normed before (pre) or after (post).
 
-    def __init__(self, config: CoreConfig, cross: bool) -> None:
+    normed: what comes in is normed already, so that a pre-norm attention needs no norm of its own.
+    """
+
+    def __init__(self, config: CoreConfig, cross: bool, normed: bool) -> None:
         super().__init__()
         self.pre = config.norm_order == "pre"
         self.drop = nn.Dropout(config.dropout)
-        self.attention_norm, self.attention = make_norm(config), Attention(config)
-        if cross:
-            self.cross_norm, self.cross = make_norm(config), Attention(config)
+        self.attention_norm = nn.Identity() if normed and self.pre else make_norm(config)
+        self.attention = Attention(config)
+        self.cross_norm = make_norm(config) if cross else nn.Identity()
+        self.cross = CrossAttention(config) if cross else None
         self.ffn_norm, self.ffn = make_norm(config), FeedForward(config)
 
-    def forward(self, x: Tensor, shared: Context, cache: Cache | None, layer: int) -> Tensor:
+    def forward(
+        self, x: Tensor, shared: Context, source: Source | None, cache: Cache | None, layer: int
+    ) -> Tensor:
         h = self.attention_norm(x) if self.pre else x
-        kv = self.attention.keys_values(h[:, : shared.keys], shared.key_angles)
-        if cache is not None:
-            kv = cache.layers[layer].append(*kv)
-        x = self._add(x, self.attention(h, kv, shared.seen, shared.angles), self.attention_norm)
-        if shared.memory_seen is not None:
+        held = None if cache is None else cache.layers[layer]
+        x = self._add(x, self.attention(h, shared, held), self.attention_norm)
+        if self.cross is not None:
+            assert source is not None
             h = self.cross_norm(x) if self.pre else x
-            kv = self._cross_keys(shared.memory, cache, layer)
-            x = self._add(x, self.cross(h, kv, shared.memory_seen, None), self.cross_norm)
+            kv = self._cross_keys(self.cross, source.memory, cache, layer)
+            x = self._add(x, self.cross(h, kv, source.seen), self.cross_norm)
         h = self.ffn_norm(x) if self.pre else x
         return self._add(x, self.ffn(h), self.ffn_norm)
 
     def _add(self, x: Tensor, branch: Tensor, norm: nn.Module) -> Tensor:
-        x = x + self.drop(branch)
+        x = x + (self.drop(branch) if self.training else branch)
         return x if self.pre else norm(x)
 
-    def _cross_keys(self, memory: Tensor | None, cache: Cache | None, layer: int) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def _cross_keys(
+        cross: CrossAttention, memory: Tensor | None, cache: Cache | None, layer: int
+    ) -> tuple[Tensor, Tensor]:
         if cache is not None and layer < len(cache.cross):
             return cache.cross[layer]
         assert memory is not None, "cross-attention without memory or cache"
-        kv = self.cross.keys_values(memory, None)
+        kv = cross.keys_values(memory)
         if cache is not None:
             cache.cross.append(kv)
         return kv
 
 
 class Stack(nn.Module):
-    """Some layers and a final norm (in pre-norm order; post-norm blocks end with one)."""
+    """Some layers and a final norm (in pre-norm order; post-norm blocks end with one).
 
-    def __init__(self, config: CoreConfig, layers: int, cross: bool = False) -> None:
+    both_ways: T5's relative positions tell later keys from earlier ones; a stack that never sees a later key
+    spends all its buckets on earlier ones. With shared_layers (Lan et al. 2020) there is one block for all.
+    """
+
+    def __init__(self, config: CoreConfig, layers: int, cross: bool = False, both_ways: bool = True) -> None:
         super().__init__()
-        self.config = config
-        self.blocks = nn.ModuleList(Block(config, cross) for _ in range(layers))
+        self.config, self.layers = config, layers
+        own = not config.shared_layers
+        self.blocks = nn.ModuleList(
+            Block(config, cross, normed=config.embedding_norm and own and number == 0)
+            for number in range(layers if own else 1)
+        )
         self.final_norm = make_norm(config) if config.norm_order == "pre" else nn.Identity()
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for name, weight in self.named_parameters():
-            if weight.dim() < 2:
-                continue
-            # Branches that write to the residual stream are scaled down with depth (Radford et al. 2019).
-            writes = name.endswith(("out.weight", "down.weight"))
-            nn.init.normal_(weight, std=0.02 / (2 * len(self.blocks)) ** 0.5 if writes else 0.02)
+        self.bias = RelativeBias(config, both_ways) if config.positions == "relative" else None
+        initialise(self, layers)
 
     def forward(
         self,
@@ -202,19 +204,54 @@ class Stack(nn.Module):
         memory_mask: Mask | None = None,
         memory_length: int = 0,
         cache: Cache | None = None,
+        token_types: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """x (B,R,D), positions (B,R) -> final hidden states (B,R,D) and every layer's output before that.
 
         The first `keys` rows (all if None) are keys; the others only ask. With `cache`, the rows are
-        appended to it and `mask` speaks of the rows of the whole cache.
+        appended to it and `mask` speaks of the rows of the whole cache. token_types (B,R) or None, all 0.
         """
-        keys = x.shape[1] if keys is None else keys
-        shared = self._share(x, positions, mask, keys, memory, memory_mask, memory_length, cache)
+        B, R = x.shape[:2]
+        keys = R if keys is None else keys
+        start = None if cache is None else cache.length
+        memory_seen = None
+        if memory_mask is not None:
+            memory_seen = visible(memory_mask, B, R, memory_length, x.device, start)
+        shared, local = self._share(x, positions, mask, keys, cache, token_types)
+        source = None if memory_seen is None else Source(memory, memory_seen)
+        single = R == keys == 1 and not self.training and shared.between is None
+        if cache is not None and single and (source is None or cache.cross):
+            layers = self._row(x, shared, local, source, cache)
+            return self.final_norm(layers[-1]), layers
         layers = []
-        for number, block in enumerate(self.blocks):
-            x = block(x, shared, cache, number)
+        for number in range(self.layers):
+            block = self.blocks[number % len(self.blocks)]
+            x = block(x, local if self.config.is_local(number) else shared, source, cache, number)
             layers.append(x)
         return self.final_norm(x), layers
+
+    def _row(
+        self, x: Tensor, shared: Context, local: Context | None, source: Source | None, cache: Cache
+    ) -> list[Tensor]:
+        """Every layer's output (B,1,D) of one new row a text."""
+        if cache.rows is None:
+            cache.rows = [RowOf(block) for block in self.blocks]  # type: ignore[arg-type]
+        row, seen, layers = x.squeeze(1), None if source is None else source.seen, []
+        for number, held in enumerate(cache.layers):
+            here = local if local is not None and self.config.is_local(number) else shared
+            memory = cache.cross[number] if cache.cross else None
+            row = cache.rows[number % len(cache.rows)](row, here, held, memory, seen)
+            layers.append(row.unsqueeze(1))
+        return layers
+
+    def masks(self, mask: Mask, positions: Tensor) -> list[Mask]:
+        """The mask of each layer: local layers hide what is more than `window` from a row's position.
+
+        positions (B,R): of all rows that the mask speaks of.
+        """
+        config = self.config
+        local = mask if config.window is None else mask & near(positions, config.window)
+        return [local if config.is_local(number) else mask for number in range(self.layers)]
 
     def _share(
         self,
@@ -222,26 +259,40 @@ class Stack(nn.Module):
         positions: Tensor,
         mask: Mask,
         keys: int,
-        memory: Tensor | None,
-        memory_mask: Mask | None,
-        memory_length: int,
         cache: Cache | None,
-    ) -> Context:
-        B, R = x.shape[:2]
-        start = cache.length if cache is not None else 0
-        rows = None
-        if cache is not None:  # also for the first rows: compiling FlexAttention for each prompt does not pay
-            rows = torch.arange(start, start + R, device=x.device)
-        angles = None
-        if self.config.positions == "rope":
-            angles = rope(positions, self.config.head_width)
-        key_angles = None if angles is None else (angles[0][:, :, :keys], angles[1][:, :, :keys])
-        memory_seen = None
-        if memory_mask is not None:
-            memory_seen = visible(memory_mask, B, R, memory_length, x.device, rows)
-        seen = visible(mask, B, R, start + keys, x.device, rows)
-        return Context(seen, keys, angles, key_angles, memory, memory_seen)
+        token_types: Tensor | None,
+    ) -> tuple[Context, Context | None]:
+        """What all layers share, and what the local ones do if there are any."""
+        config, (B, R) = self.config, x.shape[:2]
+        start = None if cache is None else cache.length
+        held = (start or 0) + keys
+        between = bias = None
+        known = positions  # of all rows that the mask speaks of
+        if cache is not None and (config.window is not None or config.positions in NEED_KEY_POSITIONS):
+            known = with_held(cache.positions, positions)
+            cache.positions = known[:, :held]
+        if config.positions == "transformer_xl":
+            types = token_types
+            if cache is not None and token_types is not None:
+                types = with_held(cache.types, token_types)
+                cache.types = types[:, :held]
+            key_types = None if types is None else types[:, :held]
+            between = Distances.between(positions, known[:, :held], token_types, key_types, config.width)
+        if self.bias is not None:
+            bias = self.bias(positions, known[:, :held])
+        biased = between is not None or bias is not None
 
+        def see(mask: Mask) -> Visible:
+            seen = visible(mask, B, R, held, x.device, start, biased)
+            return seen if bias is None else seen.plus(bias)
 
-def make_norm(config: CoreConfig) -> nn.Module:
-    return nn.RMSNorm(config.width, eps=1e-6) if config.norm == "rms" else nn.LayerNorm(config.width)
+        shared = Context(see(mask), keys, self._angles(positions, config.rope_base), between)
+        if config.window is None:
+            return shared, None
+        angles = shared.angles
+        if config.local_rope_base is not None:
+            angles = self._angles(positions, config.local_rope_base)
+        return shared, replace(shared, seen=see(mask & near(known, config.window)), angles=angles)
+
+    def _angles(self, positions: Tensor, base: float) -> Angles | None:
+        return rope(positions, self.config.head_width, base) if self.config.positions == "rope" else None

@@ -17,10 +17,10 @@ import torch
 
 from archs import FAMILIES
 from archs.batch import Batch
+from archs.config import CoreConfig
 from archs.count import Parameters, parameters
 from archs.errors import UserError
 from archs.family import Family
-from archs.transformer import CoreConfig
 from experiments.build import family_class, objective
 from experiments.recipe import Recipe, SizeConfig
 from objectives.base import Objective, Vocabulary, Windows
@@ -79,8 +79,7 @@ class Plan:
 
 def reference_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
     """The recipe's size as a single stack."""
-    fields = size.model_dump(exclude={"length", "vocabulary", "decoder_layers"})
-    return CoreConfig(vocabulary=vocabulary, max_length=LENGTH_MARGIN * size.length + 8, **fields)
+    return size.core(vocabulary, max_length=LENGTH_MARGIN * size.length + 8)
 
 
 def planning_vocabulary(size: int) -> Vocabulary:

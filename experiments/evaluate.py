@@ -15,7 +15,9 @@ from typing import Any
 import pandas as pd
 import torch
 
+from archs.decoding import Decoding
 from archs.flow import FlowReport, check_flow
+from archs.single_row import lay_out_for_rows
 from experiments import build
 from experiments.data.windows import held_out
 from experiments.folder import read_json, write_json, write_whole
@@ -62,7 +64,7 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
     write_json(folder / "evaluation.json", content | {"seconds": seconds})
     follow = tracker(run.recipe, folder, group)
     spent = read_json(run.folder.audit)["spent"]  # where on the x-axes the scores belong
-    follow.log({**spent, "samples": written, "who_sees_whom": flow.measured["tokens"][0].numpy()})
+    follow.log({**spent, "samples": written, "who_sees_whom": flow.measured["tokens"]["tokens"][0].numpy()})
     follow.summary({k: v for k, v in content.items() if v is not None})
     follow.finish()
     run.folder.set_status("done")
@@ -130,7 +132,7 @@ def samples(run: Run) -> list[dict[str, str]]:
     if not wanted:
         return []
     prompts = held_out(run.corpus.test, wanted, PROMPT, seed=1).tokens
-    written = continue_text(run, prompts, CONTINUATION, TEMPERATURE)
+    written = continue_text(run, prompts, CONTINUATION, Decoding(temperature=TEMPERATURE))
     decode = run.corpus.tokenizer.decode
     return [
         {"prompt": decode(prompt), "continuation": decode(tokens), "decoding": run.family.decoding}
@@ -138,19 +140,20 @@ def samples(run: Run) -> list[dict[str, str]]:
     ]
 
 
-@torch.no_grad()
-def continue_text(run: Run, prompts: torch.Tensor, length: int, temperature: float) -> torch.Tensor:
+def continue_text(run: Run, prompts: torch.Tensor, length: int, how: Decoding) -> torch.Tensor:
     """prompts (B,L) -> (B,length) new tokens, never special ones."""
     batch = run.objective.prompt(prompts, length).to(run.device)
     rng = torch.Generator(run.device).manual_seed(run.recipe.seed)
-    return run.family.generate(batch, length, temperature, rng, run.corpus.vocabulary.special.to(run.device))
+    how = replace(how, forbid=run.corpus.vocabulary.special)
+    return run.family.generate(batch, length, how, rng)
 
 
-def generate_text(folder: Path, prompt: str, length: int, temperature: float) -> str:
+def generate_text(folder: Path, prompt: str, length: int, how: Decoding) -> str:
     """The prompt and `length` more tokens, by the run's own decoder."""
     run = restore(folder)
+    lay_out_for_rows(run.family)
     tokens = torch.tensor([run.corpus.tokenizer.encode(prompt)], dtype=torch.long)
-    return prompt + run.corpus.tokenizer.decode(continue_text(run, tokens, length, temperature)[0].tolist())
+    return prompt + run.corpus.tokenizer.decode(continue_text(run, tokens, length, how)[0].tolist())
 
 
 def save(run: Run, name: str, rows: pd.DataFrame) -> None:

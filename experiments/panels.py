@@ -11,6 +11,7 @@ from torch import Tensor
 from archs import FAMILIES, CoreConfig, build, encoder_decoder, permuted_lm
 from archs.batch import PADDING, Batch
 from archs.flow import check_flow
+from archs.flow_report import Streams
 from archs.masks import Mask
 from archs.single_stack import SingleStack
 from objectives import OBJECTIVES
@@ -33,16 +34,15 @@ QUESTIONS = {
 class Panel:
     """One mask: row q looks at column k where seen[q, k].
 
-    measured: where the output of row q depends on the input at k after one layer; None where no row of this
-    panel is an output. answers: what each row is asked to predict, "" if nothing. second_stream: the first
-    query row of a permuted LM.
+    measured: where the output of row q depends on the input at k in a model of one layer a stack. answers:
+    what each row is asked to predict, "" if nothing. second_stream: the first query row of a permuted LM.
     """
 
     title: str
     rows: list[str]
     columns: list[str]
     seen: Tensor
-    measured: Tensor | None
+    measured: Tensor
     answers: list[str]
     second_stream: int | None = None
 
@@ -73,37 +73,38 @@ def panels(family: str) -> list[Panel]:
     torch.manual_seed(0)
     depth = 1 if family == "encoder_decoder" else None
     tiny = build(family, CoreConfig(len(PIECES), 1, 8, 1, 16, 64, decoder_layers=depth))
-    flows = {stream: found[0] for stream, found in check_flow(tiny, batch).measured.items()}
+    measured = check_flow(tiny, batch).measured
+    flows = measured["tokens"]["tokens"][0]
     words, answers = _words(batch.tokens, batch.segments), _answers(batch)
     if family == "permuted_lm":
-        return [_two_streams(batch, words, flows["tokens"])]
+        return [_two_streams(batch, words, flows)]
     if family == "encoder_decoder":
-        return list(_two_stacks(batch, words, answers, flows))
+        return list(_two_stacks(batch, words, answers, measured))
     assert issubclass(kind, SingleStack)
-    return [_panel("", kind.default_mask(batch), words, words, flows["tokens"], answers)]
+    return [_panel("", kind.default_mask(batch), words, words, flows, answers)]
 
 
 def _panel(
-    part: str, mask: Mask, rows: list[str], columns: list[str], flows: Tensor | None, answers: list[str]
+    part: str, mask: Mask, rows: list[str], columns: list[str], flows: Tensor, answers: list[str]
 ) -> Panel:
     Q, K = len(rows), len(columns)
     title = f"{part}: {mask}" if part else str(mask)
-    measured = None if flows is None else flows[:Q, :K]
     seen = mask.dense(1, torch.arange(Q), torch.arange(K))[0]
-    return Panel(title, rows, columns, seen, measured, answers[:Q])
+    return Panel(title, rows, columns, seen, flows[:Q, :K], answers[:Q])
 
 
 def _two_stacks(
-    batch: Batch, words: list[str], answers: list[str], flows: dict[str, Tensor]
+    batch: Batch, words: list[str], answers: list[str], measured: dict[str, Streams]
 ) -> Iterator[Panel]:
     source = _words(batch.source, batch.source_segments)
     encoder, cross, decoder = (
         mask(batch)
         for mask in (encoder_decoder.encoder_mask, encoder_decoder.cross_mask, encoder_decoder.decoder_mask)
     )
-    yield _panel("encoder", encoder, source, source, None, [""] * len(source))
-    yield _panel("cross", cross, words, source, flows["source"], [""] * len(words))
-    yield _panel("decoder", decoder, words, words, flows["tokens"], answers)
+    encoded, decoded = measured["source"]["source"][0], measured["tokens"]
+    yield _panel("encoder", encoder, source, source, encoded, [""] * len(source))
+    yield _panel("cross", cross, words, source, decoded["source"][0], [""] * len(words))
+    yield _panel("decoder", decoder, words, words, decoded["tokens"][0], answers)
 
 
 def _two_streams(batch: Batch, words: list[str], flows: Tensor) -> Panel:

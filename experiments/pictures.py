@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEGEND = (
-    "A row looks at a column where the cell is filled, by the family's own mask function. A dot: the row's "
-    "output does depend on that input, by the gradient\nof a tiny model of one layer. An arrow: what the row "
-    "is asked to predict, as the objective built it. Numbers: the order in which a permuted LM predicts."
+    "Declared: a row looks at a column where the cell is filled, by the family's own mask function. "
+    "Measured: where there is a dot, the row's output\ndoes depend on that input, by the gradient of a tiny "
+    "model with one layer a stack; a cross would be a leak, a filled cell without a dot a silence.\n"
+    "An arrow: what the row is asked to predict, as the objective built it. Numbers: the order in which a "
+    "permuted LM predicts."
 )
 SEEN, FLOWS, LEAK = "#9dbbd9", "#17406b", "#b3261e"
 CELL, LEFT, RIGHT, TOP, BOTTOM = 0.185, 0.95, 0.72, 0.8, 0.16  # inches: a cell, and the room around a panel
@@ -39,7 +41,7 @@ def mask_figure(families: Iterable[str] = tuple(QUESTIONS), width: float = 11.4,
     drawn = {family: panels(family) for family in families}
     placed, size = _layout(drawn, width)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(size[0], size[1] + (0.5 if legend else 0)))
+        figure = Figure(figsize=(size[0], size[1] + (0.65 if legend else 0)))
         for family, panel, left, top in placed:
             if panel is drawn[family][0]:
                 _heading(figure, family, left, top)
@@ -115,9 +117,8 @@ def _draw(figure: Figure, panel: Panel, left: float, top: float) -> None:
     for shown, colour in ((~panel.seen, PAPER), (panel.seen, SEEN)):
         squares = [Rectangle((k - 0.5, q - 0.5), 1, 1) for q, k in shown.nonzero().tolist()]
         axes.add_collection(PatchCollection(squares, facecolor=colour, edgecolor=RULE, linewidth=0.5))
-    if panel.measured is not None:
-        _dots(axes, panel.measured & panel.seen, FLOWS, "o")
-        _dots(axes, panel.measured & ~panel.seen, LEAK, "X")
+    _dots(axes, panel.measured & panel.seen, FLOWS, "o")
+    _dots(axes, panel.measured & ~panel.seen, LEAK, "X")
     if panel.second_stream is not None:
         axes.axhline(panel.second_stream - 0.5, color=INK, linewidth=1)
     axes.set(xlim=(-0.5, K - 0.5), ylim=(Q - 0.5, -0.5), aspect="equal")

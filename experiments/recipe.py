@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from archs.config import Activation, CoreConfig, Positions
+from archs.errors import UserError
 from experiments.data.sources import resolve
 from experiments.presets import known, preset, read_yaml
 from experiments.validate import Config, is_config, validated
@@ -72,10 +74,9 @@ class ObjectiveConfig(Config):
 
 
 class SizeConfig(Config):
-    """Shape of the core. `length` counts raw tokens of a window, `ffn` hidden units of the feed-forward.
+    """Shape of the core. `length` counts raw tokens of a window; `archs.config.CoreConfig` tells the others.
 
-    `kv_heads` None means as many as `heads`; `decoder_layers` is the depth of an encoder-decoder's
-    decoder, None for single stacks and for letting the budget's solver choose.
+    `decoder_layers` None is for single stacks, and lets the budget's solver choose an encoder-decoder's.
     """
 
     layers: Count
@@ -86,25 +87,44 @@ class SizeConfig(Config):
     vocabulary: Count
     kv_heads: Count | None = None
     decoder_layers: Count | None = None
-    positions: Literal["rope", "learned"] = "rope"
+    attention_width: Count | None = None
+    embedding_width: Count | None = None
+    shared_layers: bool = False
+    positions: Positions = "rope"
+    rope_base: Amount = 10_000.0
+    relative_buckets: Count = 32
+    relative_distance: Count = 128
+    token_types: Annotated[int, Field(ge=0)] = 0
+    window: Count | None = None
+    global_every: Count | None = None
+    local_rope_base: Amount | None = None
     norm: Literal["rms", "layer"] = "rms"
+    norm_bias: bool = True
+    norm_eps: Amount = 1e-6
     norm_order: Literal["pre", "post"] = "pre"
-    activation: Literal["gelu", "swiglu"] = "gelu"
+    embedding_norm: bool = False
+    activation: Activation = "gelu"
+    attention_bias: bool = False
+    ffn_bias: bool = False
+    attention_scaled: bool = True
     tied: bool = True
+    head_transform: bool = False
+    head_bias: bool = False
+    logit_scale: Amount = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
-    def _divides(self) -> SizeConfig:
-        if self.width % self.heads:
-            raise ValueError(f"size.width {self.width} must be a multiple of size.heads {self.heads}")
-        if self.heads % (self.kv_heads or self.heads):
-            raise ValueError(f"size.heads {self.heads} must be a multiple of size.kv_heads {self.kv_heads}")
-        if self.positions == "rope" and self.width // self.heads % 2:
-            raise ValueError(
-                f"size.positions rope needs an even width per head, not {self.width} / {self.heads} = "
-                f"{self.width // self.heads}; change size.width or size.heads"
-            )
+    def _is_a_core(self) -> SizeConfig:
+        try:
+            self.core(self.vocabulary, max_length=self.length)
+        except UserError as error:
+            raise ValueError(f"size: {error}") from error
         return self
+
+    def core(self, vocabulary: int, max_length: int) -> CoreConfig:
+        """The single stack of this shape."""
+        fields = self.model_dump(exclude={"length", "vocabulary", "decoder_layers"})
+        return CoreConfig(vocabulary=vocabulary, max_length=max_length, **fields)
 
 
 class BudgetConfig(Config):

@@ -10,9 +10,9 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
+from archs.config import CoreConfig
 from archs.errors import UserError
 from archs.family import Family
-from archs.transformer import CoreConfig
 from experiments import build
 from experiments.data.store import Corpus, load_corpus
 from experiments.folder import RunFolder, read_json

@@ -8,6 +8,7 @@ from sacrebleu.metrics.chrf import CHRF
 from torch import Tensor
 
 from archs.batch import Batch
+from archs.decoding import Decoding
 from archs.errors import UserError
 from experiments.finetune import finetune
 from experiments.module import mixed
@@ -40,12 +41,12 @@ def fill(run: Run, train: Infill, test: Infill) -> pd.DataFrame:
         )
 
     family = finetune(run, asks, build, settings.steps, settings.learning_rate).family
-    source, forbid = with_gap(test, vocabulary), vocabulary.special.to(run.device)
+    source, how = with_gap(test, vocabulary), Decoding(forbid=vocabulary.special)
     written: list[list[int]] = []
     for rows in torch.arange(len(source)).split(ROWS_AT_ONCE):
         lengths = test.lengths[rows]
         prompt = asks.prompt_pair(source[rows], lengths).to(run.device)
-        tokens = family.generate(prompt, int(lengths.max()), forbid=forbid)
+        tokens = family.generate(prompt, int(lengths.max()), how)
         written += [row[:length] for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
     return compare(run, test, written)
 

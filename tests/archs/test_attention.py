@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from archs import attention
-from archs.attention import KeyValues, Visible, attend, visible
+from archs.attention import Visible, attend, visible
+from archs.cache import KeyValues
 from archs.masks import CAUSAL, FULL, NOTHING, Mask, document, order, prefix
 
 CPU = torch.device("cpu")
@@ -80,12 +81,11 @@ def test_a_query_that_sees_no_key_gives_zeros_in_flex_attention() -> None:
     assert out.eq(0).all()
 
 
-def test_is_causal_is_taken_only_for_an_equal_mask_with_as_many_queries_as_keys_and_no_rows() -> None:
-    rows = torch.arange(9)
+def test_is_causal_is_taken_only_for_an_equal_mask_with_as_many_queries_as_keys_and_no_cache() -> None:
     assert visible(CAUSAL, 2, 9, 9, CPU).backend == "is_causal"
     assert visible(copy.deepcopy(CAUSAL), 2, 9, 9, CPU).backend == "is_causal"
     assert visible(CAUSAL & document(None), 2, 9, 9, CPU).backend == "is_causal"
-    assert visible(CAUSAL, 2, 9, 9, CPU, rows=rows).backend == "dense"
+    assert visible(CAUSAL, 2, 9, 9, CPU, start=0).backend == "dense"
     assert visible(CAUSAL, 2, 1, 9, CPU).backend == "dense"
     assert visible(CAUSAL, 2, 9, 8, CPU).backend == "dense"
     assert visible(CAUSAL & document(SEGMENTS), 2, 9, 9, CPU).backend == "dense"
@@ -94,20 +94,41 @@ def test_is_causal_is_taken_only_for_an_equal_mask_with_as_many_queries_as_keys_
 
 def test_no_mask_is_made_where_nothing_is_hidden() -> None:
     assert visible(FULL, 2, 9, 9, CPU) == Visible("full")
-    assert visible(FULL & document(None), 2, 1, 9, CPU, rows=torch.tensor([8])) == Visible("full")
+    assert visible(FULL & document(None), 2, 1, 9, CPU, start=8) == Visible("full")
 
 
 def test_cuda_takes_flex_attention_for_composed_masks_but_not_for_a_cached_step() -> None:
     cuda = torch.device("cuda")  # only the choice is made: nothing is put there
-    assert attention._choose(MASKS["prefix"], 9, 9, cuda, None) == "flex"
-    assert attention._choose(MASKS["prefix"], 1, 9, cuda, torch.tensor([8])) == "dense"
-    assert attention._choose(CAUSAL, 9, 9, cuda, None) == "is_causal"
+    assert attention._choose(MASKS["prefix"], 9, 9, cuda, None, False) == "flex"
+    assert attention._choose(MASKS["prefix"], 9, 9, cuda, None, True) == "dense"
+    assert attention._choose(MASKS["prefix"], 1, 9, cuda, 8, False) == "dense"
+    assert attention._choose(CAUSAL, 9, 9, cuda, None, False) == "is_causal"
+
+
+def test_the_newest_row_of_a_causal_cache_sees_everything_without_a_mask() -> None:
+    assert visible(CAUSAL, 2, 1, 9, CPU, start=8) == Visible("full")
+    assert visible(CAUSAL, 2, 1, 9, CPU, start=8, biased=True) == Visible("full")
+    assert visible(CAUSAL, 2, 2, 9, CPU, start=7).backend == "dense"
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_bias_is_added_to_the_scores_of_what_is_seen_only(name: str) -> None:
+    q, k, v = qkv()
+    bias = torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    out = attend(q, k, v, visible(MASKS[name], 2, 9, 9, CPU, biased=True).plus(bias))
+    seen = MASKS[name].dense(2, torch.arange(9), torch.arange(9))
+    weights = (q @ k.transpose(-1, -2) / 4 + bias).exp() * seen.unsqueeze(1)
+    expected = (weights / weights.sum(-1, keepdim=True).clamp(min=1e-30)) @ v
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
+    (gradient,) = torch.autograd.grad(out.sum(), bias)
+    assert gradient.isfinite().all()
+    assert gradient[~seen.unsqueeze(1).expand(-1, 4, -1, -1)].eq(0).all()
 
 
 def test_one_query_with_a_cache_is_asked_by_its_row_number() -> None:
     q, k, v = qkv()
     whole = attend(q, k, v, visible(MASKS["prefix"], 2, 9, 9, CPU))
-    step = visible(MASKS["prefix"], 2, 1, 6, CPU, rows=torch.tensor([5]))
+    step = visible(MASKS["prefix"], 2, 1, 6, CPU, start=5)
     one = attend(q[:, :, 5:6], k[:, :, :6], v[:, :, :6], step)
     torch.testing.assert_close(one, whole[:, :, 5:6], atol=1e-6, rtol=0)
 

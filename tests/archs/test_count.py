@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from cores import CORES
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -12,28 +14,23 @@ from archs import FAMILIES, CoreConfig
 from archs.count import FORWARDS_A_TRAINING_STEP, parameters
 from archs.encoder_decoder import EncoderDecoder
 
-OPTIONS = [
-    {},
-    {"activation": "swiglu", "norm": "layer"},
-    {"kv_heads": 1},
-    {"tied": False, "positions": "learned", "norm_order": "post"},
-    {"activation": "swiglu", "kv_heads": 2, "heads": 4, "tied": False, "ffn": 40},
-]
+OPTIONS = CORES | {
+    "swiglu": {"activation": "swiglu", "norm": "layer"},
+    "grouped": {"kv_heads": 1},
+    "untied": {"tied": False, "positions": "learned", "norm_order": "post"},
+    "more heads": {"activation": "swiglu", "kv_heads": 2, "heads": 4, "tied": False, "ffn": 40},
+}
 
 
-def names(changes: dict) -> str:
-    return " ".join(f"{key}={value}" for key, value in changes.items()) or "plain"
-
-
-@pytest.mark.parametrize("changes", OPTIONS, ids=names)
+@pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_parameters_are_those_of_the_real_module(kind: str, changes: dict, make_family) -> None:
     family = make_family(kind, **changes)
     counted = parameters(type(family), family.config)
     assert counted.total == sum(part.numel() for part in family.parameters())
     tables = [family.embedding.weight, family.head.weight]
-    if family.position_embedding is not None:
-        tables.append(family.position_embedding.weight)
+    tables += [part.weight for part in family.modules() if isinstance(part, nn.Embedding)]
+    tables += [] if family.head.bias is None else [family.head.bias]
     assert counted.embedding == sum({id(table): table.numel() for table in tables}.values())
     assert counted.core + counted.embedding == counted.total
 
@@ -44,7 +41,7 @@ def test_a_plain_layer_has_twelve_squares_of_its_width() -> None:
 
 
 @pytest.mark.parametrize("layout", ["unpacked", "packed and padded"])
-@pytest.mark.parametrize("changes", OPTIONS, ids=names)
+@pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_flops_agree_with_the_flop_counter_within_one_percent(
     kind: str, changes: dict, layout: str, make_family, make_batch, layouts, loss
@@ -58,8 +55,14 @@ def test_flops_agree_with_the_flop_counter_within_one_percent(
             loss(family, batch)
         with FlopCounterMode(display=False) as step:
             loss(family, batch).backward()
-    assert family.flops(batch) == pytest.approx(forward.get_total_flops(), rel=0.01)
-    assert FORWARDS_A_TRAINING_STEP * family.flops(batch) == pytest.approx(step.get_total_flops(), rel=0.01)
+    counted, training = family.flops(batch), FORWARDS_A_TRAINING_STEP * family.flops(batch)
+    if family.config.positions == "transformer_xl":  # sinusoids have no gradient; packed rows fewer distances
+        assert counted >= forward.get_total_flops()
+        assert training >= step.get_total_flops()
+        assert segments is not None or counted == forward.get_total_flops()
+        return
+    assert counted == pytest.approx(forward.get_total_flops(), rel=0.01)
+    assert training == pytest.approx(step.get_total_flops(), rel=0.01)
 
 
 def test_flops_charge_the_query_rows_of_a_permuted_lm(make_family, make_batch) -> None:

@@ -1,4 +1,4 @@
-"""Writing: cached equals uncached, a batch equals its rows, and each decoder keeps to its rules."""
+"""Writing from left to right: cached equals uncached, a batch equals its rows, texts end where they must."""
 
 from __future__ import annotations
 
@@ -7,278 +7,321 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from cores import CORES
 from torch.nn import functional
+from writing import BLANKS, PROMPTS, WRITERS, Watched, fills, lively, prompt, readable, uncached, with_blanks
 
 from archs import FAMILIES, Family
 from archs.batch import Batch
-from archs.generate import mask_predict, pick
+from archs.decoding import GREEDY, Decoding
+from archs.errors import UserError
+from archs.generate import prompts, write
+from archs.single_row import lay_out_for_rows
+from archs.steps import with_room
 
+Make = Callable[..., Family]
 LENGTH = 4
+SEARCHES = {"greedy": GREEDY, "sampled": Decoding(temperature=1.0), "three beams": Decoding(beams=3)}
 
 
-def generate_with_logits(family: Family, batch: Batch, length: int) -> tuple[Tensor, Tensor]:
-    """Greedy tokens (B,length) and the very logits (B,length,V) that each was picked from."""
-    steps: list[Tensor] = []
-    original = family.logits
-
-    def recording(hidden: Tensor) -> Tensor:
-        steps.append(original(hidden))
-        return steps[-1]
-
-    family.logits = recording  # type: ignore[method-assign]
-    try:
-        written = family.generate(batch, length)
-    finally:
-        del family.logits
-    assert len(steps) == length, "one pass a token"
-    return written, torch.stack(steps, dim=1)
-
-
-def teacher_forced(family: Family, batch: Batch, written: Tensor) -> Tensor:
-    """Logits (B,length,V) of one uncached pass over prompt and written tokens, where each was due."""
-    T, length = batch.tokens.shape[1], written.shape[1]
-
-    def extended(part: Tensor | None, new: Tensor) -> Tensor | None:
-        return None if part is None else torch.cat((part, new.expand(len(written), length - 1)), dim=1)
-
-    tokens = extended(batch.tokens, written[:, :-1])
-    assert tokens is not None
-    weights = torch.zeros(tokens.shape)
-    weights[:, T - 1 :] = 1
-    whole = Batch.of(
-        tokens,
-        weights=weights,
-        segments=extended(
-            batch.segments, torch.zeros(1) if batch.segments is None else batch.segments[:, -1:]
-        ),
-        is_prefix=extended(batch.is_prefix, torch.tensor([[False]])),
-        source=batch.source,
-        source_segments=batch.source_segments,
-    )
+def check_each_step(family: Family, batch: Batch, how: Decoding) -> Watched:
+    steps = Watched(family.steps(batch, LENGTH), len(batch.tokens))
     with torch.no_grad():
-        logits = family.logits(family.hidden(whole).targets)
-    return logits[: whole.supervised].view(len(written), length, -1)
+        write(steps, LENGTH, how, torch.Generator().manual_seed(0))
+    for rows, written, cached in steps.noted:
+        there = torch.ones(len(rows)).bool() if steps.room is None else written.shape[1] < steps.room[rows]
+        expected = uncached(family, batch.rows(rows), written)
+        torch.testing.assert_close(cached[there], expected[there], atol=1e-5, rtol=0)
+    return steps
 
 
-PROMPTS: dict[str, tuple[list[list[int]] | None, list[list[int]] | None, list[list[int]]]] = {
-    # segments, source segments, is_prefix
-    "plain": (None, None, [[1] * 6, [1] * 6]),
-    "left padded": (
-        [[-1, -1, -1, 0, 0, 0], [0, 0, 0, 0, 0, 0]],
-        [[0, 0, 0, 0, -1], [-1, 0, 0, 0, 0]],
-        [[0, 0, 0, 1, 1, 1], [1, 1, 1, 1, 1, 1]],
-    ),
-    "several documents": (
-        [[0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 2, 2]],
-        [[0, 0, 1, 1, 1], [0, 1, 1, 2, 2]],
-        [[1, 1, 0, 1, 1, 1], [1, 1, 0, 0, 1, 1]],
-    ),
-    "prefixes of different length": (
-        [[-1, 0, 0, 0, 1, 1], [-1, -1, 0, 0, 0, 0]],
-        None,
-        [[0, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0]],
-    ),
-    "one token": ([[0], [0]], [[0, 0, 0], [0, 0, -1]], [[1], [0]]),
-}
-
-
-def prompt(name: str) -> Batch:
-    segments, source_segments, is_prefix = (
-        None if part is None else torch.tensor(part) for part in PROMPTS[name]
-    )
-    assert is_prefix is not None
-    rng = torch.Generator().manual_seed(1)
-    source = torch.randint(50, (2, 5 if source_segments is None else source_segments.shape[1]), generator=rng)
-    if segments is not None and segments.max() > 0 and source_segments is None:
-        source_segments = torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, 0]])
-    return Batch.of(
-        torch.randint(50, is_prefix.shape, generator=rng),
-        segments=segments,
-        source=source,
-        source_segments=source_segments,
-        is_prefix=is_prefix.bool(),
-    )
-
-
-@pytest.mark.parametrize("changes", [{}, {"positions": "learned", "kv_heads": 1, "norm_order": "post"}])
 @pytest.mark.parametrize("name", PROMPTS)
-@pytest.mark.parametrize("kind", ["decoder_ar", "prefix_lm", "encoder_decoder"])
+@pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
+@pytest.mark.parametrize("kind", [kind for kind in WRITERS if not fills(kind)])
 def test_cached_logits_equal_uncached_ones_at_each_step(
-    kind: str, name: str, changes: dict, make_family
+    kind: str, changes: dict, name: str, make_family: Make
 ) -> None:
-    family, batch = make_family(kind, **changes), prompt(name)
-    written, cached = generate_with_logits(family, batch, LENGTH)
-    uncached = teacher_forced(family, batch, written)
-    torch.testing.assert_close(cached, uncached, atol=1e-5, rtol=0)
-    assert torch.equal(uncached.argmax(-1), written)
+    check_each_step(lively(make_family(kind, **changes)), prompt(name), GREEDY)
 
 
-# tokens are blank where blanks is 1; segments
-BLANKS: dict[str, tuple[list[list[int]], list[list[int]] | None]] = {
-    "at the end": ([[0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1]], None),
-    "in the middle": ([[0, 0, 1, 1, 1, 0, 0], [0, 1, 0, 1, 0, 1, 0]], None),
-    "at the start": ([[1, 1, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1, 1]], None),
-    "ragged": ([[0, 0, 1, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0, 0]], None),
-    "several documents": (
-        [[0, 1, 0, 0, 1, 1, 0], [0, 0, 1, 0, 1, 0, 0]],
-        [[0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, -1]],
-    ),
-    "left padded": (
-        [[0, 0, 0, 1, 1, 0, 1], [0, 0, 1, 1, 0, 0, 1]],
-        [[-1, -1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]],
-    ),
-}
-
-
-def with_blanks(name: str) -> Batch:
-    blanks, segments = BLANKS[name]
-    tokens = torch.randint(50, (2, 7), generator=torch.Generator().manual_seed(1))
-    return Batch.of(
-        tokens,
-        weights=torch.tensor(blanks).float(),
-        segments=None if segments is None else torch.tensor(segments),
-        extras={"mask": torch.full((2, 1), 3)},
-    )
-
-
-@pytest.mark.parametrize("changes", [{}, {"positions": "learned", "kv_heads": 1, "norm_order": "post"}])
 @pytest.mark.parametrize("name", BLANKS)
+@pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
 def test_cached_logits_of_a_permuted_lm_equal_uncached_ones_at_each_step(
-    name: str, changes: dict, make_family
+    changes: dict, name: str, make_family: Make
 ) -> None:
-    family, batch = make_family("permuted_lm", **changes), with_blanks(name)
-    length = int(batch.weights.sum(1).max())
-    written, cached = generate_with_logits(family, batch, length)
-    tokens, rank, queries = batch.tokens.clone(), torch.zeros(2, 7).long(), torch.full((2, length), -1)
-    for row in range(2):
-        columns = batch.weights[row].nonzero().flatten()
-        tokens[row, columns] = written[row, : len(columns)]
-        rank[row, columns] = torch.arange(len(columns)) + 1
-        queries[row, : len(columns)] = columns
-        assert written[row, len(columns) :].eq(0).all(), "ragged rows are padded with 0"
-    whole = Batch.of(tokens, weights=batch.weights, segments=batch.segments, rank=rank, queries=queries)
-    with torch.no_grad():
-        uncached = family.logits(family.hidden(whole).targets)[: whole.supervised]
-    real = queries >= 0
-    torch.testing.assert_close(cached[real], uncached, atol=1e-5, rtol=0)
-    assert torch.equal(uncached.argmax(-1), written[real])
+    check_each_step(lively(make_family("permuted_lm", **changes)), with_blanks(name), GREEDY)
 
 
-@pytest.mark.parametrize("name", ["in the middle", "several documents"])
-def test_what_stands_in_a_blank_does_not_matter(name: str, make_family) -> None:
-    batch = with_blanks(name)
-    after = replace(batch, tokens=torch.where(batch.weights > 0, 7, batch.tokens))
-    for kind in ("permuted_lm", "encoder_ae"):
-        family = make_family(kind)
-        assert torch.equal(family.generate(batch, 3), family.generate(after, 3))
+@pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
+@pytest.mark.parametrize("kind", WRITERS)
+def test_cached_logits_equal_uncached_ones_where_beams_change_places(
+    kind: str, changes: dict, make_family: Make
+) -> None:
+    family = lively(make_family(kind, **changes))
+    moved = [
+        check_each_step(family, with_blanks(name) if fills(kind) else prompt(name), Decoding(beams=3)).moved
+        for name in ("left padded", "several documents")
+    ]
+    assert any(moved)
 
 
-def readable(kind: str) -> Batch:
-    """A prompt of the kind's own layout, two rows of different shape."""
-    in_place = FAMILIES[kind].layout in ("in_place", "permuted")
-    return with_blanks("left padded") if in_place else prompt("left padded")
+def test_a_step_reads_one_row_and_one_query(make_family: Make) -> None:
+    for kind, rows in (("decoder_ar", 1), ("permuted_lm", 2)):
+        family, widths = make_family(kind), []
+        family.stack.register_forward_pre_hook(lambda _, given, to=widths: to.append(given[0].shape[1]))
+        family.generate(readable(kind), 3)
+        assert widths[1:] == [rows, rows]
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
-def test_a_batch_is_written_as_its_rows_one_at_a_time(kind: str, make_family) -> None:
-    family, batch = make_family(kind), readable(kind)
-    together = family.generate(batch, 3)
-    assert together.shape == (2, 3)
-    for row in range(2):
-        assert torch.equal(family.generate(batch.rows(slice(row, row + 1)), 3), together[row : row + 1])
+@pytest.mark.parametrize("how", [GREEDY, Decoding(beams=3), Decoding(beams=2, length_penalty=0.0)])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_batch_is_written_as_its_rows_one_at_a_time(kind: str, how: Decoding, make_family: Make) -> None:
+    family = lively(make_family(kind))
+    names = BLANKS if fills(kind) else PROMPTS
+    how = replace(how, stop=(1, 2, 3, 4, 5, 6, 7))
+    for name in names:
+        batch = with_blanks(name) if fills(kind) else prompt(name)
+        together = family.generate(batch, LENGTH, how)
+        assert together.shape == (2, LENGTH)
+        for row in range(2):
+            alone = family.generate(batch.rows(slice(row, row + 1)), LENGTH, how)
+            assert torch.equal(alone, together[row : row + 1]), name
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
-def test_sampling_depends_on_the_generator_only(kind: str, make_family) -> None:
-    family, batch = make_family(kind), readable(kind)
+@pytest.mark.parametrize("how", [GREEDY, Decoding(beams=3)])
+@pytest.mark.parametrize("kind", [kind for kind in WRITERS if not fills(kind)])
+def test_prompts_of_different_lengths_are_written_on_as_if_alone(
+    kind: str, how: Decoding, make_family: Make
+) -> None:
+    family = lively(make_family(kind, positions="learned"))
+    texts, sources = [[4, 8, 15], [16], [23, 42, 4, 8, 7]], [[1, 2], [], [3, 4, 5]]
+    together = family.generate(prompts(texts, sources), LENGTH, how)
+    for row, (text, source) in enumerate(zip(texts, sources, strict=True)):
+        assert torch.equal(family.generate(prompts([text], [source]), LENGTH, how)[0], together[row])
 
-    def sample(seed: int) -> Tensor:
-        return family.generate(batch, 3, temperature=1.0, rng=torch.Generator().manual_seed(seed))
 
-    first = sample(0)
-    torch.manual_seed(123)
-    assert torch.equal(sample(0), first)
-    assert any(not torch.equal(sample(seed), first) for seed in (1, 2))
+def test_positions_go_on_from_those_of_the_prompt(make_family: Make) -> None:
+    family, batch = lively(make_family("decoder_ar", positions="learned")), prompt("plain")
+    later = replace(batch, positions=batch.positions + 7)
+    assert with_room(later, 2).positions[0].tolist() == [7, 8, 9, 10, 11, 12, 13, 14]
+    assert not torch.equal(family.generate(later, LENGTH), family.generate(batch, LENGTH))
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
-def test_a_forbidden_token_is_never_written(kind: str, make_family) -> None:
+def test_prompts_are_padded_on_the_left() -> None:
+    batch = prompts([[5, 6, 7], [8]], sources=[[], [9]])
+    assert batch.tokens.tolist() == [[5, 6, 7], [0, 0, 8]]
+    assert batch.segments is not None
+    assert batch.is_prefix is not None
+    assert batch.source_segments is not None
+    assert batch.segments.tolist() == [[0, 0, 0], [-1, -1, 0]]
+    assert batch.is_prefix.tolist() == [[True, True, True], [False, False, True]]
+    assert batch.positions[1, 2] == 0
+    assert batch.source_segments.tolist() == [[-1], [0]]
+    assert prompts([[5, 6], [7, 8]]).segments is None
+
+
+@pytest.mark.parametrize("how", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_forbidden_token_is_never_written(kind: str, how: Decoding, make_family: Make) -> None:
     family, batch = make_family(kind), readable(kind)
     forbid = torch.ones(50, dtype=torch.bool)
     forbid[[17, 23]] = False
-    for temperature in (0.0, 5.0):
-        written = family.generate(
-            batch, 3, temperature=temperature, rng=torch.Generator().manual_seed(0), forbid=forbid
-        )
-        assert set(written.flatten().tolist()) <= {17, 23}
+    written = family.generate(batch, 3, replace(how, forbid=forbid), torch.Generator().manual_seed(0))
+    assert set(written.flatten().tolist()) <= {17, 23}
     greedy = family.generate(batch, 3)
     forbid = functional.one_hot(greedy[0, 0], 50).bool()
-    assert greedy[0, 0] not in family.generate(batch, 3, forbid=forbid)
+    assert greedy[0, 0] not in family.generate(batch, 3, replace(how, forbid=forbid))
 
 
-def test_a_low_temperature_is_greedy_and_a_high_one_is_not() -> None:
-    logits = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
-    best = logits.argmax(-1)
-
-    def agreement(temperature: float) -> float:
-        chosen = pick(logits, temperature, torch.Generator().manual_seed(0))
-        return (chosen == best).float().mean().item()
-
-    assert agreement(0.0) == 1.0
-    assert agreement(0.01) > 0.95
-    assert agreement(100.0) < 0.5
-
-
-MASK = 9
-# How sure the scripted model is of blanks 0 to 3 each time; 0.5 where the blank is written already.
-SURE = [[5.0, 1.0, 3.0, 2.0], [0.5, 4.0, 1.0, 6.0], [0.5, 8.0, 4.5, 0.5], [0.5, 0.5, 9.0, 0.5]]
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_stop_token_is_the_last_one_and_changes_none_before_it(kind: str, make_family: Make) -> None:
+    family, batch = lively(make_family(kind)), readable(kind)
+    if not fills(kind):
+        batch = replace(batch, is_prefix=None)
+    for seed in range(5):
+        how = Decoding(temperature=2.0)
+        free = family.generate(batch, 3, how, torch.Generator().manual_seed(seed)).tolist()
+        how = replace(how, stop=(free[0][1], free[1][0]))
+        for whole, cut in zip(
+            free, family.generate(batch, 3, how, torch.Generator().manual_seed(seed)).tolist(), strict=True
+        ):
+            last = min(whole.index(token) for token in how.stop if token in whole)
+            assert cut == [*whole[: last + 1], *[-1] * (2 - last)]
 
 
-def scripted(rounds: list[list[int]]) -> Callable[[Tensor], Tensor]:
-    """A model that answers 10 * (how often it was asked) + blank, and notes which blanks were open."""
-
-    def logits_of(tokens: Tensor) -> Tensor:
-        rounds.append(tokens[0].eq(MASK).nonzero().flatten().tolist())
-        logits = torch.zeros(*tokens.shape, 100)
-        for blank in range(4):
-            logits[:, blank, 10 * len(rounds) + blank] = SURE[len(rounds) - 1][blank]
-        return logits
-
-    return logits_of
+@pytest.mark.parametrize("kind", WRITERS)
+def test_nothing_is_read_once_all_rows_have_stopped(kind: str, make_family: Make) -> None:
+    family, batch = make_family(kind), readable(kind)
+    for allowed, passes in ((17, 1), (23, 3)):
+        steps = Watched(family.steps(batch, 3), 2)
+        forbid = functional.one_hot(torch.tensor(allowed), 50) == 0
+        written = write(steps, 3, Decoding(stop=(17, 5), forbid=forbid))
+        assert written.tolist() == [[17, -1, -1] if passes == 1 else [23, 23, 23]] * 2
+        assert len(steps.noted) == passes
 
 
-FOUR_BLANKS = torch.tensor([[1, 1, 1, 1, 0]]).bool()
+def test_a_row_without_room_does_not_keep_the_others_going(make_family: Make) -> None:
+    family, batch = lively(make_family("permuted_lm")), with_blanks("ragged")
+    first, second = family.generate(batch, 1)[:, 0].tolist()
+    assert first != second
+    steps = Watched(family.steps(batch, 3), 2)
+    assert write(steps, 3, Decoding(stop=(first,))).tolist() == [[first, -1, -1], [second, -1, -1]]
+    assert len(steps.noted) == 1
 
 
-def test_mask_predict_opens_the_least_sure_again_and_writes_in_blanks_only() -> None:
-    rounds: list[list[int]] = []
-    out = mask_predict(FOUR_BLANKS, scripted(rounds), MASK, 4, 0.0, None, None)
-    # Blank 0 stays from the first round (5), blank 3 from the second (6), blank 1 from the third (8).
-    assert rounds == [[0, 1, 2, 3], [1, 2, 3], [1, 2], [2]]
-    assert out.tolist() == [[10, 31, 42, 23, 0]]
+@pytest.mark.parametrize("how", SEARCHES.values(), ids=SEARCHES)
+def test_a_row_with_fewer_blanks_ends_in_padding(how: Decoding, make_family: Make) -> None:
+    written = make_family("permuted_lm").generate(with_blanks("ragged"), 5, how)
+    assert (written >= 0).tolist() == [[True, True, True, False, False], [True, False, False, False, False]]
+    assert set(written[written < 0].tolist()) == {-1}
+    nothing = replace(with_blanks("ragged"), weights=torch.zeros(2, 7))
+    assert make_family("permuted_lm").generate(nothing, 2, how).tolist() == [[-1, -1], [-1, -1]]
 
 
-def test_two_rounds_of_mask_predict_open_the_less_sure_half_again() -> None:
-    rounds: list[list[int]] = []
-    out = mask_predict(FOUR_BLANKS, scripted(rounds), MASK, 2, 0.0, None, None)
-    assert rounds == [[0, 1, 2, 3], [1, 3]]
-    assert out.tolist() == [[10, 21, 12, 23, 0]]
+@pytest.mark.parametrize("how", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize("kind", WRITERS)
+def test_no_tokens_are_no_columns(kind: str, how: Decoding, make_family: Make) -> None:
+    written = make_family(kind).generate(readable(kind), 0, how)
+    assert written.shape == (2, 0)
+    assert written.dtype == torch.long
 
 
-def test_mask_predict_without_blanks_asks_nothing() -> None:
-    rounds: list[list[int]] = []
-    out = mask_predict(torch.zeros(1, 5).bool(), scripted(rounds), MASK, 4, 0.0, None, None)
-    assert rounds == []
-    assert out.tolist() == [[0, 0, 0, 0, 0]]
+@pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_family_can_be_trained_on_what_it_wrote(kind: str, changes: dict, make_family: Make, loss) -> None:
+    family, batch = make_family(kind, **changes), readable(kind)
+    width = batch.tokens.shape[1]
+    written = family.generate(batch, width).clamp(min=0)
+    asked = Batch.of(
+        written,
+        weights=torch.ones(2, width),
+        rank=torch.arange(1, width + 1).expand(2, width),
+        queries=torch.arange(width).expand(2, width),
+        source=written,
+    )
+    loss(family, asked).backward()
+    assert family.embedding.weight.grad is not None
 
 
-def test_an_encoder_ae_writes_its_blanks_in_the_order_of_columns(make_family) -> None:
-    family, batch = make_family("encoder_ae"), with_blanks("ragged")
-    family.mask_predict_rounds = 1  # one round: each blank's best token with all blanks masked
-    masked = torch.where(batch.weights > 0, 3, batch.tokens)
-    with torch.no_grad():
-        logits = family.logits(family.hidden(replace(batch, tokens=masked)).rows)
-    logits[..., 3] = float("-inf")  # a mask is no answer
-    best = logits.argmax(-1)
-    assert family.generate(batch, 3).tolist() == [best[0, 2:5].tolist(), [int(best[1, 3]), 0, 0]]
+@pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
+def test_a_source_of_no_cells_is_as_one_of_padding(changes: dict, make_family: Make) -> None:
+    family = lively(make_family("encoder_decoder", **changes))
+    none = family.generate(prompts([[1, 2], [3, 4]], [[], []]), LENGTH)
+    mixed = family.generate(prompts([[1, 2], [3, 4], [5, 6]], [[], [], [7]]), LENGTH)
+    assert torch.equal(none, mixed[:2])
+
+
+def test_learned_positions_reach_to_the_last_token_that_is_read(make_family: Make) -> None:
+    for kind in WRITERS:
+        family = make_family(kind, positions="learned", max_length=6)
+        if fills(kind):
+            with pytest.raises(UserError, match="position 6 was asked of a family with 6 learned positions"):
+                family.generate(with_blanks("at the end"), 1)
+            continue
+        batch = prompts([[1, 2, 3, 4], [5]], [[1], [2]])
+        assert family.generate(batch, 3).shape == (2, 3)  # the last token is written and not read
+        with pytest.raises(UserError, match="position 6 was asked of a family with 6 learned positions"):
+            family.generate(batch, 4)
+        with pytest.raises(UserError, match="position 7 was asked"):
+            family.generate(prompts([list(range(8))], [[1]]), 1)
+
+
+PADDED_AT_THE_END = Batch.of(torch.ones(2, 3).long(), segments=torch.tensor([[0, 0, 0], [0, 0, -1]]))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WRITERS if not fills(kind)])
+def test_a_prompt_without_a_last_token_is_refused(kind: str, make_family: Make) -> None:
+    family, source = make_family(kind), torch.ones(2, 3).long()
+    empty = Batch.of(torch.ones(2, 0).long(), source=source)
+    with pytest.raises(UserError, match=r"an empty prompt: .*begin it with a start token"):
+        family.generate(empty, 3)
+    padded = replace(PADDED_AT_THE_END, source=source, source_positions=torch.arange(3).expand(2, 3))
+    with pytest.raises(UserError, match="the prompt of row 1 ends in padding; pad on the left"):
+        family.generate(padded, 3)
+
+
+def test_prompts_that_cannot_be_are_refused() -> None:
+    with pytest.raises(UserError, match="row 1 of the prompts is empty; begin each with a start token"):
+        prompts([[1], []])
+    with pytest.raises(UserError, match="no prompts came"):
+        prompts([])
+    with pytest.raises(UserError, match="2 prompts came with 1 sources"):
+        prompts([[1], [2]], [[1]])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"temperature": -0.1}, r"temperature=-0\.1 is not a number from 0 on"),
+        ({"temperature": float("nan")}, "temperature=nan"),
+        ({"temperature": float("inf")}, "temperature=inf"),
+        ({"temperature": 1.0, "top_k": 0}, "top_k=0 leaves no token"),
+        ({"temperature": 1.0, "top_p": 0.0}, r"top_p=0\.0 is not above 0 and at most 1"),
+        ({"temperature": 1.0, "top_p": 1.5}, r"top_p=1\.5"),
+        ({"top_k": 5}, "top_k and top_p are for sampling; set a temperature above 0 too"),
+        ({"top_p": 0.5}, "top_k and top_p are for sampling"),
+        ({"beams": 0}, "beams=0 is no width"),
+        ({"beams": 2, "temperature": 0.5}, "beam search does not sample; set one of the two"),
+        ({"length_penalty": 2.0}, "compares beams; set beams above 1 too"),
+        ({"beams": 2, "length_penalty": float("nan")}, "length_penalty=nan is not a finite number"),
+        ({"rounds": 0}, "rounds=0 fills nothing"),
+        ({"fill": "parallel"}, "fill=parallel is unknown; choose one of: mask_predict, left_to_right"),
+    ],
+)
+def test_a_decoding_that_means_nothing_is_refused(values: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        Decoding(**values)
+    assert "\n" not in str(error.value)
+
+
+ALL = torch.ones(50, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (Decoding(stop=(50,)), "stop token 50 is not in the vocabulary; allowed are 0 to 49"),
+        (Decoding(stop=(-1,)), "stop token -1 is not in the vocabulary"),
+        (Decoding(forbid=ALL), "forbid leaves no token to write"),
+        (Decoding(forbid=ALL[:9]), r"forbid is torch\.bool \(9,\); give one bool for each of the 50 tokens"),
+        (Decoding(forbid=ALL.long()), r"forbid is torch\.int64"),
+        (
+            Decoding(stop=(2, 3), forbid=functional.one_hot(torch.tensor(3), 50).bool()),
+            "stop token 3 is forbid",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_decoding_that_does_not_fit_the_vocabulary_is_refused(
+    kind: str, how: Decoding, message: str, make_family: Make
+) -> None:
+    with pytest.raises(UserError, match=message):
+        make_family(kind).generate(readable(kind), 3, how)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_negative_length_is_refused(kind: str, make_family: Make) -> None:
+    with pytest.raises(UserError, match="length=-1 is negative"):
+        make_family(kind).generate(readable(kind), -1)
+
+
+@pytest.mark.parametrize("how", [Decoding(rounds=2), Decoding(fill="left_to_right")])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_an_order_of_filling_is_refused_by_families_that_do_not_fill(
+    kind: str, how: Decoding, make_family: Make
+) -> None:
+    with pytest.raises(UserError, match=f"for an encoder_ae; {kind} writes left to right"):
+        make_family(kind).generate(readable(kind), 3, how)
+
+
+@pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
+def test_matrices_turned_round_in_memory_write_the_same(changes: dict, make_family) -> None:
+    family, batch = make_family("decoder_ar", **changes), prompt("left padded")
+    kept = {name: weight.clone() for name, weight in family.state_dict().items()}
+    before = family.generate(batch, LENGTH)
+    for _ in range(2):
+        lay_out_for_rows(family)
+        assert family.stack.blocks[0].attention.query_key_value.weight.stride(0) == 1
+        assert all(torch.equal(weight, kept[name]) for name, weight in family.state_dict().items())
+        assert torch.equal(family.generate(batch, LENGTH), before)
+        check_each_step(family, batch, GREEDY)

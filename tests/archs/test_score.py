@@ -10,6 +10,7 @@ from torch import Tensor
 
 from archs import FAMILIES
 from archs.batch import Batch
+from archs.encoder_ae import EncoderAE
 
 CONTEXT = [2, 0, 1, 1]
 
@@ -89,6 +90,106 @@ def test_a_pseudo_log_likelihood_is_masking_by_hand_one_at_a_time(
         score = family.score(batch, rows_at_once=rows_at_once)
     assert score.unit == "pll"
     torch.testing.assert_close(score.nats, by_hand)
+
+
+def by_hand(family: EncoderAE, batch: Batch, words: Tensor) -> Tensor:
+    """PLL-word-l2r, a pass for each asked token, with loops."""
+    assert batch.segments is not None
+    nats = torch.zeros(batch.tokens.shape)
+    for row, column in batch.weights.nonzero().tolist():
+        tokens = batch.tokens[row : row + 1].clone()
+        for other in range(column, tokens.shape[1]):
+            if words[row, other] == words[row, column]:
+                tokens[0, other] = 3
+        rows = family.hidden(Batch.of(tokens, segments=batch.segments[row : row + 1])).rows
+        nats[row, column] = family.logits(rows[0, column]).log_softmax(-1)[batch.targets[row, column]]
+    return nats
+
+
+@pytest.mark.parametrize("rows_at_once", [2, 128])
+def test_the_later_tokens_of_a_word_are_hidden_beside_the_asked_one(
+    rows_at_once: int, make_family, make_batch, layouts
+) -> None:
+    family, batch = make_family("encoder_ae"), make_batch(*layouts["packed and padded"], asked=1.0, seed=1)
+    words = torch.tensor([[0, 0, 1, 1, 1, 2, 2, 2, 3], [0, 1, 1, 1, 2, 2, 3, 4, 5]])
+    with torch.no_grad():
+        score = family.score(batch, rows_at_once, words)
+        original = family.score(batch, rows_at_once)
+        torch.testing.assert_close(score.nats, by_hand(family, batch, words))
+    assert (score.unit, original.unit) == ("pll_word_l2r", "pll")
+    last = torch.tensor([[0, 1, 0, 0, 1, 0, 0, 1, 1], [1, 0, 0, 1, 0, 1, 1, 1, 1]]).bool()
+    torch.testing.assert_close(score.nats[last], original.nats[last])
+    asked_before_the_last = (batch.weights > 0) & ~last
+    assert (score.nats != original.nats)[asked_before_the_last].all()
+
+
+def test_where_every_word_is_one_token_both_pseudo_likelihoods_are_the_same(make_family, make_batch) -> None:
+    family, batch = make_family("encoder_ae"), make_batch(asked=1.0)
+    words = torch.arange(9).expand(2, 9)
+    with torch.no_grad():
+        assert torch.equal(family.score(batch, words=words).nats, family.score(batch).nats)
+
+
+def sum_of_probabilities(family: EncoderAE, words: Tensor | None) -> float:
+    """exp of the scores of all texts of three tokens, the mask token among them, summed."""
+    new = continuations(family.config.vocabulary, 3)
+    batch = Batch.of(new, weights=torch.ones(new.shape), extras={"mask": torch.full((len(new), 1), 3)})
+    with torch.no_grad():
+        each = family.score(batch, words=words).nats.double().sum(1).exp()
+    return each.sum().item()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pseudo_likelihoods_of_all_texts_do_not_sum_to_one(seed: int, make_family) -> None:
+    """Why they share no axis with likelihoods: they are no distribution over texts."""
+    family = make_family("encoder_ae", seed=seed, vocabulary=4)
+    with torch.no_grad():
+        for part in family.parameters():
+            part.mul_(8)
+    assert abs(sum_of_probabilities(family, None) - 1) > 0.05
+    two_words = torch.tensor([[0, 0, 1]]).expand(64, 3)
+    assert abs(sum_of_probabilities(family, two_words) - 1) > 0.05
+    # Inside one word each token is given those before it and no other: a chain rule.
+    torch.testing.assert_close(
+        sum_of_probabilities(family, torch.zeros(64, 3).long()), 1.0, atol=1e-5, rtol=0
+    )
+
+
+def alone(batch: Batch, row: int, number: int) -> tuple[Batch, Tensor]:
+    """One document of a row without the rest, and its columns there."""
+    assert batch.segments is not None
+    assert batch.source is not None
+    assert batch.source_segments is not None
+    assert batch.is_prefix is not None
+    assert batch.rank is not None
+    cells = (batch.segments[row] == number).nonzero().squeeze(1)
+    source = batch.source[row : row + 1, batch.source_segments[row] == number]
+    weights = batch.weights[row : row + 1, cells]
+    cut = Batch.of(
+        batch.tokens[row : row + 1, cells],
+        batch.targets[row : row + 1, cells],
+        weights,
+        source=source,
+        is_prefix=batch.is_prefix[row : row + 1, cells],
+        rank=batch.rank[row : row + 1, cells],
+        queries=weights[0].nonzero().T,
+        extras={"mask": torch.tensor([[3]])},
+    )
+    return cut, cells
+
+
+@pytest.mark.parametrize("layout", ["packed", "padded", "left padded", "packed and padded"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_text_scores_the_same_alone_packed_and_padded(
+    kind: str, layout: str, make_family, make_batch, layouts
+) -> None:
+    family, batch = make_family(kind), make_batch(*layouts[layout])
+    with torch.no_grad():
+        together = family.score(batch).nats
+        for row in range(2):
+            for number in set(batch.segments[row].tolist()) - {-1}:
+                cut, cells = alone(batch, row, number)
+                torch.testing.assert_close(family.score(cut).nats[0], together[row, cells])
 
 
 @pytest.mark.parametrize("kind", FAMILIES)

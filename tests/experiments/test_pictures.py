@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,7 +12,7 @@ import torch
 from archs import FAMILIES
 from archs.errors import UserError
 from experiments.panels import QUESTIONS, WORDS, panels
-from experiments.pictures import draw_masks, mask_figure
+from experiments.pictures import LEAK, draw_masks, mask_figure
 from experiments.svg import INK, inline
 
 
@@ -28,8 +29,7 @@ def test_every_family_has_a_picture(figure: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_flows_in_one_layer_is_what_the_mask_shows(family: str) -> None:
     for panel in panels(family):
-        if panel.measured is not None:
-            assert panel.measured.equal(panel.seen), panel.title
+        assert panel.measured.equal(panel.seen), panel.title
         assert panel.seen.shape == (len(panel.rows), len(panel.columns))
         assert len(panel.answers) == len(panel.rows)
 
@@ -78,6 +78,15 @@ def test_an_encoder_decoder_has_three_masks_and_only_its_decoder_is_asked() -> N
     assert cross.rows == decoder.rows
     assert not any(encoder.answers + cross.answers)
     assert decoder.answers[-1] == "</s>"
+
+
+def test_a_leak_is_drawn_as_a_cross_of_its_own_colour(figure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (panel,) = panels("decoder_ar")
+    measured = panel.measured.clone()
+    measured[3, 7] = True
+    monkeypatch.setattr("experiments.pictures.panels", lambda family: [replace(panel, measured=measured)])
+    assert LEAK not in figure
+    assert LEAK in mask_figure(["decoder_ar"])
 
 
 def test_the_file_is_well_formed_and_told_of(

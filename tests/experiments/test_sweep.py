@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from archs.decoding import GREEDY, Decoding
 from archs.errors import UserError
 from experiments import sweep as sweeping
 from experiments.compose import compose_sweep
@@ -182,10 +183,11 @@ def test_the_budget_table_fits_eighty_columns(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize("family", ARMS)
 def test_every_family_continues_a_text(family: str, finished: Path) -> None:
     folder = finished / family / "seed0"
-    text = generate_text(folder, "Fellow citizens of the Senate", 8, 0.0)
+    text = generate_text(folder, "Fellow citizens of the Senate", 8, GREEDY)
     assert text.startswith("Fellow citizens of the Senate")
     assert len(text) > len("Fellow citizens of the Senate")
-    assert text == generate_text(folder, "Fellow citizens of the Senate", 8, 0.0)
+    assert text == generate_text(folder, "Fellow citizens of the Senate", 8, GREEDY)
+    assert generate_text(folder, "", 4, Decoding(temperature=1.0, top_k=20, top_p=0.9))
 
 
 def test_an_offline_wandb_run_holds_what_the_folder_holds(finished: Path) -> None:

@@ -27,6 +27,16 @@ def test_a_pair_asks_for_the_whole_target(layout):
     assert batch.supervised == 5
 
 
+def test_a_permuted_target_without_source_is_not_trained_on_its_first_token():
+    empty = torch.zeros(2, 0).long()
+    pairs = (empty, empty, *PAIRED[2:])
+    batch = Conditional(VOCABULARY, "permuted").pairs(*pairs, seeded())
+    assert batch.weights.tolist() == [[0, 1, 1], [0, 1, 0]]
+    assert batch.totals == {"tokens": 3.0}
+    batch = Conditional(VOCABULARY, "permuted").pairs(empty, None, TARGET, None, seeded())
+    assert batch.weights.tolist() == [[0, 1, 1], [0, 1, 1]]
+
+
 @given(seed=seeds, rows=st.integers(1, 4), width=st.integers(1, 12))
 @settings(max_examples=60, deadline=None)
 def test_in_place_masks_and_asks_a_part_of_the_target(seed, rows, width):
@@ -81,6 +91,15 @@ def test_every_family_generates_from_a_prompt_of_pairs(kind):
         Conditional(VOCABULARY, family.layout).prompt_pair(SOURCE, torch.tensor([3, 3])), 3
     )
     assert written.shape == (2, 3)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_family_generates_from_nothing(kind):
+    family = tiny(kind)
+    prompt = Conditional(VOCABULARY, family.layout).prompt(torch.zeros(2, 0).long(), 3)
+    written = family.generate(prompt, 3)
+    assert written.shape == (2, 3)
+    assert (written >= 0).all()
 
 
 @pytest.mark.parametrize("kind", FAMILIES)

@@ -1,0 +1,113 @@
+"""The shape of a family: one frozen record of plain options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from archs.errors import UserError
+
+Positions = Literal["rope", "learned", "relative", "transformer_xl"]
+Activation = Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu", "geglu_tanh"]
+
+
+@dataclass(frozen=True)
+class CoreConfig:
+    """The shape of a family. `layers` is the depth of a single stack, or of an encoder-decoder's encoder.
+
+    Size
+        vocabulary V, layers, width D, heads H, ffn F (hidden units of the feed-forward);
+        kv_heads: grouped heads, None = heads; decoder_layers: depth of an encoder-decoder's decoder, None for
+        single stacks; max_length: the number of learned positions (the other schemes have no limit);
+        attention_width: all heads together, None = width; embedding_width: of the factorised embeddings of
+        ALBERT (Lan et al. 2020), None = as wide as the layers; shared_layers: one layer's weights for all.
+    Positions
+        rope (Su et al. 2021); learned; relative: T5's bias in `relative_buckets` buckets up to
+        `relative_distance` (Raffel et al. 2020); transformer_xl (Dai et al. 2019), which also encodes whether
+        two tokens have the same type (XLNet). token_types: how many absolute type embeddings (BERT).
+    Local attention (ModernBERT)
+        window: local layers see keys at most so many positions away, None = there are none; global_every: of
+        the layers 0, 1, 2, … each such one is global, None = none is; local_rope_base: None = rope_base.
+    Layers
+        norm, norm_bias (layer norm only), norm_eps, norm_order; embedding_norm: norms the embeddings, in
+        pre-norm order in place of the first layer's attention norm; activation: "geglu" and so on have a
+        third matrix (Shazeer 2020); attention_scaled: scores are divided by the root of the head width.
+    Head
+        tied to the embeddings; head_transform: dense, activation and norm before it (BERT); head_bias;
+        logit_scale: a factor on what the head reads (T5: 1/√D).
+    """
+
+    vocabulary: int
+    layers: int
+    width: int
+    heads: int
+    ffn: int
+    max_length: int
+    kv_heads: int | None = None
+    decoder_layers: int | None = None
+    attention_width: int | None = None
+    embedding_width: int | None = None
+    shared_layers: bool = False
+    positions: Positions = "rope"
+    rope_base: float = 10_000.0
+    relative_buckets: int = 32
+    relative_distance: int = 128
+    token_types: int = 0
+    window: int | None = None
+    global_every: int | None = None
+    local_rope_base: float | None = None
+    norm: Literal["rms", "layer"] = "rms"
+    norm_bias: bool = True
+    norm_eps: float = 1e-6
+    norm_order: Literal["pre", "post"] = "pre"
+    embedding_norm: bool = False
+    activation: Activation = "gelu"
+    attention_bias: bool = False
+    ffn_bias: bool = False
+    attention_scaled: bool = True
+    tied: bool = True
+    head_transform: bool = False
+    head_bias: bool = False
+    logit_scale: float = 1.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.attention_width or self.width) % self.heads:
+            what = "width" if self.attention_width is None else "attention_width"
+            came = self.attention_width or self.width
+            raise UserError(f"{what} {came} is not a multiple of heads {self.heads}; change one")
+        if self.heads % self.key_heads:
+            raise UserError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}; change one")
+        if self.positions == "rope" and self.head_width % 2:
+            raise UserError(f"rope needs an even head width, got {self.head_width}; change width or heads")
+        if self.positions == "transformer_xl" and (self.width % 2 or self.key_heads != self.heads):
+            raise UserError("positions transformer_xl needs an even width and as many kv_heads as heads")
+        exact = self.relative_buckets // 2
+        if self.positions == "relative" and (exact < 2 or self.relative_distance <= exact):
+            raise UserError(
+                f"relative_buckets {self.relative_buckets} with relative_distance {self.relative_distance}: "
+                "give at least 4 buckets, and a distance above half their number"
+            )
+        if self.window is None and (self.global_every, self.local_rope_base) != (None, None):
+            raise UserError("global_every and local_rope_base speak of local attention: give window too")
+
+    @property
+    def key_heads(self) -> int:
+        return self.heads if self.kv_heads is None else self.kv_heads
+
+    @property
+    def head_width(self) -> int:
+        return (self.attention_width or self.width) // self.heads
+
+    @property
+    def token_width(self) -> int:
+        """Width of the embeddings and of what the head reads."""
+        return self.width if self.embedding_width is None else self.embedding_width
+
+    @property
+    def gated(self) -> bool:
+        return self.activation in ("swiglu", "geglu", "geglu_tanh")
+
+    def is_local(self, layer: int) -> bool:
+        """Whether this layer, counted from 0, sees only its `window`."""
+        return self.window is not None and (self.global_every is None or layer % self.global_every > 0)

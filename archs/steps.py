@@ -1,0 +1,224 @@
+"""One token a step, with a cache: how each family that writes from left to right reads and goes on.
+
+Axes: B rows of the batch, L rows of the cache to come, K keys, S source cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archs.batch import PADDING, Batch
+from archs.cache import Cache
+from archs.errors import UserError
+from archs.masks import FULL, Mask, MaskBuilder, document
+from archs.transformer import Stack
+
+if TYPE_CHECKING:
+    from archs.family import Family
+    from archs.permuted_lm import PermutedLM
+
+
+class PromptSteps:
+    """Text after a prompt: decoder-AR, prefix LM and, with the encoder's memory, encoder-decoder.
+
+    memory: the encoder's output (B,S,D) and the builder of the mask over it.
+    """
+
+    room: Tensor | None = None
+
+    def __init__(
+        self,
+        family: Family,
+        stack: Stack,
+        mask: MaskBuilder,
+        batch: Batch,
+        length: int,
+        memory: tuple[Tensor, MaskBuilder] | None = None,
+    ) -> None:
+        check_prompt(batch)
+        self.family, self.stack, self.mask = family, stack, mask
+        self.prompt = batch.tokens
+        self.whole = with_room(batch, length - 1)  # the last token is written and not read
+        family.check_length(self.whole.positions)
+        self.memory, self.memory_mask = memory or (None, None)
+        self.memory_length = 0 if self.memory is None else self.memory.shape[1]
+        self.cache = Cache.empty(stack.layers, capacity=self.whole.tokens.shape[1])
+        self.memory_seen: Mask | None = None
+        self._settle()
+
+    def first(self) -> Tensor:
+        cross = None if self.memory_mask is None else self.memory_mask(self.whole)
+        logits = self._read(self.prompt, self.mask(self.whole), cross)
+        self.memory = None  # the cache holds what cross-attention needs of it
+        return logits
+
+    def next(self, tokens: Tensor) -> Tensor:
+        return self._read(tokens[:, None], self.seen, self.memory_seen)
+
+    def widen(self, times: int) -> None:
+        rows = torch.arange(len(self.prompt), device=self.whole.device).repeat_interleave(times)
+        self.whole = self.whole.rows(rows)
+        self.cache.take(rows)
+        self._settle()
+
+    def keep(self, rows: Tensor) -> None:
+        self.cache.take(rows, cross=False)
+
+    def _read(self, tokens: Tensor, mask: Mask, memory_mask: Mask | None) -> Tensor:
+        start, end = self.cache.length, self.cache.length + tokens.shape[1]
+        positions = self.whole.positions[:, start:end]
+        types = None if self.whole.token_types is None else self.whole.token_types[:, start:end]
+        rows, _ = self.stack(
+            self.family.embed(tokens, positions, types),
+            positions,
+            mask,
+            memory=self.memory,
+            memory_mask=memory_mask,
+            memory_length=self.memory_length,
+            cache=self.cache,
+            token_types=types,
+        )
+        return self.family.logits(rows[:, -1])
+
+    def _settle(self) -> None:
+        """The masks of the rows to come, worked out once."""
+        shape, start = self.whole.tokens.shape, self.prompt.shape[1]
+        self.seen = settled(self.mask(self.whole), shape, start, self.whole.device)
+        if self.memory_mask is not None:
+            mask = self.memory_mask(self.whole)
+            self.memory_seen = settled(mask, shape, start, self.whole.device, self.memory_length)
+
+
+class BlankSteps:
+    """The blanks of a permuted LM from left to right: a step reads two rows, the content just written and the
+    query for the next blank.
+
+    Only what is given enters the cache, and then what is written; position ids, not slots, say where it
+    stands. Nothing in the cache comes later in the order, so the document alone decides who sees what.
+    """
+
+    def __init__(self, family: PermutedLM, batch: Batch, length: int) -> None:
+        family.check_length(batch.positions)
+        self.family = family
+        columns, real = blank_columns(batch, length)
+        self.room: Tensor | None = real.sum(dim=1)
+        segments = torch.zeros_like(batch.tokens) if batch.segments is None else batch.segments
+        given = (batch.weights == 0) & (segments >= 0)
+        self.given = max(int(given.sum(dim=1).max()), 1)  # the cache cannot be empty
+        order = given.long().argsort(dim=1, stable=True)[:, -self.given :]
+        where = torch.cat((order, columns), dim=1)
+        self.prompt = batch.tokens.gather(1, order)
+        self.positions = batch.positions.gather(1, where)
+        self.types = None if batch.token_types is None else batch.token_types.gather(1, where)
+        there = torch.cat((given.gather(1, order), real), dim=1)
+        self.segments = segments.gather(1, where).masked_fill(~there, PADDING)
+        self.cache = Cache.empty(family.config.layers, capacity=where.shape[1])
+        self._settle()
+
+    def first(self) -> Tensor:
+        return self._read(self.prompt, document(self.segments))
+
+    def next(self, tokens: Tensor) -> Tensor:
+        return self._read(tokens[:, None], self.seen)
+
+    def widen(self, times: int) -> None:
+        rows = torch.arange(len(self.prompt), device=self.prompt.device).repeat_interleave(times)
+        self.positions, self.segments = self.positions[rows], self.segments[rows]
+        self.types = None if self.types is None else self.types[rows]
+        self.cache.take(rows)
+        self._settle()
+
+    def keep(self, rows: Tensor) -> None:
+        self.cache.take(rows, cross=False)
+
+    def _read(self, content: Tensor, mask: Mask) -> Tensor:
+        """Appends content (B,n), and asks for the blank after it."""
+        start, keys = self.cache.length, content.shape[1]
+        positions = self.positions[:, start : start + keys + 1]
+        types = None if self.types is None else self.types[:, start : start + keys + 1]
+        told = None if types is None else types[:, :-1]
+        asked = None if types is None else types[:, -1:]
+        x = torch.cat(
+            (
+                self.family.embed(content, positions[:, :-1], told),
+                self.family.ask(positions[:, -1:], asked),
+            ),
+            dim=1,
+        )
+        rows, _ = self.family.stack(x, positions, mask, keys=keys, cache=self.cache, token_types=types)
+        return self.family.logits(rows[:, -1])
+
+    def _settle(self) -> None:
+        shape, device = self.segments.shape, self.segments.device
+        self.seen = settled(document(self.segments), shape, self.given, device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """A rule worked out for the rows from `start` on: seen (B,L,K) bool."""
+
+    seen: Tensor
+    start: int
+
+    def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.seen[b, q - self.start, k]
+
+
+def settled(
+    mask: Mask, shape: tuple[int, ...], start: int, device: torch.device, memory: int | None = None
+) -> Mask:
+    """`mask` for the rows from `start` on of a cache of `shape` (B,rows), worked out once.
+
+    FULL where they see all that is there: the rows before them, or `memory` cells.
+    """
+    B, end = shape
+    rows = torch.arange(start, end, device=device)
+    keys = torch.arange(end if memory is None else memory, device=device)
+    seen = mask.dense(B, rows, keys)
+    there = keys <= rows[:, None] if memory is None else torch.ones_like(seen)
+    if bool((seen | ~there).all()):
+        return Mask(FULL.rule, mask.name)
+    return Mask(_Table(seen, start), mask.name)
+
+
+def check_prompt(batch: Batch) -> None:
+    """Raises UserError if there is no last token to go on from."""
+    if batch.tokens.shape[1] == 0:
+        raise UserError("an empty prompt: nothing comes before the first token; begin it with a start token")
+    ends = None if batch.segments is None else (batch.segments[:, -1] < 0).nonzero().flatten().tolist()
+    if ends:
+        raise UserError(
+            f"the prompt of row {ends[0]} ends in padding; pad on the left, as archs.generate.prompts does"
+        )
+
+
+def with_room(batch: Batch, length: int) -> Batch:
+    """The batch with `length` more cells in the document of its last one: what a mask over a cache reads.
+
+    Prompts of different lengths are therefore padded on the left. Extras stay as they are.
+    """
+
+    def longer(part: Tensor | None) -> Tensor | None:
+        return None if part is None else torch.cat((part, part[:, -1:].expand(-1, length)), dim=1)
+
+    is_prefix, later = batch.is_prefix, torch.arange(1, length + 1, device=batch.device)
+    return replace(
+        batch,
+        tokens=functional.pad(batch.tokens, (0, length)),
+        positions=torch.cat((batch.positions, batch.positions[:, -1:] + later), dim=1),
+        segments=longer(batch.segments),
+        is_prefix=None if is_prefix is None else functional.pad(is_prefix, (0, length), value=False),
+        token_types=longer(batch.token_types),
+    )
+
+
+def blank_columns(batch: Batch, length: int) -> tuple[Tensor, Tensor]:
+    """The first `length` cells with weight of each row, by column: (B,length), and which there are, bool."""
+    blanks = batch.weights > 0
+    columns = (~blanks).long().argsort(dim=1, stable=True)[:, :length]
+    return columns, blanks.gather(1, columns)
