@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -117,18 +117,86 @@ def generate(
     run: Run,
     prompt: Annotated[str, typer.Option(help="The text to continue.")],
     length: Annotated[int, typer.Option(min=1, help="Tokens to write.")] = 64,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(help="Sample among the K likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Sample among the likeliest of this share.")] = None,
+    beams: Annotated[int, typer.Option(help="Width of a beam search.")] = 1,
+    length_penalty: Annotated[
+        float, typer.Option(help="Higher prefers longer beams; 1 compares means.")
+    ] = 1.0,
 ) -> None:
     """Continue a text.
 
     Example: pentarch generate runs/train/decoder_ar-causal/seed0 --prompt "My fellow citizens"
     """
+    from archs.decoding import Decoding
+
+    how = Decoding(
+        temperature=temperature, top_k=top_k, top_p=top_p, beams=beams, length_penalty=length_penalty
+    )
     from experiments.folder import RunFolder
 
     RunFolder(run).require_trained()
     from experiments.evaluate import generate_text
 
-    typer.echo(generate_text(run, prompt, length, temperature))
+    typer.echo(generate_text(run, prompt, length, how))
+
+
+@app.command()
+def score(
+    run: Run,
+    text: Annotated[str | None, typer.Option(help="The text to score.")] = None,
+    context: Annotated[str | None, typer.Option(help="What stands before it, given and not scored.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help='Texts to score: .txt, one a line, or .jsonl, {"text": …, "context": …} a line.',
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    pll: Annotated[
+        Literal["original", "word_l2r"] | None,
+        typer.Option(help="An encoder-AE hides each token alone, or the later ones of its word too."),
+    ] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="List the nats of every token too.")] = False,
+) -> None:
+    """Score texts: nats, with their unit; one JSON line a text.
+
+    Example: pentarch score runs/train/decoder_ar-causal/seed0 --context "My fellow" --text " citizens"
+    """
+    if (text is None) == (file is None):
+        raise UserError("give either --text TEXT or --file FILE")
+    if file is not None and context is not None:
+        raise UserError('--context goes with --text; in a .jsonl file each line has its own "context"')
+    from experiments.folder import RunFolder
+    from experiments.texts import read_texts
+
+    pairs = [(context or "", text or "")] if file is None else read_texts(file)
+    RunFolder(run).require_trained()
+    from experiments.scoring import print_scores
+
+    print_scores(run, pairs, pll, tokens)
+
+
+@app.command()
+def export(
+    run: Run,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder to write.")],
+    model_type: Annotated[
+        str | None, typer.Option("--as", help="Its model_type there, or pentarch; the first that fits.")
+    ] = None,
+) -> None:
+    """Write a trained run as a Hugging Face folder.
+
+    Example: pentarch export runs/train/decoder_ar-causal/seed0 exported
+    """
+    from experiments.folder import RunFolder
+
+    RunFolder(run).require_trained()
+    from experiments.export import export_run
+
+    typer.echo(export_run(run, folder, model_type))
 
 
 @app.command()
@@ -180,6 +248,9 @@ def main() -> None:
         again = shlex.join(["pentarch", *arguments])
         print(f"\ninterrupted; the same command continues: {again}", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # the reader of our lines has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         # Mistakes of usage: typer carries click's exceptions in another place from version to version.
         tell = getattr(error, "format_message", None)

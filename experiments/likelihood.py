@@ -6,11 +6,10 @@ token given all others, on fewer windows since every token costs a pass. The two
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 import torch
 
+from experiments import scoring
 from experiments.data.gates import trigram
 from experiments.data.windows import held_out
 from experiments.run import Run
@@ -52,4 +51,4 @@ def likelihood(run: Run) -> pd.DataFrame:
 
 def bits_per_byte(nats: pd.Series, count: pd.Series) -> float:
     """Summed nats over summed bytes, in bits."""
-    return float(nats.sum() / math.log(2) / count.sum())
+    return scoring.bits_per_byte(float(nats.sum()), float(count.sum()))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from archs.batch import Batch
 from objectives.base import Layout, Objective, Vocabulary
-from objectives.layouts import blanks, pair, start
+from objectives.layouts import blanks, pair, sees_something, start
 from objectives.replace import mask_only
 from objectives.select import choose
 
@@ -40,7 +40,10 @@ class Conditional(Objective):
 
         In place, of a row's n target tokens, a number uniform in 1..n is masked and asked.
         """
-        whole = pair(self.layout, source, source_segments, target, target_segments, self.vocabulary)
+        weights = None
+        if self.layout == "permuted":
+            weights = sees_something(source, source_segments, target, target_segments).float()
+        whole = pair(self.layout, source, source_segments, target, target_segments, self.vocabulary, weights)
         if self.layout != "in_place":
             return whole
         asked = whole.weights > 0

@@ -62,7 +62,6 @@ def pair(
         tokens = torch.cat((source, shift_right(target, target_segments, vocabulary)), 1)
         return Batch.of(tokens, whole, asked, segments=segments, is_prefix=leading(source, target))
     if layout == "permuted":
-        asked[:, source.shape[1] :] *= _sees_something(source, source_segments, target, target_segments)
         rank, queries = left_to_right(source.shape[1], target, target_segments)
         return Batch.of(whole, whole, asked, segments=segments, rank=rank, queries=queries)
     return Batch.of(whole, whole, asked, segments=segments, extras=mask_token(whole, vocabulary))
@@ -187,10 +186,14 @@ def mask_token(tokens: Tensor, vocabulary: Vocabulary) -> dict[str, Tensor]:
     return {"mask": torch.full((len(tokens),), vocabulary.mask)}
 
 
-def _sees_something(
+def sees_something(
     source: Tensor, source_segments: Tensor | None, target: Tensor, target_segments: Tensor | None
 ) -> Tensor:
-    """False where a target is its document's first and the document has no source: nothing to learn from."""
+    """False where a target is its document's first and the document has no source: (B,T).
+
+    A permuted LM's query row sees no token there. Training leaves it out, since nothing can be learned
+    from it; a score does not, since without it a text's probabilities would not multiply to the text's.
+    """
     first = positions_within(target, target_segments) == 0
     if source_segments is None or target_segments is None:
         return ~first if source.shape[1] == 0 else torch.ones_like(first)

@@ -52,7 +52,12 @@ class Permutation(Objective):
         )
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        """Left to right. Without any context the first token sees nothing and is not asked."""
+        """Left to right. Without any context the first token's row sees no token, and is asked all the same.
+
+        Training never asked such a row, so what it says of the first token is a guess, near the frequencies
+        of tokens. bos was not in training at all: as context it made this token and those after it less
+        likely (docs/scoring.md).
+        """
         return pair(self.layout, context, None, continuation, None, self.vocabulary)
 
     def prompt(self, context: Tensor, length: int) -> Batch:

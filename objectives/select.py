@@ -27,13 +27,10 @@ def whole_word(
 ) -> Tensor:
     """Whole words in random order, at least one a row; the last one only if it brings the total nearer.
 
-    A word is a start and the pieces behind it, up to the next start or special token: with rate 0.5,
-    starts `[1 0 1 0 0 1]` hide three tokens of six, `[0 0 1 1 1 0]` or `[1 1 0 0 0 1]`. (BERT's
-    whole-word masking.)
+    With rate 0.5, starts `[1 0 1 0 0 1]` hide three tokens of six, `[0 0 1 1 1 0]` or `[1 1 0 0 0 1]`.
+    (BERT's whole-word masking.)
     """
-    after_special = torch.ones_like(special)
-    after_special[:, 1:] = special[:, :-1]
-    word = (word_starts | special | after_special).cumsum(1) - 1
+    word = number_words(word_starts, special)
     lengths = torch.zeros_like(tokens).scatter_add_(1, word, (~special).long())
     order = torch.rand(tokens.shape, generator=rng).argsort(1)
     ordered = lengths.gather(1, order)
@@ -102,6 +99,17 @@ def traits(tokens: Tensor, segments: Tensor | None, vocabulary: Vocabulary) -> t
     if segments is not None:
         special = special | (segments < 0)
     return vocabulary.word_starts[tokens], special
+
+
+def number_words(word_starts: Tensor, special: Tensor) -> Tensor:
+    """Which word of its row each cell belongs to, from 0: (B,W) int64.
+
+    A word is a start and the pieces behind it, up to the next start or special token; a special token is a
+    word of its own. Starts `[1 0 1 0 0 1]` give `[0 0 1 1 1 2]`.
+    """
+    after_special = torch.ones_like(special)
+    after_special[:, 1:] = special[:, :-1]
+    return (word_starts | special | after_special).cumsum(1) - 1
 
 
 def budget(special: Tensor, rate: float) -> Tensor:

@@ -165,7 +165,7 @@ def _parquet(file: Path, text_column: str) -> Iterator[Document]:
 
 def _json_lines(file: Path, text_column: str) -> Iterator[Document]:
     number = 0
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(lines(file), start=1):
         if not line.strip():
             continue
         try:
@@ -185,7 +185,8 @@ def _json_lines(file: Path, text_column: str) -> Iterator[Document]:
         yield Document(row[text_column], f"{file}#{number}")
 
 
-def _lines(file: Path) -> Iterator[str]:
+def lines(file: Path) -> Iterator[str]:
+    """The file's lines without their ends, '' behind a last line end; UserError as for any text."""
     rest = ""
     for block in _blocks(file):
         *whole, rest = (rest + block).split("\n")

@@ -13,7 +13,7 @@ import pytest
 from experiments import cli, compose
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["train", "sweep", "plan", "evaluate", "generate", "report", "masks"]
+COMMANDS = ["train", "sweep", "plan", "evaluate", "generate", "score", "report", "masks"]
 
 
 def pentarch(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -53,6 +53,13 @@ MORE_MISTAKES = [
     ("plan five_families family=encoder_ae", ["differ in"]),
     ("evaluate nowhere", ["nowhere"]),
     ("generate nowhere", ["nowhere"]),
+    ("generate . --prompt a --temperature -1", ["temperature=-1.0", "0 is greedy"]),
+    ("generate . --prompt a --top-p 0.9", ["top_k and top_p are for sampling"]),
+    ("generate . --prompt a --temperature 1 --top-k 0", ["top_k=0"]),
+    ("generate . --prompt a --beams 2 --temperature 1", ["beam search does not sample"]),
+    ("generate . --prompt a --length-penalty 2", ["set beams above 1"]),
+    ("generate . --prompt a --length 0", ["length"]),
+    ("score nowhere --text a", ["nowhere"]),
     ("report nowhere", ["nowhere"]),
     ("trian", ["unknown command", "choose one of: train"]),
 ]
@@ -89,6 +96,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(line: str, words: list[str], here
     told = capsys.readouterr()
     assert told.out == ""
     assert is_one_line(told.err, words), told.err
+
+
+def test_a_decoding_is_refused_before_torch_is_imported(tmp_path: Path):
+    code = (
+        "import sys; from experiments.cli import main\n"
+        "try: main()\nexcept SystemExit as stop: print(stop.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "generate", ".", "--prompt", "a", "--beams", "0"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["2", "False"]
+    assert is_one_line(done.stderr, ["beams=0"])
 
 
 def test_help_names_every_command(here, capsys):

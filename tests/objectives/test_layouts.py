@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from toy_text import BOS, EOS, MASK, PAD, VOCABULARY, documents, windows
 
-from objectives.layouts import blanks, document_starts, pair, read, shift_right, start
+from objectives.layouts import blanks, document_starts, pair, read, sees_something, shift_right, start
 
 SOURCE, TARGET = torch.tensor([[50, 51]]), torch.tensor([[60, 61, EOS]])
 # Documents 0 and 1 in one row, a cell of padding at the end of each part.
@@ -68,13 +68,12 @@ def test_permuted_ranks_each_document_apart():
     assert batch.weights.tolist() == [[0, 0, 0, 0, 1, 1, 1, 0]]
 
 
-def test_a_permuted_target_without_source_is_not_asked_for_its_first_token():
+def test_a_target_sees_something_unless_it_is_its_document_s_first_and_has_no_source():
     without = torch.tensor([[0, 0, 0, -1]])
-    batch = pair("permuted", PACKED[0], without, *PACKED[2:], VOCABULARY)
-    assert batch.weights.tolist() == [[0, 0, 0, 0, 1, 0, 1, 0]]
-    assert batch.totals == {"tokens": 2.0}
-    empty = pair("permuted", SOURCE[:, :0], None, TARGET, None, VOCABULARY)
-    assert empty.weights.tolist() == [[0, 1, 1]]
+    assert sees_something(PACKED[0], without, *PACKED[2:]).tolist() == [[True, False, True, True]]
+    assert sees_something(*PACKED).all()
+    assert sees_something(SOURCE[:, :0], None, TARGET, None).tolist() == [[False, True, True]]
+    assert sees_something(SOURCE, None, TARGET, None).all()
 
 
 def test_weights_choose_among_the_target_and_never_ask_for_padding():

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from toy_text import EOS, VOCABULARY, random_windows, rates, real, runs, seeded, seeds, windows
 
-from objectives.select import geometric_spans, random_spans, traits, uniform, whole_word
+from objectives.select import geometric_spans, number_words, random_spans, traits, uniform, whole_word
 
 ALL = [uniform, whole_word, random_spans, geometric_spans]
 
@@ -19,6 +19,12 @@ def maskable(text):
 def budgets(text, rate):
     counts = maskable(text).sum(1).tolist()
     return [min(n, max(1, round(rate * n))) for n in counts]
+
+
+def test_a_word_is_a_start_and_what_follows_it_up_to_a_start_or_a_special_token():
+    starts = torch.tensor([[1, 0, 1, 0, 0, 1], [0, 0, 1, 0, 0, 0]]).bool()
+    special = torch.tensor([[0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]]).bool()
+    assert number_words(starts, special).tolist() == [[0, 0, 1, 1, 1, 2], [0, 0, 1, 2, 3, 3]]
 
 
 @pytest.mark.parametrize("select", ALL)

@@ -1,0 +1,59 @@
+"""From a Hugging Face model, an object or a folder, to a family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from archs.config import CoreConfig
+from archs.errors import UserError
+from archs.families import build
+from archs.family import Family
+from archs.hf.folder import open_folder, reference_of
+from archs.hf.modeling_pentarch import PentarchConfig
+from archs.hf.weights import read
+
+
+def from_hf(source: PreTrainedModel | str | Path) -> Family:
+    """The family that computes what a Hugging Face model with a language-model head does, in eval mode.
+
+    source: the model, or a folder with config.json and weights. The weights are copied, in float32.
+    Dropout is the config's on hidden states; dropout of attention weights is not taken over.
+
+    Raises UserError for an architecture or an option that pentarch does not have, for weights that are
+    missing, left over or of another shape, and for a folder without a config; nothing is half-loaded.
+    """
+    model = source if isinstance(source, PreTrainedModel) else open_folder(Path(source))
+    if model.config.model_type == PentarchConfig.model_type:
+        return _own(model)
+    reference = reference_of(model.config.model_type)
+    if type(model).__name__ != reference.architecture:
+        raise UserError(f"{type(model).__name__} is not taken; give a {reference.architecture}")
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = head is None or head.weight is embeddings.weight
+    core = reference.core(model.config, tied)
+    family = reference.family(core)
+    ours = dict(family.named_parameters())
+    found = read(reference.links(model.config), weights_of(model), ours)
+    with torch.no_grad():
+        for name, parameter in ours.items():
+            parameter.copy_(found[name])
+    return family.eval()
+
+
+def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Every weight once, also where two modules share it; buffers that are saved too."""
+    saved = model.state_dict()
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in saved}
+    return dict(model.named_parameters()) | buffers
+
+
+def _own(model: Any) -> Family:
+    """What `to_hf` wrote with our code: a copy of that code may have opened it."""
+    family = build(model.config.family, CoreConfig(**model.config.core))
+    family.load_state_dict(model.family.state_dict())
+    return family.eval()

@@ -1,0 +1,288 @@
+"""A family as a Hugging Face model, for those that no native class computes.
+
+`to_hf` copies this file and what it imports beside the weights; `AutoModel….from_pretrained(folder,
+trust_remote_code=True)` then needs torch and transformers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import GenerationConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput, MaskedLMOutput, Seq2SeqLMOutput
+
+from archs.batch import PADDING, Batch
+from archs.config import CoreConfig
+from archs.decoding import Decoding
+from archs.families import FAMILIES
+
+IGNORED = -100  # the label of a cell that is not asked
+
+
+class PentarchConfig(PreTrainedConfig):
+    """family: which of the five; core: the arguments of its CoreConfig."""
+
+    model_type = "pentarch"
+
+    def __init__(self, family: str = "decoder_ar", core: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.family, self.core = family, core or {}
+        self.is_encoder_decoder = family == "encoder_decoder"
+        self.vocab_size = self.core.get("vocabulary")
+        self.hidden_size = self.core.get("width")
+        self.num_hidden_layers = self.core.get("layers")
+
+
+class PentarchModel(PreTrainedModel):
+    """What the three models share: one family, and how texts become batches."""
+
+    config_class = PentarchConfig
+    base_model_prefix = "family"
+
+    def __init__(self, config: PentarchConfig) -> None:
+        super().__init__(config)
+        core = CoreConfig(**config.core)
+        self.family = FAMILIES[config.family](core)
+        self._tied_weights_keys = {"family.head.weight": "family.embedding.weight"} if core.tied else {}
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """The family has set its own."""
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.family.embedding
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.family.head
+
+    def _logits(self, batch: Batch) -> Tensor:
+        return self.family.logits(self.family.hidden(batch).rows)
+
+
+class PentarchForMaskedLM(PentarchModel):
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        **_: Any,
+    ) -> MaskedLMOutput:
+        """input_ids (B,T) -> logits (B,T,V); the loss is the mean over labels other than -100."""
+        segments = segments_of(attention_mask)
+        logits = self._logits(Batch.of(input_ids, segments=segments, token_types=token_type_ids))
+        return MaskedLMOutput(loss=loss_of(logits, labels), logits=logits)
+
+
+class PentarchForCausalLM(PentarchModel, GenerationMixin):
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        prefix_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        **_: Any,
+    ) -> CausalLMOutput:
+        """input_ids (B,T) -> logits (B,T,V) of the *next* token; labels are the input_ids, shifted here.
+
+        prefix_mask (B,T): what a prefix LM reads in both directions. A permuted LM predicts from left to
+        right.
+        """
+        is_prefix = None if prefix_mask is None else prefix_mask.bool()
+        segments = segments_of(attention_mask)
+        if self.family.layout == "permuted":
+            logits = self._next_in_order(input_ids, segments)
+        else:
+            logits = self._logits(Batch.of(input_ids, segments=segments, is_prefix=is_prefix))
+        if labels is not None:
+            labels = functional.pad(labels, (0, 1), value=IGNORED)[:, 1:]
+        return CausalLMOutput(loss=loss_of(logits, labels), logits=logits)
+
+    def _next_in_order(self, tokens: Tensor, segments: Tensor | None) -> Tensor:
+        """The query row of each next position, which sees the tokens before it."""
+        B, T = tokens.shape
+        columns = torch.arange(T + 1, device=tokens.device).expand(B, -1)
+        if segments is not None:
+            real = functional.pad(segments >= 0, (0, 1))
+            after = real.cumsum(dim=1) == real.sum(
+                dim=1, keepdim=True
+            )  # the next after the last is asked too
+            segments = functional.pad(segments, (0, 1)).masked_fill(after, 0)
+        whole = functional.pad(tokens, (0, 1))
+        asked = (columns > 0).float()
+        batch = Batch.of(whole, None, asked, segments=segments, rank=columns + 1, queries=columns[:, 1:])
+        return self.family.logits(self.family.hidden(batch).targets[: B * T]).view(B, T, -1)
+
+    @torch.no_grad()
+    def generate(  # pyright: ignore[reportIncompatibleMethodOverride] - takes what this decoder has
+        self, inputs: Tensor | None = None, generation_config: Any = None, **kwargs: Any
+    ) -> Tensor:
+        """input_ids (B,T), padded on the left, and what the family's own decoder writes after them.
+
+        prefix_mask (B,T): what a prefix LM reads in both directions, all of the prompt if not given. A
+        permuted LM reads all of it so.
+
+        Reads max_new_tokens or max_length, do_sample, temperature, top_k, top_p, num_beams, length_penalty,
+        eos_token_id and pad_token_id.
+        """
+        config, rest = settings(self, generation_config, kwargs)
+        tokens = rest.get("input_ids", inputs)
+        if tokens is None:
+            raise ValueError("generate needs input_ids")
+        segments = segments_of(rest.get("attention_mask"))
+        length = new_tokens(config, tokens.shape[1])
+        if self.family.layout == "permuted":
+            batch = with_blanks(tokens, segments, length)
+        else:
+            is_prefix = rest.get("prefix_mask", torch.ones_like(tokens)).bool()
+            batch = Batch.of(tokens, segments=segments, is_prefix=is_prefix)
+        written = self.family.generate(batch, length, decoding(config))
+        return torch.cat((tokens, padded(written, config)), dim=1)
+
+
+class PentarchForSeq2SeqLM(PentarchModel, GenerationMixin):
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        **_: Any,
+    ) -> Seq2SeqLMOutput:
+        """input_ids (B,S), decoder_input_ids (B,T) -> logits (B,T,V) of the next token; labels (B,T)."""
+        if decoder_input_ids is None:
+            if labels is None:
+                raise ValueError("give decoder_input_ids, or labels to make them from")
+            started = functional.pad(labels, (1, -1), value=start_token(self.config))
+            decoder_input_ids = started.masked_fill(started == IGNORED, self.config.pad_token_id or 0)
+        segments, source_segments = segments_of(decoder_attention_mask), segments_of(attention_mask)
+        logits = self._logits(
+            Batch.of(decoder_input_ids, segments=segments, source=input_ids, source_segments=source_segments)
+        )
+        return Seq2SeqLMOutput(loss=loss_of(logits, labels), logits=logits)
+
+    @torch.no_grad()
+    def generate(  # pyright: ignore[reportIncompatibleMethodOverride] - takes what this decoder has
+        self, inputs: Tensor | None = None, generation_config: Any = None, **kwargs: Any
+    ) -> Tensor:
+        """input_ids (B,S) -> the start token and what the decoder writes. Options as of the causal model."""
+        config, rest = settings(self, generation_config, kwargs)
+        source = rest.get("input_ids", inputs)
+        if source is None:
+            raise ValueError("generate needs input_ids")
+        start = rest.get("decoder_input_ids")
+        if start is None:
+            start = source.new_full((len(source), 1), start_token(self.config))
+        batch = Batch.of(start, source=source, source_segments=segments_of(rest.get("attention_mask")))
+        written = self.family.generate(batch, new_tokens(config, start.shape[1]), decoding(config))
+        return torch.cat((start, padded(written, config)), dim=1)
+
+
+CLASSES: dict[str, type[PentarchModel]] = {
+    "encoder_ae": PentarchForMaskedLM,
+    "decoder_ar": PentarchForCausalLM,
+    "prefix_lm": PentarchForCausalLM,
+    "permuted_lm": PentarchForCausalLM,
+    "encoder_decoder": PentarchForSeq2SeqLM,
+}
+AUTO_CLASSES: dict[type[PentarchModel], str] = {
+    PentarchForMaskedLM: "AutoModelForMaskedLM",
+    PentarchForCausalLM: "AutoModelForCausalLM",
+    PentarchForSeq2SeqLM: "AutoModelForSeq2SeqLM",
+}
+
+
+def segments_of(attention_mask: Tensor | None) -> Tensor | None:
+    """0 where there is a token, -1 where there is padding; None where there is none."""
+    if attention_mask is None or bool(attention_mask.all()):
+        return None
+    return attention_mask.long() - 1
+
+
+def with_blanks(tokens: Tensor, segments: Tensor | None, length: int) -> Batch:
+    """A permuted LM's prompt: the tokens, then `length` cells to fill."""
+    whole = functional.pad(tokens, (0, length))
+    weights = functional.pad(torch.zeros(tokens.shape, device=tokens.device), (0, length), value=1.0)
+    if segments is not None:
+        segments = functional.pad(segments, (0, length))
+    return Batch.of(whole, weights=weights, segments=segments)
+
+
+def loss_of(logits: Tensor, labels: Tensor | None) -> Tensor | None:
+    if labels is None:
+        return None
+    return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+
+SUPPORTED = {
+    *("max_new_tokens", "max_length", "do_sample", "temperature", "top_k", "top_p", "num_beams"),
+    *("length_penalty", "eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id"),
+    *("use_cache", "transformers_version"),
+}
+INPUTS = {"input_ids", "attention_mask", "prefix_mask", "decoder_input_ids"}
+
+
+def settings(
+    model: PentarchModel, given: GenerationConfig | None, kwargs: dict[str, Any]
+) -> tuple[GenerationConfig, dict[str, Any]]:
+    """The generation config with the keyword arguments in it, and the inputs among them.
+
+    Raises ValueError for options that this decoder does not have.
+    """
+    inputs = {name: value for name, value in kwargs.items() if name in INPUTS and value is not None}
+    options = {name: value for name, value in kwargs.items() if name not in INPUTS}
+    check(options)
+    merged = GenerationConfig(**{**(given or model.generation_config).to_dict(), **options})
+    check(merged.to_diff_dict())
+    return merged, inputs
+
+
+def check(options: dict[str, Any]) -> None:
+    asked = [name for name, value in options.items() if value is not None and value is not False]
+    unknown = sorted(name for name in asked if name not in SUPPORTED and name[0] != "_")
+    if unknown:
+        takes = ", ".join(sorted(SUPPORTED - {"transformers_version"}))
+        raise ValueError(f"generate does not take {', '.join(unknown)}; it takes {takes}")
+
+
+def new_tokens(config: GenerationConfig, prompt: int) -> int:
+    """How many to write: max_new_tokens, else what max_length (20 if not set) leaves after the prompt."""
+    if config.max_new_tokens is not None:
+        return config.max_new_tokens
+    return max((config.max_length or 20) - prompt, 0)
+
+
+def decoding(config: GenerationConfig) -> Decoding:
+    ends = config.eos_token_id
+    stop = () if ends is None else tuple(ends) if isinstance(ends, Sequence) else (ends,)
+    length_penalty = 1.0 if config.length_penalty is None else config.length_penalty
+    beams = config.num_beams or 1
+    if not config.do_sample:
+        return Decoding(beams=beams, length_penalty=length_penalty, stop=stop)
+    temperature = 1.0 if config.temperature is None else config.temperature
+    return Decoding(
+        temperature=temperature, top_k=config.top_k or None, top_p=config.top_p, beams=beams, stop=stop
+    )
+
+
+def padded(written: Tensor, config: GenerationConfig) -> Tensor:
+    """With the padding token where nothing was written, up to the longest row."""
+    longest = int((written != PADDING).sum(dim=1).max()) if written.numel() else 0
+    pad = config.pad_token_id
+    if pad is None:
+        ends = config.eos_token_id
+        pad = 0 if ends is None else ends[0] if isinstance(ends, Sequence) else ends
+    return written[:, :longest].masked_fill(written[:, :longest] == PADDING, pad)
+
+
+def start_token(config: Any) -> int:
+    start = getattr(config, "decoder_start_token_id", None)
+    start = config.bos_token_id if start is None else start
+    if start is None:
+        raise ValueError("the config names no decoder_start_token_id and no bos_token_id; set one")
+    return start

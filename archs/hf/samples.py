@@ -1,0 +1,102 @@
+"""One random input in two languages: ours and Hugging Face's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archs.batch import Batch
+from archs.family import Family
+from archs.hf.references import REFERENCES
+
+LENGTH, SOURCE = 13, 11
+# Cells of padding on the left and on the right of each row.
+PADDING = ((0, 0), (3, 0), (0, 4))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One input in both languages. Compared are the logits at the cells with weight."""
+
+    batch: Batch
+    theirs: dict[str, Tensor]
+
+
+def sample_for(family: Family, config: Any, rng: torch.Generator) -> Sample:
+    """Random tokens with padding on either side, and whatever else the architecture reads."""
+    pad = getattr(config, "pad_token_id", None)
+    pad = 0 if pad is None or pad < 0 else pad
+
+    def text(length: int) -> tuple[Tensor, Tensor]:
+        tokens = torch.randint(family.config.vocabulary - 1, (len(PADDING), length), generator=rng)
+        tokens += tokens >= pad  # any but the padding
+        cells = torch.arange(length)
+        real = torch.stack([(cells >= left) & (cells < length - right) for left, right in PADDING])
+        return tokens.masked_fill(~real, pad), real
+
+    def types(length: int) -> Tensor | None:
+        kinds = max(family.config.token_types, 2 if family.config.positions == "transformer_xl" else 0)
+        return (torch.arange(length) >= length // 2).long().expand(len(PADDING), -1) if kinds > 1 else None
+
+    tokens, real = text(LENGTH)
+    targets = torch.randint(family.config.vocabulary, tokens.shape, generator=rng)
+    rest: dict[str, Any] = {"segments": real.long() - 1, "token_types": types(LENGTH)}
+    theirs = {"input_ids": tokens, "attention_mask": real.long()}
+    weights = real.float()
+    if family.layout == "source_target":
+        source, source_real = text(SOURCE)
+        rest |= {"source": source, "source_segments": source_real.long() - 1, "token_types": None}
+        theirs = {"input_ids": source, "attention_mask": source_real.long()}
+        theirs |= {"decoder_input_ids": tokens, "decoder_attention_mask": real.long()}
+    if family.layout == "permuted":
+        rank, queries = factorisation(real, rng)
+        rest |= {"rank": rank, "queries": queries}
+        theirs |= {"perm_mask": hidden_by(rank), "target_mapping": mapping(queries, LENGTH)}
+        theirs["attention_mask"] = real.float()
+        weights = ((rank > 0) & sees_something(rank, real)).float()
+    if rest["token_types"] is not None:
+        theirs["token_type_ids"] = rest["token_types"]
+    batch = Batch.of(tokens, targets, weights, **rest)
+    counts = REFERENCES[config.model_type].counts
+    if counts == "position_ids":
+        theirs["position_ids"] = batch.positions
+    if counts == "slots":
+        batch = replace(batch, positions=slots(tokens), source_positions=slots(batch.source))
+    return Sample(batch, theirs)
+
+
+def factorisation(real: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """rank (B,T) and queries (B,M): half of each row's tokens asked in random order; the last row's all."""
+    chance = torch.rand(real.shape, generator=rng).masked_fill(~real, 2.0)
+    order = chance.argsort(1).argsort(1) + 1
+    asked = torch.where(torch.arange(len(real)) == len(real) - 1, real.sum(1), real.sum(1) // 2)
+    rank = torch.where(order <= asked[:, None], order, 0)
+    columns = (rank == 0).long().argsort(dim=1, stable=True)[:, : int(asked.max())]
+    return rank, columns.masked_fill(torch.arange(columns.shape[1]) >= asked[:, None], -1)
+
+
+def hidden_by(rank: Tensor) -> Tensor:
+    """XLNet's perm_mask (B,T,T) of a rank (B,T): 1 where a token must not see another."""
+    return 1.0 - ((rank[:, None, :] < rank[:, :, None]) | (rank == 0)[:, None, :]).float()
+
+
+def sees_something(rank: Tensor, real: Tensor) -> Tensor:
+    """(B,T): some real token comes before this one.
+
+    In Hugging Face's XLNet a target that sees nothing attends to everything, itself included: its softmax
+    over scores that are all masked is uniform.
+    """
+    return ((hidden_by(rank) == 0) & real[:, None, :]).any(2)
+
+
+def mapping(queries: Tensor, length: int) -> Tensor:
+    """target_mapping (B,M,T) with a one where query m stands; rows of unused slots are empty."""
+    return functional.one_hot(queries.clamp(min=0), length).float() * (queries >= 0)[:, :, None]
+
+
+def slots(tokens: Tensor | None) -> Tensor | None:
+    return None if tokens is None else torch.arange(tokens.shape[1]).expand(tokens.shape)

@@ -1,0 +1,117 @@
+"""Weights under two names: which of ours are which of theirs, read in either direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Size, Tensor
+
+from archs.errors import UserError
+
+Form = Literal["same", "transposed", "heads_in", "heads_out", "row"]
+
+# How theirs becomes ours, and ours theirs of a given shape.
+FORMS: dict[Form, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Size], Tensor]]] = {
+    "same": (lambda t: t, lambda t, _: t),
+    "transposed": (lambda t: t.t(), lambda t, _: t.t()),
+    "heads_in": (lambda t: t.flatten(1).t(), lambda t, shape: t.t().reshape(shape)),  # (D,H,E) -> (HE,D)
+    "heads_out": (lambda t: t.flatten(1), lambda t, shape: t.reshape(shape)),  # (D,H,E) -> (D,HE)
+    "row": (lambda t: t.flatten(), lambda t, shape: t.reshape(shape)),  # (1,…,1,V) -> (V)
+}
+
+
+@dataclass(frozen=True)
+class Link:
+    """Laid end to end on their first axis, `ours` equal `theirs`, each of theirs in `form`.
+
+    skip: the first rows of theirs that no token reaches, such as BART's two unused positions.
+    """
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    form: Form = "same"
+    skip: int = 0
+
+
+def module(
+    ours: str | tuple[str, ...], theirs: str | tuple[str, ...], form: Form = "same", skip: int = 0
+) -> list[Link]:
+    """Links the weights and the biases of modules; those that neither side has are passed over."""
+    ours, theirs = ((each,) if isinstance(each, str) else each for each in (ours, theirs))
+    named = {part: [tuple(f"{name}.{part}" for name in side) for side in (ours, theirs)] for part in PARTS}
+    return [
+        Link(named["weight"][0], named["weight"][1], form, skip),
+        Link(named["bias"][0], named["bias"][1]),
+    ]
+
+
+PARTS = ("weight", "bias")
+
+
+def read(
+    links: Iterable[Link], theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Our weights, of the names and shapes in `ours`, from theirs.
+
+    Raises UserError that names the first weights that are missing, left over, or of another shape.
+    """
+    present = [link for link in links if _in_any(link.ours, ours) or _in_any(link.theirs, theirs)]
+    _check_names(
+        missing=[name for link in present for name in link.theirs if name not in theirs],
+        extra=sorted(set(theirs) - {name for link in present for name in link.theirs}),
+    )
+    found: dict[str, Tensor] = {}
+    for link in present:
+        into, _ = FORMS[link.form]
+        whole = torch.cat([into(theirs[name][link.skip :]) for name in link.theirs])
+        unknown = [name for name in link.ours if name not in ours]
+        if unknown:
+            raise UserError(f"extra weights: {', '.join(link.theirs)}; the configuration says there are none")
+        lengths = [len(ours[name]) for name in link.ours]
+        shape = (sum(lengths), *ours[link.ours[0]].shape[1:])
+        if tuple(whole.shape) != shape:
+            raise UserError(
+                f"shape mismatch: {', '.join(link.theirs)} make {tuple(whole.shape)}, the configuration says "
+                f"{shape}; config and weights are not of one model"
+            )
+        found |= dict(zip(link.ours, whole.split(lengths), strict=True))
+    absent = sorted(set(ours) - set(found))
+    assert not absent, f"no link leads to {absent}"
+    return found
+
+
+def write(
+    links: Iterable[Link], ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Their weights, of the names and shapes in `theirs`, from ours; skipped rows are zeros."""
+    found: dict[str, Tensor] = {}
+    for link in links:
+        if not _in_any(link.ours, ours):
+            continue
+        into, back = FORMS[link.form]
+        shapes = [theirs[name].shape for name in link.theirs]
+        lengths = [len(into(torch.empty(shape, device="meta"))) - link.skip for shape in shapes]
+        parts = torch.cat([ours[name] for name in link.ours]).split(lengths)
+        for name, shape, part in zip(link.theirs, shapes, parts, strict=True):
+            if link.skip:
+                part = torch.cat((part.new_zeros(link.skip, *part.shape[1:]), part))
+            found[name] = back(part, shape).contiguous()
+    differ = set(theirs) ^ set(found)
+    assert not differ, f"no link leads to {sorted(differ)}"
+    return found
+
+
+def _in_any(names: tuple[str, ...], weights: Mapping[str, Tensor]) -> bool:
+    return any(name in weights for name in names)
+
+
+def _check_names(missing: list[str], extra: list[str]) -> None:
+    for what, names in (("missing", missing), ("extra", extra)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise UserError(
+                f"{what} weights: {', '.join(names[:3])}{more}; config and weights must be of one model"
+            )
