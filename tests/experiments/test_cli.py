@@ -134,7 +134,12 @@ def test_an_interrupt_ends_with_130_and_the_command_that_continues(here, capsys,
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(compose, "compose_recipe", interrupted)
-    assert here("train", "data.path=my file.txt") == 130
+    # A shell starts what runs in its background deaf to this signal, the tests too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert here("train", "data.path=my file.txt") == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     told = capsys.readouterr().err.strip()
     assert told == "interrupted; the same command continues: pentarch train 'data.path=my file.txt'"
 
