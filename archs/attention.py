@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+from archs.errors import UserError
 from archs.masks import CAUSAL, FULL, Mask
 
 Backend = Literal["full", "is_causal", "dense", "flex"]
@@ -58,6 +59,10 @@ def visible(
     `is_causal` would be silently wrong and is never taken. biased: something is to be added to the scores
     (`Visible.plus`). `backend` forces one, for tests.
     """
+    if not isinstance(mask, Mask):
+        raise UserError(
+            f"a mask builder returned {type(mask).__name__}; return a Mask, as archs.masks makes them"
+        )
     if backend is None:
         backend = _choose(mask, queries, keys, device, start, biased)
         _say_once(backend, mask.name, device.type)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from archs.errors import UserError
+from archs.errors import UserError, unknown
 
 Positions = Literal["rope", "learned", "relative", "transformer_xl"]
 Activation = Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu", "geglu_tanh"]
@@ -72,6 +73,8 @@ class CoreConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            _check(name, getattr(self, name), hint)
         if (self.attention_width or self.width) % self.heads:
             what = "width" if self.attention_width is None else "attention_width"
             came = self.attention_width or self.width
@@ -111,3 +114,20 @@ class CoreConfig:
     def is_local(self, layer: int) -> bool:
         """Whether this layer, counted from 0, sees only its `window`."""
         return self.window is not None and (self.global_every is None or layer % self.global_every > 0)
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    """Raises UserError for a word that is not among those allowed, and for a number below its range."""
+    if isinstance(hint, UnionType):  # X | None
+        if value is None:
+            return
+        hint = get_args(hint)[0]
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise unknown(name, value, get_args(hint))
+    least = 0 if name in ("token_types", "dropout") else 1 if hint is int else None
+    if hint in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise UserError(f"{name}={value!r} is no number")
+    if least is not None and value < least:
+        raise UserError(f"{name}={value} is below {least}, the least allowed")
+    if hint is float and name != "dropout" and value <= 0:
+        raise UserError(f"{name}={value} is not above 0")

@@ -49,7 +49,8 @@ def stack_flops(config: CoreConfig, layers: int, rows: int, keys: int, memory: i
     matrices = 3 if config.gated else 2
     per_layer = _attention_flops(config, rows, keys) + 2 * rows * matrices * D * config.ffn
     if config.positions == "transformer_xl":
-        per_layer += 2 * rows * _distances(keys) * config.heads * config.head_width
+        scored = _distances(keys) + 2  # distances, and whether types differ
+        per_layer += 2 * rows * scored * config.heads * config.head_width
     if memory:
         per_layer += _attention_flops(config, rows, memory)
     return widen + layers * per_layer

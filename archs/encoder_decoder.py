@@ -75,7 +75,10 @@ class EncoderDecoder(Family):
 
     def encode(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """The source (B,S) -> (B,S,D) and every encoder layer's output."""
-        assert batch.source is not None, "an encoder-decoder reads batch.source"
+        if batch.source is None:
+            raise UserError(
+                "an encoder-decoder reads batch.source, and none came; give one, with no cells if empty"
+            )
         assert batch.source_positions is not None
         self.check_length(batch.source_positions)
         x = self.source_placement(self.embedding(batch.source), batch.source_positions)

@@ -53,7 +53,11 @@ def check_flow(family: Family, batch: Batch, declared: MaskBuilder | None = None
     check the model against it instead. Runs in float64 without dropout on a copy on the CPU, where every
     backend has a backward pass in float64; costs layers x rows such passes, so give it short batches.
     """
-    family, batch = copy.deepcopy(family).cpu().double().eval(), batch.to("cpu")
+    with torch.inference_mode(False), torch.enable_grad():  # wherever it is called from
+        return _check_flow(copy.deepcopy(family).cpu().double().eval(), batch.to("cpu"), declared)
+
+
+def _check_flow(family: Family, batch: Batch, declared: MaskBuilder | None) -> FlowReport:
     expectations = family.reachable(batch, declared)
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from archs.errors import UserError
+
 if TYPE_CHECKING:
     from archs.batch import Batch
 
@@ -63,6 +65,10 @@ class Mask:
         """The mask as booleans (batch, len(q), len(k)) for row numbers q (Q) and k (K)."""
         b = torch.arange(batch, device=q.device)[:, None, None]
         seen = self.rule(b, q[None, :, None], k[None, None, :])
+        if seen.dtype != torch.bool:
+            raise UserError(
+                f"the rule of mask '{self.name}' gives {seen.dtype}; return booleans, True = seen"
+            )
         return seen.expand(batch, len(q), len(k))
 
 

@@ -71,7 +71,12 @@ class PermutedLM(Family):
     def _take(self, asked: Tensor, batch: Batch) -> Tensor:
         """Query rows (B,M,D) -> (N,D) in the order of `batch.target_index`."""
         if batch.queries is None or not batch.queries.shape[1]:
-            return asked.new_zeros(len(batch.target_index), asked.shape[2])  # nothing is asked
+            if batch.supervised:
+                raise UserError(
+                    "a permuted LM is asked by query rows, and cells with weight came without `queries`; "
+                    "give them, or build the batch with Permutation.ask"
+                )
+            return asked.new_zeros(len(batch.target_index), asked.shape[2])
         (B, T), M = batch.tokens.shape, batch.queries.shape[1]
         columns = torch.where(batch.queries >= 0, batch.queries, T)  # unused slots write to a spare column
         slots = torch.arange(M, device=batch.device).expand(B, M)

@@ -80,12 +80,12 @@ class Distances:
     """What Transformer-XL's layers share in one pass.
 
     waves (L,D): sinusoids of all distances that occur; index (B,1,R,K): which of them a query and a key are
-    apart; differ (B,1,R,K) int64: 1 where their token types differ, None = they never do.
+    apart; differ (B,1,R,K) int64: 1 where their token types differ, (B,1,R,1) zeros if they never do.
     """
 
     waves: Tensor
     index: Tensor
-    differ: Tensor | None
+    differ: Tensor
 
     @classmethod
     def between(
@@ -105,10 +105,13 @@ class Distances:
         steps = torch.arange(low, high + 1, device=positions.device)
         frequencies = 10_000.0 ** -(torch.arange(0, width, 2, device=positions.device) / width)
         angles = steps[:, None] * frequencies
-        differ = None
-        if types is not None and key_types is not None:
-            differ = (types[:, :, None] != key_types[:, None, :]).long().unsqueeze(1)
-        return cls(torch.cat((angles.sin(), angles.cos()), dim=1), (distance - low).unsqueeze(1), differ)
+        if types is None or key_types is None:
+            differ = torch.zeros_like(distance[:, :, :1])
+        else:
+            differ = (types[:, :, None] != key_types[:, None, :]).long()
+        return cls(
+            torch.cat((angles.sin(), angles.cos()), dim=1), (distance - low).unsqueeze(1), differ.unsqueeze(1)
+        )
 
 
 class TransformerXL(nn.Module):
@@ -132,7 +135,6 @@ class TransformerXL(nn.Module):
         r = self.distance(between.waves.to(q.dtype)).view(-1, H, E)
         by_distance = torch.einsum("bhre,lhe->bhrl", q + self.position_bias[:, None], r)
         added = by_distance.gather(3, between.index.expand(-1, H, -1, -1))
-        if between.differ is not None:
-            by_kind = torch.einsum("bhre,she->bhrs", q + self.kind_bias[:, None], self.kinds)
-            added = added + by_kind.gather(3, between.differ.expand(-1, H, -1, -1))
+        by_kind = torch.einsum("bhre,she->bhrs", q + self.kind_bias[:, None], self.kinds)
+        added = added + by_kind.gather(3, between.differ.expand(-1, H, -1, -1))
         return q + self.content_bias[:, None], added

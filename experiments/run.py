@@ -55,6 +55,11 @@ def restore(folder: Path) -> Run:
         safetensors.torch.load_model(family, str(run.weights))
     except (safetensors.SafetensorError, OSError) as error:
         raise damaged from error
+    except RuntimeError as error:  # other names or shapes than this family's
+        raise UserError(
+            f"'{run.weights}' was written by another version of pentarch, whose weights had other names; use "
+            "that version, or train again with name=… or out=…"
+        ) from error
     if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
         family = family.cuda()
     asks = build.objective(recipe, corpus.vocabulary, family.layout)

@@ -134,6 +134,13 @@ def fit(
         trainer.fit(module, loader(rows, start, module.steps), ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # how Lightning passes an interrupt on
         raise KeyboardInterrupt from stop
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        raise UserError(
+            f"checkpoint '{checkpoint}' was written by another version of pentarch, whose weights had other "
+            "names; use that version, or delete the checkpoint to train this run from the start"
+        ) from error
 
 
 def is_first_process() -> bool:

@@ -17,8 +17,10 @@ from torch.nn import functional
 from archs import FAMILIES, CoreConfig, build
 from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch
+from archs.decoder_ar import DecoderAR
 from archs.errors import UserError
 from archs.heads import Classifier
+from archs.masks import Mask
 from archs.positions import rope, rotate
 
 
@@ -52,11 +54,12 @@ def test_every_parameter_of_a_family_is_trained(
     kind: str, changes: dict, make_family, make_batch, loss
 ) -> None:
     family = make_family(kind, **changes)
+    loss(family, make_batch()).backward()
+    untrained = [name for name, part in family.named_parameters() if part.grad is None]
+    assert not untrained, "several processes would wait for its gradient, also in a batch without token types"
     types = torch.arange(9).expand(2, 9) % 2  # Transformer-XL's kinds are learned where types differ
     loss(family, replace(make_batch(), token_types=types)).backward()
     for name, part in family.named_parameters():
-        if kind == "encoder_decoder" and "kind" in name:
-            continue  # it reads no token types
         assert part.grad is not None, name
         assert part.grad.isfinite().all(), name
         assert part.grad.ne(0).any(), name
@@ -304,3 +307,48 @@ def test_a_classifier_averages_the_cells_that_are_not_padding() -> None:
     torch.testing.assert_close(logits[1:], classifier(rows[1:]))
     nothing = classifier(rows[:1], torch.full((1, 5), -1))
     torch.testing.assert_close(nothing[0], classifier.linear.bias)
+
+
+BAD_SHAPES = [
+    ({"positions": "rotary"}, "unknown positions 'rotary'; choose one of: rope"),
+    ({"norm": "nonsense"}, "unknown norm 'nonsense'"),
+    ({"activation": "x"}, "unknown activation 'x'"),
+    ({"heads": 0}, "heads=0 is below 1"),
+    ({"layers": -1}, "layers=-1 is below 1"),
+    ({"window": 0}, "window=0 is below 1"),
+    ({"window": 3, "global_every": 0}, "global_every=0 is below 1"),
+    ({"width": "16"}, "width='16' is no number"),
+    ({"norm_eps": 0.0}, "norm_eps=0.0 is not above 0"),
+    ({"dropout": -0.1}, "dropout=-0.1 is below 0"),
+    ({"positions": "relative", "relative_distance": 16}, "relative_distance 16"),
+    ({"global_every": 2}, "give window too"),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), BAD_SHAPES)
+def test_a_core_that_means_nothing_is_refused_in_one_line(changes: dict, told: str, make_family) -> None:
+    with pytest.raises(UserError) as refused:
+        make_family("decoder_ar", **changes)
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_permuted_lm_without_query_rows_refuses_to_be_asked(make_family) -> None:
+    batch = Batch.of(torch.arange(6)[None], weights=torch.ones(1, 6))
+    with pytest.raises(UserError, match="queries"):
+        make_family("permuted_lm").score(batch)
+
+
+def test_an_encoder_decoder_without_a_source_is_refused(make_family) -> None:
+    with pytest.raises(UserError, match=r"batch\.source"):
+        make_family("encoder_decoder").hidden(Batch.of(torch.arange(6)[None]))
+
+
+def test_what_is_no_mask_is_refused(make_family) -> None:
+    config = make_family("decoder_ar").config
+    tensor = DecoderAR(config, mask=lambda batch: torch.ones(6, 6))  # type: ignore[arg-type, return-value]
+    with pytest.raises(UserError, match="returned Tensor"):
+        tensor.hidden(Batch.of(torch.arange(6)[None]))
+    numbers = DecoderAR(config, mask=lambda batch: Mask(lambda b, q, k: (q - k).float(), "numbers"))
+    with pytest.raises(UserError, match="'numbers' gives"):
+        numbers.hidden(Batch.of(torch.arange(6)[None]))

@@ -398,3 +398,10 @@ def test_every_single_stack_declares_its_own_default_mask() -> None:
     stacks = [family for family in FAMILIES.values() if issubclass(family, single_stack.SingleStack)]
     assert {family.kind for family in stacks} == {"encoder_ae", "decoder_ar", "prefix_lm"}
     assert len({family.default_mask for family in stacks}) == 3
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_check_runs_wherever_it_is_called_from(mode, make_family, make_batch) -> None:
+    family, batch = make_family("prefix_lm"), make_batch(rows=1, length=5)
+    with mode():
+        assert check_flow(family, batch).ok

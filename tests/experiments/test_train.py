@@ -301,3 +301,30 @@ def test_metrics_hold_every_unit(compose: Compose, tmp_path: Path) -> None:
     assert last["tokens"] == last["targets"] == 20 * 8 * 64
     assert last["fraction"] == 1.0
     assert sum("validation_loss" in row for row in written) >= 10
+
+
+def renamed(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.replace("query_key_value", "query"): weight for name, weight in weights.items()}
+
+
+def test_weights_of_another_version_are_one_line(compose: Compose, tmp_path: Path) -> None:
+    train(compose("budget.amount=2"), tmp_path / "run")
+    file = tmp_path / "run" / "model.safetensors"
+    safetensors.torch.save_file(renamed(safetensors.torch.load_file(file)), file)
+    with pytest.raises(UserError, match="another version of pentarch"):
+        restore(tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_version_is_one_line(
+    compose: Compose, tmp_path: Path, kill_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = compose("training.checkpoint_every=2", "budget.amount=4")
+    kill_at(3)
+    with pytest.raises(KilledError):
+        train(recipe, tmp_path / "run")
+    monkeypatch.undo()
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    held = torch.load(checkpoint, weights_only=True)
+    torch.save(held | {"state_dict": renamed(held["state_dict"])}, checkpoint)
+    with pytest.raises(UserError, match="another version of pentarch"):
+        train(recipe, tmp_path / "run")
