@@ -23,7 +23,8 @@ from archs.heads import LanguageModelHead
 from archs.positions import rotate
 
 if TYPE_CHECKING:
-    from archs.transformer import Block, Context
+    from archs.attention_layers import Context
+    from archs.transformer import Block
 
 Call = Callable[[Tensor], Tensor]
 

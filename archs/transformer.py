@@ -1,130 +1,26 @@
 """The one core that all five families share.
 
-One attention signature covers them:
-
-    attention(x, memory, mask)
-      memory = x                     self-attention
-      memory = encoder output        cross-attention
-      memory = the first T rows of x permuted LM: T content rows and M query rows, one set of weights
+Its attention is in `archs/attention_layers.py`, its options in `archs/config.py`.
 
 Axes: B rows of the batch, R rows of a stack, T of them keys too, D width, H heads, E head width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
-from archs.attention import Visible, attend, visible
-from archs.cache import Cache, KeyValues, with_held
+from archs.attention import Visible, visible
+from archs.attention_layers import Angles, Attention, Context, CrossAttention, Source
+from archs.cache import Cache, with_held
 from archs.config import CoreConfig
 from archs.layers import FeedForward, initialise, make_norm
 from archs.masks import Mask, near
-from archs.positions import Distances, RelativeBias, TransformerXL, rope, rotate
+from archs.positions import Distances, RelativeBias, rope
 from archs.single_row import RowOf
 
-Angles = tuple[Tensor, Tensor]
 NEED_KEY_POSITIONS = ("relative", "transformer_xl")  # the others know a key's place from the key
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every layer of one forward pass shares, or every local layer."""
-
-    seen: Visible
-    keys: int  # how many leading rows are keys too
-    angles: Angles | None
-    between: Distances | None
-
-
-@dataclass(frozen=True)
-class Source:
-    """What cross-attention reads: (B,S,D), None once a cache holds its keys and values."""
-
-    memory: Tensor | None
-    seen: Visible
-
-
-class Attention(nn.Module):
-    """The rows x (B,R,D) attend to the first of them; `relative` scores by distance within each layer."""
-
-    def __init__(self, config: CoreConfig) -> None:
-        super().__init__()
-        self.heads, self.key_heads, self.head_width = config.heads, config.key_heads, config.head_width
-        self.scale = score_scale(config)
-        A, E, bias = self.heads * self.head_width, self.key_heads * self.head_width, config.attention_bias
-        self.query_key_value = nn.Linear(config.width, A + 2 * E, bias=bias)
-        self.out = nn.Linear(A, config.width, bias=bias)
-        self.relative = TransformerXL(config) if config.positions == "transformer_xl" else None
-
-    def forward(self, x: Tensor, shared: Context, held: KeyValues | None) -> Tensor:
-        q, k, v = self._project(x, shared.keys, shared.angles)
-        if held is not None:
-            k, v = held.append(k, v)
-        seen = shared.seen
-        if self.relative is not None:
-            assert shared.between is not None
-            q, added = self.relative(q, shared.between)
-            seen = seen.plus(added * self.scale)
-        return self.out(joined(attend(q, k, v, seen, self.scale)))
-
-    def _project(self, x: Tensor, keys: int, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
-        """q (B,H,R,E), and k, v (B,H',keys,E)."""
-        H, K = self.heads, self.key_heads
-        if keys == x.shape[1]:  # one product, and one rotation of queries and keys
-            every = apart(self.query_key_value(x), self.head_width)
-            asking, v = every[:, : H + K], every[:, H + K :]
-            if angles is not None:
-                asking = rotate(asking, angles)
-            return asking[:, :H], asking[:, H:], v
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        A = H * self.head_width
-        q = apart(linear(x, weight[:A], None if bias is None else bias[:A]), self.head_width)
-        kv = linear(x[:, :keys], weight[A:], None if bias is None else bias[A:])
-        k, v = apart(kv, self.head_width).split(K, dim=1)
-        if angles is not None:
-            cos, sin = angles
-            q, k = rotate(q, angles), rotate(k, (cos[:, :, :keys], sin[:, :, :keys]))
-        return q, k, v
-
-
-class CrossAttention(nn.Module):
-    """The rows x (B,R,D) attend to an encoder's output (B,S,D)."""
-
-    def __init__(self, config: CoreConfig) -> None:
-        super().__init__()
-        self.key_heads, self.head_width = config.key_heads, config.head_width
-        self.scale = score_scale(config)
-        A, E, bias = config.heads * self.head_width, self.key_heads * self.head_width, config.attention_bias
-        self.query = nn.Linear(config.width, A, bias=bias)
-        self.key_value = nn.Linear(config.width, 2 * E, bias=bias)
-        self.out = nn.Linear(A, config.width, bias=bias)
-
-    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,S,D) -> k, v (B,H',S,E)."""
-        k, v = apart(self.key_value(memory), self.head_width).split(self.key_heads, dim=1)
-        return k, v
-
-    def forward(self, x: Tensor, kv: tuple[Tensor, Tensor], seen: Visible) -> Tensor:
-        q = apart(self.query(x), self.head_width)
-        return self.out(joined(attend(q, *kv, seen, self.scale)))
-
-
-def score_scale(config: CoreConfig) -> float:
-    return config.head_width**-0.5 if config.attention_scaled else 1.0
-
-
-def apart(x: Tensor, head_width: int) -> Tensor:
-    """(B,R,heads x E) -> (B,heads,R,E)."""
-    B, R, A = x.shape
-    return x.view(B, R, A // head_width, head_width).transpose(1, 2)
-
-
-def joined(x: Tensor) -> Tensor:
-    """(B,H,R,E) -> (B,R,H x E)."""
-    return x.transpose(1, 2).flatten(2)
 
 
 class Block(nn.Module):
