@@ -99,6 +99,7 @@ def planning_vocabulary(size: int) -> Vocabulary:
         cls=ids["<cls>"],
         sep=ids["<sep>"],
         sentinels=tuple(number for name, number in ids.items() if name.startswith("<extra_id_")),
+        sentence_ends=(torch.arange(size) % 20 == 0) & ~special,
     )
 
 

@@ -165,7 +165,7 @@ def _check_arguments(
     parameters = list(inspect.signature(function).parameters.values())[len(called_with) :]
     named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
-    hints = get_type_hints(function.__init__ if isinstance(function, type) else function)
+    hints = get_type_hints(_defined(function))
     for name, value in given.items():
         if name not in named and not takes_any:
             raise (
@@ -179,6 +179,15 @@ def _check_arguments(
         if parameter.default is parameter.empty and name not in given:
             raise UserError(f"{who} needs the option '{name}'; add objective.options.{name}=…")
     return set(named)
+
+
+def _defined(function: Callable) -> Callable:
+    """Where the annotations stand of a class, a partial or an object that is called."""
+    if isinstance(function, partial):
+        return _defined(function.func)
+    if isinstance(function, type):
+        return function.__init__
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _check_type(hint: Any, value: Any, what: str) -> None:

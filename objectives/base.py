@@ -23,10 +23,11 @@ Select = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """What an objective knows of the tokenizer: its size, its special ids, where words start.
+    """What an objective knows of the tokenizer: its size, its special ids, where words start, sentences end.
 
     word_starts (V) bool: the piece begins a word; special (V) bool: the piece is never hidden.
     sentinels: ids of <extra_id_0>, <extra_id_1>, … (Raffel et al. 2020).
+    sentence_ends (V) bool: the piece ends a sentence; None = unknown, which some objectives refuse.
     """
 
     size: int
@@ -39,6 +40,7 @@ class Vocabulary:
     cls: int | None = None
     sep: int | None = None
     sentinels: tuple[int, ...] = ()
+    sentence_ends: Tensor | None = None
 
     def require(self, names: tuple[str, ...], who: str) -> None:
         """Raises UserError if a special token that `who` needs is missing."""

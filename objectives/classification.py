@@ -10,7 +10,7 @@ from archs.family import Family
 from archs.heads import Classifier
 from objectives.base import Layout, Loss, Objective, Vocabulary
 from objectives.layouts import read
-from objectives.sop import pair_loss
+from objectives.sentence_pair import pair_loss
 
 
 class Classification(Objective):

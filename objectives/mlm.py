@@ -13,8 +13,8 @@ from archs.batch import Batch
 from archs.errors import UserError
 from objectives.base import Layout, Objective, Select, Vocabulary, Windows
 from objectives.layouts import blanks, pair
-from objectives.replace import Replace, bert
-from objectives.select import traits, uniform
+from objectives.replace import Replace, bert, replaced
+from objectives.select import checked, rehearse, traits, uniform
 
 
 class MLM(Objective):
@@ -41,6 +41,7 @@ class MLM(Objective):
         takes_rate = "rate" in inspect.signature(select).parameters
         self.select: Select = partial(select, rate=rate) if takes_rate else select
         self.replace = replace
+        self._rehearsed = False
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
         return self.masked(windows.tokens, windows.segments, rng)
@@ -49,8 +50,11 @@ class MLM(Objective):
         self, tokens: Tensor, segments: Tensor | None, rng: torch.Generator, pair_label: Tensor | None = None
     ) -> Batch:
         """tokens (B,W) with some hidden, which are asked."""
-        hide = self.select(tokens, *traits(tokens, segments, self.vocabulary), rng)
-        seen = self.replace(tokens, hide, self.vocabulary, rng)
+        if not self._rehearsed:
+            rehearse(self.select, tokens, self.vocabulary)
+            self._rehearsed = True
+        hide = checked(self.select, tokens, *traits(tokens, segments, self.vocabulary), rng)
+        seen = replaced(self.replace, tokens, hide, self.vocabulary, rng)
         return Batch.of(seen, tokens, hide, segments=segments, pair_label=pair_label)
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:

@@ -6,6 +6,7 @@ Length-keeping functions are `(tokens (B,W) int64, hide (B,W) bool, vocabulary, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,26 +14,107 @@ from torch import Tensor
 from archs.batch import PADDING
 from archs.errors import UserError
 from objectives.base import Vocabulary
+from objectives.functions import bind, named, row_seeds
 from objectives.layouts import document_starts, pack_left
 
 Replace = Callable[[Tensor, Tensor, Vocabulary, torch.Generator], Tensor]
 
 
-def bert(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
-    """80% [MASK], 10% a random token, 10% left as they are. Devlin et al. 2019."""
+def bert(
+    tokens: Tensor,
+    hide: Tensor,
+    vocabulary: Vocabulary,
+    rng: torch.Generator,
+    *,
+    masked: float = 0.8,
+    random: float = 0.1,
+) -> Tensor:
+    """80% [MASK], 10% a random token, 10% left as they are. Devlin et al. 2019.
+
+    masked, random: the shares; what is left of 1 is kept. `40 41 42` with all hidden may become
+    `[MASK] [MASK] 42`. Raises UserError unless both are at least 0 and sum to at most 1.
+    """
+    if not (masked >= 0 and random >= 0 and masked + random <= 1 + 1e-9):
+        raise UserError(
+            f"replace 'bert': masked={masked} and random={random} are not shares, at least 0 and together at "
+            "most 1; BERT has 0.8 and 0.1, and keeps the rest"
+        )
     luck = torch.rand(tokens.shape, generator=rng)
-    changed = torch.where(luck < 0.8, _mask(vocabulary), _ordinary(tokens.shape, vocabulary, rng))
-    return torch.where(hide & (luck < 0.9), changed, tokens)
+    changed = torch.where(luck < masked, _mask(vocabulary), _ordinary(tokens.shape, vocabulary, rng))
+    return torch.where(hide & (luck < masked + random), changed, tokens)
 
 
 def mask_only(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
-    """Always [MASK]."""
+    """Always [MASK], as before ELECTRA's generator (Clark et al. 2020): `40 41 42` with the last two hidden
+    becomes `40 [MASK] [MASK]`.
+    """
     return torch.where(hide, _mask(vocabulary), tokens)
 
 
 def random_token(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
-    """Always a random token, never a special one."""
+    """Always a random token, never a special one: `40 41 42` with 41 and 42 hidden may become `40 77 63`."""
     return torch.where(hide, _ordinary(tokens.shape, vocabulary, rng), tokens)
+
+
+def keep(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
+    """Nothing is replaced: `40 41 42` stays `40 41 42`.
+
+    The control of replacing at all: what is asked stands there to be copied, so an encoder-AE learns little
+    else. For objectives that ask something else of the text (order, replaced tokens), and for ablations.
+    """
+    return tokens
+
+
+def static(
+    tokens: Tensor,
+    hide: Tensor,
+    vocabulary: Vocabulary,
+    rng: torch.Generator,
+    *,
+    of: str | Callable[..., Tensor] = "bert",
+    copies: int = 1,
+    **options: Any,
+) -> Tensor:
+    """The same replacements whenever the same row with the same tokens hidden is seen again.
+
+    With select's `static` the text is as if masked beforehand (BERT, and RoBERTa's static masking; Liu et
+    al. 2019): `40 41 42` that becomes `40 [MASK] 77` becomes so each time. of, copies, options: as of
+    select's `static`.
+    """
+    replace = bind(of, (bert, mask_only, random_token, keep), {}, options, "replace")
+    rows = zip(tokens, hide, row_seeds((tokens, hide), copies, rng, "replace"), strict=True)
+    drawn = [
+        replaced(replace, row[None], hidden[None], vocabulary, torch.Generator().manual_seed(seed))
+        for row, hidden, seed in rows
+    ]
+    return torch.cat(drawn)
+
+
+def replaced(
+    replace: Replace, tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator
+) -> Tensor:
+    """What `replace` makes of the tokens.
+
+    Raises UserError unless that is (B,W) int64, ids of the vocabulary, with the tokens that are not hidden.
+    """
+    # A copy, so that a function that writes into what it is given does not change the targets.
+    seen = replace(tokens.clone(), hide, vocabulary, rng)
+    who = f"replace '{named(replace)}'"
+    if not isinstance(seen, Tensor):
+        raise UserError(f"{who} returned {type(seen).__name__}, no tensor; return (B,W) int64, token ids")
+    if seen.dtype != torch.long or seen.shape != tokens.shape:
+        raise UserError(
+            f"{who} returned {tuple(seen.shape)} {str(seen.dtype).removeprefix('torch.')}; return "
+            f"{tuple(tokens.shape)} int64, token ids, as many as it was given"
+        )
+    if bool(((seen != tokens) & ~hide).any()):
+        raise UserError(f"{who} changed tokens that are not hidden; return torch.where(hide, …, tokens)")
+    if seen.numel() and not 0 <= int(seen.min()) <= int(seen.max()) < vocabulary.size:
+        raise UserError(
+            f"{who} wrote ids from {int(seen.min())} to {int(seen.max())}; the vocabulary's are 0 to "
+            f"{vocabulary.size - 1}"
+        )
+    return seen
 
 
 def _mask(vocabulary: Vocabulary) -> int:

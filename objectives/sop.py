@@ -2,104 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
-from torch import Tensor, nn
-
-from archs.batch import PADDING, Batch
-from archs.family import Family
-from archs.heads import Classifier
-from objectives.base import Layout, Loss, Vocabulary, Windows
-from objectives.loss import weighted_cross_entropy
-from objectives.mlm import MLM
-from objectives.replace import Replace, bert
-from objectives.select import uniform
+from objectives.sentence_pair import SentencePair
 
 
-class SOP(MLM):
-    """[cls] A [sep] B [sep], A and B neighbours or, with probability 1/2, swapped (label 1).
+class SOP(SentencePair):
+    """Neighbours (label 0) or, with probability 1/2, swapped (label 1).
 
-    A row is cut at a random place in its middle half. Rows of several documents or with padding keep
-    their order and are not asked (label -1). Tokens are hidden as by MLM. weight: of the order's loss; 0
-    is the control, the same input without that loss.
+    The text `a b c d`, cut behind `a`, becomes `[cls] a [sep] b c d [sep]`, or `[cls] b c d [sep] a [sep]`.
     """
 
     name = "sop"
-    needs = ("mask", "cls", "sep")
-
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        layout: Layout,
-        select: Callable[..., Tensor] = uniform,
-        replace: Replace = bert,
-        rate: float = 0.15,
-        weight: float = 1.0,
-    ) -> None:
-        super().__init__(vocabulary, layout, select, replace, rate)
-        self.weight = weight
-
-    def build(self, windows: Windows, rng: torch.Generator) -> Batch:
-        length = _lengths(windows)
-        luck = torch.rand(2, len(length), generator=rng)
-        cut = (length // 4 + (luck[0] * (length // 2 + 1)).long()).clamp(min=1).minimum(length - 1)
-        askable = length > 1
-        if windows.segments is not None:
-            askable &= (windows.segments == windows.segments[:, :1]).all(1)
-        swapped = askable & (luck[1] < 0.5)
-        tokens, segments = self.arrange(windows, cut.clamp(min=0), swapped)
-        return self.masked(tokens, segments, rng, torch.where(askable, swapped.long(), -1))
-
-    def arrange(self, windows: Windows, cut: Tensor, swapped: Tensor) -> tuple[Tensor, Tensor | None]:
-        """tokens and segments (B,W+3) of rows cut after `cut` tokens (B) and swapped (B) bool, or not.
-
-        [cls] belongs to the row's first document, each [sep] to the document it stands behind.
-        """
-        assert self.vocabulary.cls is not None
-        assert self.vocabulary.sep is not None
-        tokens, segments = windows.tokens, windows.segments
-        rows, width = tokens.shape
-        length = _lengths(windows)[:, None]
-        first = torch.where(swapped[:, None], length - cut[:, None], cut[:, None])
-        slots = torch.arange(width)
-        turned = (slots + (swapped * cut)[:, None]) % length.clamp(min=1)
-        column = slots + 1 + (slots >= first).long() + (slots >= length).long()
-        ends = torch.cat((first + 1, length + 2), 1)
-        arranged = tokens.new_full((rows, width + 3), self.vocabulary.pad)
-        arranged.scatter_(1, column, tokens.gather(1, turned)).scatter_(1, ends, self.vocabulary.sep)
-        arranged[:, 0] = self.vocabulary.cls
-        if segments is None:
-            return arranged, None
-        placed = segments.new_full(arranged.shape, PADDING).scatter_(1, column, segments)
-        placed[:, 0] = segments[:, 0]
-        placed.scatter_(1, ends, placed.gather(1, ends - 1))
-        return arranged.masked_fill_(placed < 0, self.vocabulary.pad), placed
-
-    def modules(self, width: int) -> nn.ModuleDict:
-        return nn.ModuleDict({"pair": Classifier(width, classes=2)})
-
-    def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
-        """Terms "tokens" and "pair"; the order is read off the [cls] row."""
-        assert batch.pair_label is not None
-        hidden = family.hidden(batch)
-        _, targets, weights = batch.asked()
-        logits = family.logits(hidden.targets)
-        of_tokens = weighted_cross_entropy(logits, targets, weights, batch.totals["tokens"])
-        of_pair = pair_loss(modules["pair"](hidden.rows[:, :1]), batch)
-        terms = {"tokens": of_tokens.detach(), "pair": of_pair.detach()}
-        return Loss(of_tokens + self.weight * of_pair, terms)
-
-
-def pair_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy of the rows' classes, logits (B,C), over the stored total; label -1 is not asked."""
-    assert batch.pair_label is not None
-    asked = (batch.pair_label >= 0).float()
-    return weighted_cross_entropy(logits, batch.pair_label.clamp(min=0), asked, batch.totals["pair"])
-
-
-def _lengths(windows: Windows) -> Tensor:
-    """How many tokens of each row are not padding (B)."""
-    if windows.segments is None:
-        return torch.full((len(windows.tokens),), windows.tokens.shape[1])
-    return (windows.segments >= 0).sum(1)
+    answers = ("next", "previous")

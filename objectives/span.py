@@ -6,7 +6,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from archs.batch import PADDING, Batch
 from archs.errors import UserError
@@ -15,10 +14,9 @@ from objectives.layouts import pair, start
 from objectives.mlm import MLM, check_rate
 from objectives.replace import sentinels
 from objectives.select import geometric_spans, random_spans, traits
+from objectives.widths import SLACK, rounded, widened
 
 T5_MEAN = 3.0
-SLACK = 4  # spare source columns: a packed row hides a little less than a full one
-MULTIPLE = 8  # widths are multiples of this, which matrix units like
 
 
 class Span(Objective):
@@ -89,10 +87,10 @@ class _Sentinels(Objective):
         source_width = usual if source.shape[1] <= usual else worst
         return pair(
             self.layout,
-            _widen(source, source_width, self.vocabulary.pad),
-            _widen(source_segments, source_width, PADDING),
-            _widen(target, target_width, self.vocabulary.pad),
-            _widen(target_segments, target_width, PADDING),
+            widened(source, source_width, self.vocabulary.pad),
+            widened(source_segments, source_width, PADDING),
+            widened(target, target_width, self.vocabulary.pad),
+            widened(target_segments, target_width, PADDING),
             self.vocabulary,
         )
 
@@ -100,7 +98,7 @@ class _Sentinels(Objective):
         """Source (usual, worst case) and target width: no row hides more tokens or spans than a full one."""
         hidden = max(round(self.rate * window), 1)
         spans = max(round(hidden / self.mean), 1)
-        return min(_rounded(window - hidden + spans + SLACK), window), window, _rounded(hidden + spans + 1)
+        return min(rounded(window - hidden + spans + SLACK), window), window, rounded(hidden + spans + 1)
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
         sentinel = self._sentinel(context)
@@ -118,12 +116,3 @@ class _Sentinels(Objective):
 
     def _sentinel(self, context: Tensor) -> Tensor:
         return context.new_full((len(context), 1), self.vocabulary.sentinels[0])
-
-
-def _widen(values: Tensor, width: int, fill: int) -> Tensor:
-    assert values.shape[1] <= width, "padding to a smaller width would cut text off"
-    return functional.pad(values, (0, width - values.shape[1]), value=fill)
-
-
-def _rounded(width: int) -> int:
-    return -(-width // MULTIPLE) * MULTIPLE

@@ -42,6 +42,7 @@ NAMES = {
     "sep": ("<sep>", "[SEP]"),
 }
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
+SENTENCE_END = re.compile(r"""[.!?…。！？｡][)\]"'’”»」』）]*$""")  # noqa: RUF001
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +136,19 @@ class Tokenizer:
                 "WordPiece or SentencePiece one, or let pentarch train one (data.tokenizer=null)"
             )
         return np.array(starts) | self.special
+
+    @cached_property
+    def sentence_ends(self) -> np.ndarray:
+        """(V) bool: the piece ends in a full stop, an exclamation or question mark, also Chinese ones.
+
+        Closing quotes and brackets may follow. A mark of several bytes for which a byte-level vocabulary has
+        no piece of its own is not seen.
+        """
+        pieces = [piece or "" for piece in self.pieces]
+        if self.byte_level:
+            pieces = [self.backend.decoder.decode([piece]) for piece in pieces]
+        ending = [SENTENCE_END.search(piece) is not None for piece in pieces]
+        return np.array(ending) & ~self.special
 
     @cached_property
     def digest(self) -> str:
@@ -237,6 +251,7 @@ def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
         cls=roles["cls"],
         sep=roles["sep"],
         sentinels=tuple(token for _, token in sentinels),
+        sentence_ends=torch.from_numpy(tokenizer.sentence_ends),
     )
 
 

@@ -68,6 +68,29 @@ def test_words_start_at_white_space_in_a_byte_level_tokenizer(trained: Tokenizer
     assert known.word_starts[: len(SPECIALS)].all()
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ('He came. He saw! "Did he win?" Yes', ["He came.", " He saw!", ' "Did he win?"', " Yes"]),
+        ("今天天气很好。我们去公园吧!好吗?好", ["今天天气很好。", "我们去公园吧!", "好吗?", "好"]),
+        ("今天天气很好。我们去公园吧！好吗？好", ["今天天气很好。", "我们去公园吧！", "好吗？", "好"]),  # noqa: RUF001
+        ("no end, none; none: 👍", ["no end, none; none: 👍"]),
+    ],
+)
+def test_sentences_end_behind_their_marks_in_latin_and_chinese(text: str, sentences: list[str]) -> None:
+    tokenizer = train([text] * 5, SMALLEST + 60)
+    ends = vocabulary(tokenizer).sentence_ends
+    assert ends is not None
+    assert not ends[tokenizer.special].any()
+    found, now = [], []
+    for token in tokenizer.encode(text):
+        now.append(token)
+        if ends[token]:
+            found.append(now)
+            now = []
+    assert [tokenizer.decode(part) for part in (*found, now) if part] == sentences
+
+
 def test_a_saved_tokenizer_is_the_same_one(trained: Tokenizer, tmp_path: Path) -> None:
     trained.save(tmp_path / "tokenizer.json")
     again = load(tmp_path / "tokenizer.json")

@@ -29,6 +29,7 @@ VOCABULARY = Vocabulary(
     cls=BOS,
     sep=EOS,
     sentinels=(SENTINEL,),
+    sentence_ends=torch.zeros(SIZE).bool(),
 )
 CONTINUATIONS = torch.tensor(list(itertools.product(range(SIZE), repeat=LENGTH)))
 ALL = {**OBJECTIVES, "conditional": Conditional}

@@ -1,11 +1,23 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from toy_text import EOS, VOCABULARY, random_windows, rates, real, runs, seeded, seeds, windows
 
-from objectives.select import geometric_spans, number_words, random_spans, traits, uniform, whole_word
+from objectives.select import (
+    geometric_spans,
+    ngrams,
+    number_words,
+    poisson_spans,
+    random_spans,
+    traits,
+    uniform,
+    whole_word,
+    whole_word_spans,
+)
 
-ALL = [uniform, whole_word, random_spans, geometric_spans]
+ALL = [uniform, whole_word, ngrams, whole_word_spans, random_spans, geometric_spans, poisson_spans]
 
 
 def hidden(select, text, seed, **options):
@@ -117,20 +129,23 @@ def test_random_spans_are_as_many_and_as_long_as_t5_says(text, seed, rate):
             assert len(runs(row)) == number
 
 
-@pytest.mark.parametrize("select", [random_spans, geometric_spans])
+@pytest.mark.parametrize("select", [random_spans, geometric_spans, poisson_spans])
 def test_what_lies_behind_a_special_token_is_not_hidden(select):
     # Of two tokens to hide, one span; it begins on 36 and is cut, or lies wholly behind.
     text = random_like(torch.tensor([[36, EOS, 38, 40, 42]]))
-    options = {"mean": 3.0} if select is random_spans else {"p": 0.001}
+    options = {random_spans: {"mean": 3.0}, geometric_spans: {"p": 0.001}, poisson_spans: {"mean": 100.0}}[
+        select
+    ]
     found = {tuple(hidden(select, text, seed, rate=0.5, **options)[0].long().tolist()) for seed in range(60)}
     found -= {(1, 0, 0, 1, 0), (1, 0, 0, 0, 1), (1, 0, 1, 0, 0), (0, 0, 1, 0, 1)}  # two spans of one
     assert found == {(1, 0, 0, 0, 0), (0, 0, 1, 1, 0), (0, 0, 0, 1, 1)}
 
 
+@pytest.mark.parametrize("select", [geometric_spans, poisson_spans])
 @given(text=windows, seed=seeds, rate=rates)
 @settings(max_examples=60, deadline=None)
-def test_geometric_spans_hide_exactly_the_rounded_rate_of_a_full_row(text, seed, rate):
-    counts = hidden(geometric_spans, text, seed, rate=rate).sum(1).tolist()
+def test_drawn_spans_hide_exactly_the_rounded_rate_of_a_full_row(select, text, seed, rate):
+    counts = hidden(select, text, seed, rate=rate).sum(1).tolist()
     for count, budget in zip(counts, budgets(text, rate), strict=True):
         assert count <= budget if text.segments is not None else count == budget
 
@@ -145,7 +160,26 @@ def test_geometric_spans_have_the_lengths_of_spanbert():
     assert (lengths > 10).float().mean() < 0.03
 
 
-@pytest.mark.parametrize("select", [random_spans, geometric_spans])
+def test_poisson_spans_have_the_lengths_of_bart_without_the_empty_ones():
+    text = random_windows(40, 8000, "full", 0)
+    hide = hidden(poisson_spans, text, 0, rate=0.01).tolist()
+    lengths = torch.tensor([end - start for row in hide for start, end in runs(row)])
+    some = 1 - math.exp(-3)
+    assert abs(lengths.float().mean() - 3 / some) < 0.2
+    for length in (1, 2, 3, 5):
+        share = 3**length * math.exp(-3) / math.factorial(length) / some
+        assert abs((lengths == length).float().mean() - share) < 0.03
+
+
+def test_a_long_poisson_span_is_cut_to_the_rate():
+    text = random_like(torch.tensor([[36, 38, 40, 42, 44, 46]]))
+    found = {
+        tuple(hidden(poisson_spans, text, seed, rate=0.5, mean=1e4)[0].long().tolist()) for seed in range(40)
+    }
+    assert found == {(1, 1, 1, 0, 0, 0), (0, 1, 1, 1, 0, 0), (0, 0, 1, 1, 1, 0), (0, 0, 0, 1, 1, 1)}
+
+
+@pytest.mark.parametrize("select", [random_spans, geometric_spans, poisson_spans])
 def test_spans_hide_every_place_about_equally_often(select):
     text = random_windows(4000, 30, "full", 0)
     often = hidden(select, text, 0, rate=0.3).float().mean(0)

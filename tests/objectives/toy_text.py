@@ -12,7 +12,7 @@ from objectives.base import Vocabulary, Windows
 
 PAD, BOS, EOS, MASK, CLS, SEP = range(6)
 SENTINELS = tuple(range(6, 36))
-WORDS = 36  # ordinary tokens are 36..99; even ones start a word
+WORDS = 36  # ordinary tokens are 36..99; even ones start a word, 99 ends a sentence
 
 VOCABULARY = Vocabulary(
     size=100,
@@ -25,6 +25,7 @@ VOCABULARY = Vocabulary(
     cls=CLS,
     sep=SEP,
     sentinels=SENTINELS,
+    sentence_ends=torch.arange(100) == 99,
 )
 
 

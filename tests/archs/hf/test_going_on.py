@@ -31,11 +31,13 @@ VOCABULARY = Vocabulary(
     cls=4,
     sep=5,
     sentinels=tuple(range(6, SPECIALS)),
+    sentence_ends=torch.arange(61) % 10 == 0,
 )
 ASKED = [
     *((name, "mlm") for name in ("bert", "roberta", "albert", "electra", "modernbert")),
     *((name, "causal") for name in ("gpt2", "llama")),
     *((name, objective) for name in ("t5", "bart") for objective in ("span", "prefix")),
+    ("bart", "denoising"),
     ("xlnet", "permutation"),
 ]
 

@@ -1,0 +1,30 @@
+"""Deshuffling: the text from its tokens in random order (Liu et al. 2019; Raffel et al. 2020, T5)."""
+
+from __future__ import annotations
+
+import torch
+
+from objectives.base import Windows
+from objectives.documents import per_document, reordered
+from objectives.reconstruction import Reconstruction
+
+
+class Deshuffling(Reconstruction):
+    """Each document's tokens in random order, the special token at its end where it is, give the text.
+
+    A document `a b c d .` becomes
+
+        source   c a d b .
+        targets  a b c d .
+
+    In a single stack they stand one behind the other, twice the window. Asked for a continuation, the
+    source is the context as it is: training always showed all tokens, so what the score says of tokens
+    that are not in the source is a guess.
+    """
+
+    name = "deshuffling"
+    families = ("encoder_decoder", "prefix_lm", "decoder_ar")
+
+    def damaged(self, windows: Windows, rng: torch.Generator) -> Windows:
+        columns = torch.arange(windows.tokens.shape[1]).expand(windows.tokens.shape)
+        return reordered(windows, per_document(columns, rng), self.vocabulary)

@@ -1,0 +1,81 @@
+"""The documents of a row, one by one: what can be hidden of each, and its cells in another order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from objectives.base import Vocabulary, Windows
+from objectives.layouts import document_starts, pack_left
+from objectives.select import traits
+
+
+@dataclass(frozen=True, eq=False)
+class Ordinary:
+    """A row's tokens that are not special, moved together to the left: (B,W) each.
+
+    document int64: the column at which the token's document starts, W behind the last token; first int64: the
+    column *here* of its document's first; place int64: from 0 within the document; size int64: how many its
+    document has; cells (B,W) bool: where the tokens stand in the row itself.
+    """
+
+    document: Tensor
+    first: Tensor
+    place: Tensor
+    size: Tensor
+    cells: Tensor
+
+    @classmethod
+    def of(cls, windows: Windows, vocabulary: Vocabulary) -> Ordinary:
+        tokens, segments = windows.tokens, windows.segments
+        _, special = traits(tokens, segments, vocabulary)
+        width = tokens.shape[1]
+        document = pack_left(document_starts(tokens, segments), ~special, width, width)
+        first = document_starts(document, document)
+        return cls(document, first, torch.arange(width) - first, sizes(first), ~special)
+
+    @property
+    def there(self) -> Tensor:
+        """False behind the row's last token."""
+        return self.document < self.document.shape[1]
+
+    def in_row(self, flags: Tensor) -> Tensor:
+        """flags (B,W) of these tokens -> (B,W) of the row's cells, False at special ones."""
+        return flags.gather(1, (self.cells.cumsum(1) - 1).clamp(min=0)) & self.cells
+
+
+def sizes(first: Tensor, counted: Tensor | None = None) -> Tensor:
+    """How many cells of each cell's document are counted (all if not given): (B,W).
+
+    first (B,W): a column of the document, the same for all its cells.
+    """
+    ones = torch.ones_like(first) if counted is None else counted.long()
+    return torch.zeros_like(first).scatter_add_(1, first, ones).gather(1, first)
+
+
+def per_document(first: Tensor, rng: torch.Generator) -> Tensor:
+    """A number uniform in [0, 1) of each document, the same in all its cells: (B,W) float64."""
+    return torch.rand(first.shape, generator=rng, dtype=torch.float64).gather(1, first)
+
+
+def ends(windows: Windows, vocabulary: Vocabulary) -> Tensor:
+    """The special token with which a document ends, where it does: (B,W) bool."""
+    last = torch.ones_like(windows.tokens, dtype=torch.bool)
+    if windows.segments is None:
+        last[:, :-1] = False
+    else:
+        last[:, :-1] = windows.segments[:, 1:] != windows.segments[:, :-1]
+    return last & vocabulary.special[windows.tokens]
+
+
+def reordered(windows: Windows, key: Tensor, vocabulary: Vocabulary) -> Windows:
+    """Each document's tokens by ascending key (B,W) in [0, 1), equal ones as they were; its end stays.
+
+    Tokens `a b c .` with keys .7 .2 .5 .1 become `b c a .`
+    """
+    first = document_starts(windows.tokens, windows.segments)
+    key = torch.where(ends(windows, vocabulary), 0.75, key.double() / 2)
+    order = (first + key).argsort(dim=1, stable=True)
+    return Windows(windows.tokens.gather(1, order), windows.segments)

@@ -1,0 +1,165 @@
+"""What is done to a text before an encoder reads it (Lewis et al. 2020, BART).
+
+Each function is `(windows with segments, share, vocabulary, rng) -> windows` of the same shape, so that they
+compose; none makes a row longer than its text, takes a special token away, or leaves a document.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from archs.batch import PADDING
+from objectives.base import Vocabulary, Windows
+from objectives.documents import Ordinary, ends, per_document, reordered, sizes
+from objectives.layouts import document_starts, pack_left
+from objectives.replace import mask_only
+from objectives.select import traits, uniform
+
+Noise = Callable[[Windows, float, Vocabulary, torch.Generator], Windows]
+
+POISSON_MEAN = 3.0
+
+
+def masking(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator) -> Windows:
+    """A share of the tokens becomes [MASK]: `a b c d .` -> `a [MASK] c d .`"""
+    hide = _single(windows, share, vocabulary, rng)
+    return Windows(mask_only(windows.tokens, hide, vocabulary, rng), windows.segments)
+
+
+def deletion(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator) -> Windows:
+    """A share of the tokens is gone, and nothing tells where: `a b c d .` -> `a c d .`"""
+    assert windows.segments is not None
+    keep = ~_single(windows, share, vocabulary, rng) & (windows.segments >= 0)
+    width = windows.tokens.shape[1]
+    tokens = pack_left(windows.tokens, keep, width, vocabulary.pad)
+    return Windows(tokens, pack_left(windows.segments, keep, width, PADDING))
+
+
+def infilling(
+    windows: Windows,
+    share: float,
+    vocabulary: Vocabulary,
+    rng: torch.Generator,
+    *,
+    mean: float = POISSON_MEAN,
+) -> Windows:
+    """Spans become one [MASK] each, whatever their length, which may be 0: `a b c d .` -> `a [MASK] d .`
+
+    round(share x n) of a document's n tokens that are not special are hidden, in spans of Poisson lengths of
+    that mean, the last one cut to fit; spans may touch. A span of length 0 inserts a [MASK]: there are as
+    many of them as a Poisson draw gives, e^-mean of all spans, on average, and none where a row would
+    become longer than its text.
+    """
+    assert windows.segments is not None
+    hide, begins = spans(windows, share, vocabulary, rng, mean)
+    keep = (windows.segments >= 0) & (~hide | begins)
+    return _with_masks(windows, begins, keep, _insertions(windows, keep, hide, begins, rng, mean), vocabulary)
+
+
+def sentence_permutation(
+    windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator
+) -> Windows:
+    """A share of the documents has its sentences in random order: `a . b c .` -> `b c . a .`
+
+    A sentence ends behind a piece of `vocabulary.sentence_ends`, or several in a row. This is a rule about
+    pieces, so abbreviations end sentences too.
+    """
+    assert vocabulary.sentence_ends is not None, "Denoising refuses a vocabulary without"
+    first = document_starts(windows.tokens, windows.segments)
+    columns = torch.arange(first.shape[1])
+    ended = vocabulary.sentence_ends[windows.tokens]
+    begins = first == columns
+    begins[:, 1:] |= ended[:, :-1] & ~ended[:, 1:]
+    sentence = torch.where(begins, columns, 0).cummax(1).values
+    key = per_document(sentence, rng)
+    return reordered(windows, key * (per_document(first, rng) < share), vocabulary)
+
+
+def rotation(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator) -> Windows:
+    """A share of the documents begins at a token of its own chosen at random: `a b c d .` -> `c d a b .`"""
+    first = document_starts(windows.tokens, windows.segments)
+    length = sizes(first, ~ends(windows, vocabulary)).clamp(min=1)
+    begin = (per_document(first, rng) * length).long() * (per_document(first, rng) < share)
+    place = torch.arange(first.shape[1]) - first
+    return reordered(windows, ((place - begin) % length).double() / length, vocabulary)
+
+
+def spans(
+    windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator, mean: float
+) -> tuple[Tensor, Tensor]:
+    """What infilling hides, and where its spans begin: (B,W) bool each.
+
+    The first round(share x n) of a document's tokens are cut into spans, and these and the tokens kept are
+    put in random order: that order says which of the tokens where they really stand are hidden.
+    """
+    ordinary = Ordinary.of(windows, vocabulary)
+    count = (ordinary.size.double() * share).round().long()
+    hidden = (ordinary.place < count) & ordinary.there
+    begins = _cut(ordinary, hidden, count, _poisson(hidden.shape, mean, rng))
+    head = torch.where(begins | ~hidden, torch.arange(hidden.shape[1]), 0).cummax(1).values
+    order = (ordinary.document + per_document(head, rng)).argsort(dim=1, stable=True)
+    return ordinary.in_row(hidden.gather(1, order)), ordinary.in_row(begins.gather(1, order))
+
+
+def _cut(ordinary: Ordinary, hidden: Tensor, count: Tensor, lengths: Tensor) -> Tensor:
+    """Where spans begin if one of lengths[b,i] that begins at i is followed by the next: (B,W) bool.
+
+    Follows all documents at once, twice as far each time, since a loop over spans would be slow.
+    """
+    width = hidden.shape[1]
+    target = torch.arange(width) + lengths
+    target = torch.where(hidden & (target < ordinary.first + count), target, width)
+    after = torch.cat((target, target.new_full((len(target), 1), width)), 1)
+    reached = torch.zeros_like(after)
+    reached[:, :width] = hidden & (ordinary.place == 0)
+    for _ in range(int(count.max()).bit_length()):
+        reached = reached.scatter_add(1, after, reached).clamp(max=1)
+        after = after.gather(1, after)
+    return reached[:, :width].bool()
+
+
+def _poisson(shape: torch.Size, mean: float, rng: torch.Generator) -> Tensor:
+    """Poisson draws above 0: int64."""
+    numbers = torch.arange(1, int(mean + 10 * math.sqrt(mean)) + 10, dtype=torch.float64)
+    chances = (numbers * math.log(mean) - mean - torch.lgamma(numbers + 1)).exp()
+    cumulative = chances.cumsum(0) / chances.sum()
+    luck = torch.rand(shape, generator=rng, dtype=torch.float64)
+    return torch.searchsorted(cumulative, luck).clamp(max=len(numbers) - 1) + 1
+
+
+def _insertions(
+    windows: Windows, keep: Tensor, hide: Tensor, begins: Tensor, rng: torch.Generator, mean: float
+) -> Tensor:
+    """The kept cells before which a [MASK] is inserted: (B,W) bool."""
+    first = document_starts(windows.tokens, windows.segments)
+    none = math.exp(-mean)
+    expected = sizes(first, begins) * none / (1 - none)
+    insert = torch.rand(first.shape, generator=rng) * sizes(first, keep) < expected
+    insert &= keep
+    freed = (hide & ~begins).sum(1, keepdim=True)
+    return insert & (insert.cumsum(1) <= freed)
+
+
+def _with_masks(
+    windows: Windows, begins: Tensor, keep: Tensor, insert: Tensor, vocabulary: Vocabulary
+) -> Windows:
+    """The kept cells, [MASK] at those that begin a span, and one before those where one is inserted."""
+    assert vocabulary.mask is not None
+    assert windows.segments is not None
+    width = keep.shape[1]
+    place = keep.cumsum(1) + insert.cumsum(1) - 1
+    of_cell, of_insert = torch.where(keep, place, width), torch.where(insert, place - 1, width)
+    tokens = windows.tokens.new_full((len(keep), width + 1), vocabulary.pad)
+    tokens.scatter_(1, of_cell, windows.tokens.masked_fill(begins, vocabulary.mask))
+    tokens.scatter_(1, of_insert, vocabulary.mask)
+    segments = windows.segments.new_full(tokens.shape, PADDING)
+    segments.scatter_(1, of_cell, windows.segments).scatter_(1, of_insert, windows.segments)
+    return Windows(tokens[:, :width], segments[:, :width])
+
+
+def _single(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
+    return uniform(windows.tokens, *traits(windows.tokens, windows.segments, vocabulary), rng, rate=share)

@@ -1,0 +1,101 @@
+"""Selections of spans that count pieces, as in T5, BART's infilling and SpanBERT without its words."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from objectives.select_parts import budget, check_geometric, check_mean, choose, lay
+
+
+def random_spans(
+    tokens: Tensor,
+    word_starts: Tensor,
+    special: Tensor,
+    rng: torch.Generator,
+    *,
+    rate: float = 0.15,
+    mean: float = 3.0,
+) -> Tensor:
+    """Spans of mean length `mean`, at least one kept token between two. Raffel et al. 2020 (T5).
+
+    round(rate x maskable) tokens are cut at random into round(that / mean) spans. What of a span lies
+    behind a special token is not hidden, so packed rows hide slightly less. With rate 0.5 and mean 3, six
+    tokens hide one span of three, as `[0 1 1 1 0 0]`. Raises UserError if `mean` is below 1.
+    """
+    check_mean("random_spans", mean, least=1.0)
+    count = budget(special, rate)
+    kept = (~special).sum(1) - count
+    number = torch.minimum(
+        (count.double() / mean).round().long().clamp(min=1), torch.minimum(kept + 1, count)
+    )
+    slots = torch.arange(max(int(count.max()), 1))
+    inside = slots < count[:, None]
+    cuts = choose(inside & (slots > 0), (number - 1).clamp(min=0), rng)
+    lengths = torch.zeros_like(cuts, dtype=torch.long).scatter_add_(1, cuts.cumsum(1), inside.long())
+    return lay(lengths, special, rng, apart=True)
+
+
+def geometric_spans(
+    tokens: Tensor,
+    word_starts: Tensor,
+    special: Tensor,
+    rng: torch.Generator,
+    *,
+    rate: float = 0.15,
+    p: float = 0.2,
+    longest: int = 10,
+) -> Tensor:
+    """Spans whose lengths are geometric, at most `longest` (mean 3.8 at the defaults). Joshi et al. 2020.
+
+    Lengths are drawn until they reach exactly round(rate x maskable), the last one truncated. Spans may
+    touch but not overlap; what lies behind a special token is not hidden. Unlike SpanBERT's, spans count
+    pieces and may start within a word; `whole_word_spans` counts words. Raises UserError unless
+    0 < p < 1 and longest >= 1.
+    """
+    check_geometric("geometric_spans", p, longest)
+    count = budget(special, rate)
+    luck = torch.rand(len(tokens), max(int(count.max()), 1), generator=rng)
+    reached = 1 - (1 - p) ** longest
+    drawn = (torch.log1p(-luck * reached) / math.log(1 - p)).floor().long() + 1
+    return _spans_of(drawn.clamp(max=longest), count, special, rng)
+
+
+def poisson_spans(
+    tokens: Tensor,
+    word_starts: Tensor,
+    special: Tensor,
+    rng: torch.Generator,
+    *,
+    rate: float = 0.15,
+    mean: float = 3.0,
+) -> Tensor:
+    """Spans whose lengths are Poisson, at least 1. Lewis et al. 2020 (BART; there lambda 3 and rate 0.3).
+
+    mean: lambda. A span of length zero hides nothing, so it cannot be selected: lengths are drawn given that
+    they are not zero, lambda / (1 - exp(-lambda)) on average (3.16 at 3). BART's insertion of a mask at a
+    zero-length span is a matter of what is written, not of what is hidden. Lengths are drawn until they
+    reach exactly round(rate x maskable), the last one truncated; spans may touch; what lies behind a special
+    token is not hidden. With rate 0.5 and mean 100, six tokens hide one span of three, as `[0 0 1 1 1 0]`.
+    Raises UserError unless mean is above 0.
+    """
+    check_mean("poisson_spans", mean, least=0.0)
+    count = budget(special, rate)
+    longest = max(int(count.max()), 1)
+    # Longer ones are truncated to the row's count anyway: all that lies beyond the table is its last entry.
+    lengths = torch.arange(1, longest + 1, dtype=torch.float64)
+    shares = (lengths * math.log(mean) - torch.lgamma(lengths + 1) - mean).exp() / -math.expm1(-mean)
+    luck = torch.rand(len(tokens), longest, generator=rng, dtype=torch.float64)
+    drawn = torch.searchsorted(shares.cumsum(0), luck) + 1
+    return _spans_of(drawn.clamp(max=longest), count, special, rng)
+
+
+def _spans_of(drawn: Tensor, count: Tensor, special: Tensor, rng: torch.Generator) -> Tensor:
+    """As many of the drawn lengths (B,N) as make count[b] tokens, the last truncated, at random places."""
+    ends = drawn.cumsum(1).clamp(max=count[:, None])
+    lengths = ends.diff(dim=1, prepend=torch.zeros_like(ends[:, :1]))
+    # The truncated span must not always be the row's last.
+    shuffled = torch.rand(lengths.shape, generator=rng).masked_fill(lengths == 0, 2.0).argsort(1)
+    return lay(lengths.gather(1, shuffled), special, rng, apart=False)

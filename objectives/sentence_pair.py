@@ -1,0 +1,137 @@
+"""Two pieces of text beside masked language modelling: does the second follow the first?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace as with_changes
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from archs.batch import PADDING, Batch
+from archs.family import Family
+from archs.heads import Classifier
+from objectives.base import Layout, Loss, Vocabulary, Windows
+from objectives.loss import weighted_cross_entropy
+from objectives.mlm import MLM
+from objectives.replace import Replace, bert
+from objectives.select import uniform
+
+Answer = Literal["next", "previous", "random"]
+
+
+class SentencePair(MLM):
+    """[cls] A [sep] B [sep], and which of `answers` the pair is; a label is a place in `answers`.
+
+    All answers are equally likely. A row is cut at a random place in its middle half.
+
+        next      A and B are neighbours
+        previous  they are swapped: the second stands first
+        random    B is the end of another row, as long as the row's own
+
+    Rows of several documents or with padding stay as they are and are not asked (label -1). Tokens are hidden
+    as by MLM. weight: of the answer's loss; 0 is the control, the same input without that loss.
+    """
+
+    answers: ClassVar[tuple[Answer, ...]]
+    needs = ("mask", "cls", "sep")
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        layout: Layout,
+        select: Callable[..., Tensor] = uniform,
+        replace: Replace = bert,
+        rate: float = 0.15,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__(vocabulary, layout, select, replace, rate)
+        self.weight = weight
+
+    def build(self, windows: Windows, rng: torch.Generator) -> Batch:
+        length = _lengths(windows)
+        luck = torch.rand(2, len(length), generator=rng)
+        cut = (length // 4 + (luck[0] * (length // 2 + 1)).long()).clamp(min=1).minimum(length - 1)
+        cut = cut.clamp(min=0)
+        askable = length > 1
+        if windows.segments is not None:
+            askable &= (windows.segments == windows.segments[:, :1]).all(1)
+        if "random" in self.answers:
+            askable &= askable.sum() > 1
+        last = len(self.answers) - 1
+        label = torch.where(askable, last - (luck[1] * len(self.answers)).long(), PADDING)
+        if "random" in self.answers:
+            windows = self.mixed(windows, cut, askable, label == self.answers.index("random"), rng)
+        swapped = torch.zeros_like(askable)
+        if "previous" in self.answers:
+            swapped = label == self.answers.index("previous")
+        tokens, segments = self.arrange(windows, cut, swapped)
+        return self.masked(tokens, segments, rng, label)
+
+    def mixed(
+        self, windows: Windows, cut: Tensor, askable: Tensor, random: Tensor, rng: torch.Generator
+    ) -> Windows:
+        """The `random` rows (B) bool have another askable row's tokens behind their cut (B)."""
+        width = windows.tokens.shape[1]
+        others = askable.nonzero().squeeze(1)
+        if len(others) < 2:
+            return windows
+        number = (askable.cumsum(0) - 1).clamp(min=0)
+        further = 1 + (torch.rand(len(number), generator=rng) * (len(others) - 1)).long()
+        other = others[(number + further) % len(others)]
+        foreign = random[:, None] & (torch.arange(width) >= cut[:, None])
+        return with_changes(windows, tokens=torch.where(foreign, windows.tokens[other], windows.tokens))
+
+    def arrange(self, windows: Windows, cut: Tensor, swapped: Tensor) -> tuple[Tensor, Tensor | None]:
+        """tokens and segments (B,W+3) of rows cut after `cut` tokens (B) and swapped (B) bool, or not.
+
+        [cls] belongs to the row's first document, each [sep] to the document it stands behind.
+        """
+        assert self.vocabulary.cls is not None
+        assert self.vocabulary.sep is not None
+        tokens, segments = windows.tokens, windows.segments
+        rows, width = tokens.shape
+        length = _lengths(windows)[:, None]
+        first = torch.where(swapped[:, None], length - cut[:, None], cut[:, None])
+        slots = torch.arange(width)
+        turned = (slots + (swapped * cut)[:, None]) % length.clamp(min=1)
+        column = slots + 1 + (slots >= first).long() + (slots >= length).long()
+        ends = torch.cat((first + 1, length + 2), 1)
+        arranged = tokens.new_full((rows, width + 3), self.vocabulary.pad)
+        arranged.scatter_(1, column, tokens.gather(1, turned)).scatter_(1, ends, self.vocabulary.sep)
+        arranged[:, 0] = self.vocabulary.cls
+        if segments is None:
+            return arranged, None
+        placed = segments.new_full(arranged.shape, PADDING).scatter_(1, column, segments)
+        placed[:, 0] = segments[:, 0]
+        placed.scatter_(1, ends, placed.gather(1, ends - 1))
+        return arranged.masked_fill_(placed < 0, self.vocabulary.pad), placed
+
+    def modules(self, width: int) -> nn.ModuleDict:
+        return nn.ModuleDict({"pair": Classifier(width, classes=len(self.answers))})
+
+    def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
+        """Terms "tokens" and "pair"; the answer is read off the [cls] row."""
+        assert batch.pair_label is not None
+        hidden = family.hidden(batch)
+        _, targets, weights = batch.asked()
+        logits = family.logits(hidden.targets)
+        of_tokens = weighted_cross_entropy(logits, targets, weights, batch.totals["tokens"])
+        of_pair = pair_loss(modules["pair"](hidden.rows[:, :1]), batch)
+        terms = {"tokens": of_tokens.detach(), "pair": of_pair.detach()}
+        return Loss(of_tokens + self.weight * of_pair, terms)
+
+
+def pair_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy of the rows' classes, logits (B,C), over the stored total; label -1 is not asked."""
+    assert batch.pair_label is not None
+    asked = (batch.pair_label >= 0).float()
+    return weighted_cross_entropy(logits, batch.pair_label.clamp(min=0), asked, batch.totals["pair"])
+
+
+def _lengths(windows: Windows) -> Tensor:
+    """How many tokens of each row are not padding (B)."""
+    if windows.segments is None:
+        return torch.full((len(windows.tokens),), windows.tokens.shape[1])
+    return (windows.segments >= 0).sum(1)
