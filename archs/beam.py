@@ -50,12 +50,12 @@ def beam_search(steps: Steps, length: int, how: Decoding) -> Tensor:
 
         counted = ends & undone
         counted[:, n:] = False
-        score = (best / (t + 1) ** how.length_penalty).masked_fill(~counted, NEVER)
+        score = compared(best, t + 1, how.length_penalty).masked_fill(~counted, NEVER)
         scores, chosen = torch.cat((scores, score), dim=1).topk(n)
         texts = _pick(torch.cat((texts, grown), dim=1), chosen)
 
         nats, chosen = best.masked_fill(ends, NEVER).topk(n)
-        undone = undone & (nats[:, :1] / (t + 1) ** how.length_penalty > scores[:, -1:])
+        undone = undone & (compared(nats[:, :1], t + 1, how.length_penalty) > scores[:, -1:])
         if not bool(undone.any()):
             break
         beams = _pick(grown, chosen)
@@ -64,6 +64,11 @@ def beam_search(steps: Steps, length: int, how: Decoding) -> Tensor:
             steps.keep(rows)
         logits = steps.next(beams[:, :, t].flatten())
     return texts[:, 0]
+
+
+def compared(nats: Tensor, tokens: int, length_penalty: float) -> Tensor:
+    """What beams of so many tokens are ranked by."""
+    return nats / float(tokens) ** length_penalty  # as whole numbers, a power might not fit a tensor's int64
 
 
 def _pick(texts: Tensor, chosen: Tensor) -> Tensor:

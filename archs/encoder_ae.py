@@ -13,7 +13,7 @@ from archs.decoding import GREEDY, Decoding
 from archs.errors import UserError
 from archs.family import Score
 from archs.fill import left_to_right, mask_predict
-from archs.generate import check, ended
+from archs.generate import check_tokens, ended
 from archs.masks import FULL, Mask, document
 from archs.single_stack import SingleStack
 from archs.steps import blank_columns
@@ -38,8 +38,10 @@ class EncoderAE(SingleStack):
         words (B,T) int64: which word of its row each cell belongs to. If given, the later tokens of the same
         word are hidden beside the asked one, and the unit is "pll_word_l2r" (Kauf and Ivanova 2023): in view
         of them, the first pieces of a rare word would be guessed too well.
+
+        Raises UserError without a mask token. Dropout as in `Family.score`.
         """
-        mask_id = mask_token(batch)
+        mask_id = mask_token(batch, self.config.vocabulary)
         index = batch.weights.flatten().nonzero().squeeze(1)
         nats = torch.zeros(batch.tokens.numel(), device=batch.device)
         width = batch.tokens.shape[1]
@@ -62,15 +64,16 @@ class EncoderAE(SingleStack):
     ) -> Tensor:
         """Fills the first `length` cells with weight of each row as `how.fill` says: (B,length).
 
-        PADDING after a stop token and where a row has fewer blanks. Raises UserError for beams.
+        PADDING after a stop token and where a row has fewer blanks. Never the mask token. Raises UserError
+        for beams, without a mask token, and where dropout is on.
         """
         if how.beams > 1:
             raise UserError(f"beams={how.beams}: beam search is for left to right; {self.kind} fills blanks")
-        how = check(how, length, self.config.vocabulary, batch.device)
-        columns, blanks = blank_columns(batch, length)
-        mask_id = mask_token(batch)
+        mask_id = mask_token(batch, self.config.vocabulary)
         never = torch.zeros(self.config.vocabulary, dtype=torch.bool, device=batch.device)
         never[mask_id] = True
+        how = self.ready(batch, length, how, never)
+        columns, blanks = blank_columns(batch, length)
         # Columns of no blank write to a spare cell.
         places = columns.masked_fill(~blanks, batch.tokens.shape[1])
 
@@ -80,11 +83,17 @@ class EncoderAE(SingleStack):
             return self.logits(rows.gather(1, columns[:, wanted, None].expand(-1, -1, rows.shape[2])))
 
         fill = mask_predict if how.fill == "mask_predict" else left_to_right
-        how = replace(how, forbid=never if how.forbid is None else how.forbid | never)
         written = ended(fill(blanks, logits_of, mask_id, how, rng).masked_fill(~blanks, PADDING), how.stop)
         return functional.pad(written, (0, length - written.shape[1]), value=PADDING)
 
 
-def mask_token(batch: Batch) -> int:
-    """The id of the mask token, which the objective puts beside the batch."""
-    return int(batch.extras["mask"].flatten()[0])
+def mask_token(batch: Batch, vocabulary: int) -> int:
+    """The id of the mask token, which the objective puts beside the batch. Raises UserError without one."""
+    if "mask" not in batch.extras:
+        raise UserError(
+            'an encoder_ae hides tokens behind its mask token, and the batch came without extras["mask"]; '
+            'give extras={"mask": torch.tensor([id])}'
+        )
+    token = batch.extras["mask"].flatten()[:1]
+    check_tokens('extras["mask"]', token, vocabulary)
+    return int(token)

@@ -16,7 +16,7 @@ from archs.decoding import GREEDY, Decoding, Steps
 from archs.embeddings import Placement
 from archs.errors import UserError
 from archs.flow_report import Reach
-from archs.generate import check, write
+from archs.generate import check, check_tokens, write
 from archs.heads import LanguageModelHead
 from archs.layers import initialise
 from archs.masks import MaskBuilder
@@ -89,16 +89,27 @@ class Family(nn.Module, ABC):
         """Up to `length` new tokens (B,length) by the family's own decoder, from an objective's prompt.
 
         PADDING after a stop token, which is kept, and where a row has fewer blanks. Raises UserError for a
-        prompt that cannot be gone on from, and for what this decoder does not do.
+        prompt that cannot be gone on from, for what this decoder does not do, and where dropout is on.
         """
         if (how.fill, how.rounds) != (GREEDY.fill, GREEDY.rounds):
             raise UserError(f"fill and rounds are for an encoder_ae; {self.kind} writes {self.decoding}")
-        how = check(how, length, self.config.vocabulary, batch.device)
+        how = self.ready(batch, length, how)
         if length == 0:
             return batch.tokens.new_empty(len(batch.tokens), 0)
         with torch.inference_mode():  # a tenth faster a token than no_grad where layers are small
             written = write(self.steps(batch, length), length, how, rng)
         return written.clone()  # an ordinary tensor, so that a family may be trained on it
+
+    def ready(self, batch: Batch, length: int, how: Decoding, never: Tensor | None = None) -> Decoding:
+        """`how` for this family, checked with what it is to go on from; `never` as in `generate.check`."""
+        if self.training and self.config.dropout > 0:
+            raise UserError(
+                "the family is in training mode, where dropout changes what is written; call family.eval()"
+            )
+        check_tokens("prompt", batch.tokens, self.config.vocabulary)
+        if self.layout == "source_target" and batch.source is not None:
+            check_tokens("source", batch.source, self.config.vocabulary)
+        return check(how, length, self.config.vocabulary, batch.device, never)
 
     def steps(self, batch: Batch, length: int) -> Steps:
         """The batch, ready to be written from left to right: one token a step, cached."""
@@ -126,7 +137,10 @@ class Family(nn.Module, ABC):
         return self.head(hidden)
 
     def score(self, batch: Batch) -> Score:
-        """Log-probability of each asked target in one teacher-forced pass."""
+        """Log-probability of each asked target in one teacher-forced pass.
+
+        Of the family as it is: in training mode dropout is on and no two calls agree; call `eval()` first.
+        """
         index, targets, weights = batch.asked()
         logp = self.logits(self.hidden(batch).targets).float().log_softmax(dim=-1)
         nats = torch.zeros(batch.tokens.numel(), device=logp.device)

@@ -14,62 +14,107 @@ from torch.nn import functional
 
 from archs.batch import PADDING, Batch
 from archs.beam import beam_search
-from archs.decoding import GREEDY, Decoding, Steps
+from archs.decoding import GREEDY, Decoding, Steps, check_length
 from archs.errors import UserError
 
-__all__ = ["GREEDY", "Decoding", "Steps", "check", "ended", "pick", "prompts", "write"]
+__all__ = ["GREEDY", "Decoding", "Steps", "check", "check_tokens", "ended", "pick", "prompts", "write"]
 
 
 def prompts(rows: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None = None) -> Batch:
     """Prompts of any lengths as one batch (B,T), padded on the left; all of a prompt is prefix.
 
     sources: what an encoder-decoder's encoder reads, of any lengths, also none. Raises UserError for an empty
-    prompt: a decoder begins with a start token.
+    prompt, since a decoder begins with a start token, and for what is no row of token ids.
     """
-    empty = [number for number, row in enumerate(rows) if not len(row)]
-    if empty or not len(rows):
+    texts = _ids(rows, "prompts")
+    empty = [number for number, row in enumerate(texts) if not len(row)]
+    if empty or not texts:
         what = f"row {empty[0]} of the prompts is empty" if empty else "no prompts came"
         raise UserError(f"{what}; begin each with a start token at least")
-    if sources is not None and len(sources) != len(rows):
-        raise UserError(f"{len(rows)} prompts came with {len(sources)} sources; give one source each")
-    tokens, segments = _left_padded(rows)
-    source, source_segments = (None, None) if sources is None else _left_padded(sources)
+    if sources is not None and len(sources) != len(texts):
+        raise UserError(f"{len(texts)} prompts came with {len(sources)} sources; give one source each")
+    tokens, segments = _left_padded(texts)
+    source, source_segments = (None, None) if sources is None else _left_padded(_ids(sources, "sources"))
     is_prefix = torch.ones_like(tokens, dtype=torch.bool) if segments is None else segments >= 0
     return Batch.of(
         tokens, segments=segments, is_prefix=is_prefix, source=source, source_segments=source_segments
     )
 
 
-def _left_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
+def _ids(rows: Sequence[Sequence[int]], name: str) -> list[Tensor]:
+    """Each row as int64 (n)."""
+    each = []
+    for number, row in enumerate(rows):
+        try:
+            ids = torch.as_tensor(row)
+        except (TypeError, ValueError, RuntimeError):
+            ids = None
+        if ids is None or ids.dim() != 1 or (len(ids) and (ids.is_floating_point() or ids.is_complex())):
+            came = " ".join(repr(row)[:60].split())
+            raise UserError(
+                f"row {number} of the {name} is {came}; give a list of token ids, such as [1, 7, 9]"
+            )
+        each.append(ids.long())
+    return each
+
+
+def _left_padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     """Tokens (B,longest), 0 in padding, and segments (B,longest), None where nothing is padded."""
     longest = max(len(row) for row in rows)
     tokens = torch.zeros(len(rows), longest, dtype=torch.long)
     segments = torch.full((len(rows), longest), PADDING)
     for number, row in enumerate(rows):
         first = longest - len(row)
-        tokens[number, first:] = torch.as_tensor(row, dtype=torch.long)
+        tokens[number, first:] = row
         segments[number, first:] = 0
     return tokens, None if bool((segments == 0).all()) else segments
 
 
-def check(how: Decoding, length: int, vocabulary: int, device: torch.device) -> Decoding:
-    """`how` for a family with so many tokens on that device. Raises UserError for tokens it does not have."""
-    if length < 0:
-        raise UserError(f"length={length} is negative; give the number of tokens to write")
+def check(
+    how: Decoding, length: int, vocabulary: int, device: torch.device, never: Tensor | None = None
+) -> Decoding:
+    """`how` for a family with so many tokens on that device. Raises UserError for tokens it does not have.
+
+    never (V) bool: what the family itself never writes; forbidden beside what `how` forbids.
+    """
+    check_length(length)
     for token in how.stop:
         if not 0 <= token < vocabulary:
             raise UserError(f"stop token {token} is not in the vocabulary; allowed are 0 to {vocabulary - 1}")
-    if how.forbid is None:
+    forbid = how.forbid
+    if forbid is not None:
+        is_tensor = isinstance(forbid, Tensor)
+        if not is_tensor or forbid.shape != (vocabulary,) or forbid.dtype != torch.bool:
+            came = f"{forbid.dtype} {tuple(forbid.shape)}" if is_tensor else repr(forbid)
+            raise UserError(f"forbid is {came}; give one bool for each of the {vocabulary} tokens")
+        forbid = forbid.to(device)
+    if never is not None:
+        forbid = never if forbid is None else forbid | never
+    if forbid is None:
         return how
-    if how.forbid.shape != (vocabulary,) or how.forbid.dtype != torch.bool:
-        came = f"{how.forbid.dtype} {tuple(how.forbid.shape)}"
-        raise UserError(f"forbid is {came}; give one bool for each of the {vocabulary} tokens")
-    if bool(how.forbid.all()):
-        raise UserError("forbid leaves no token to write; allow one at least")
-    barred = [token for token in how.stop if bool(how.forbid[token])]
+    if bool(forbid.all()):
+        mask = "" if never is None else " beside the mask, which is never written"
+        raise UserError(f"forbid leaves no token to write{mask}; allow one at least")
+    barred = [token for token in how.stop if bool(forbid[token])]
+    if barred and (how.forbid is None or not bool(how.forbid[barred[0]])):
+        raise UserError(f"stop token {barred[0]} is the mask, which is never written; drop it")
     if barred:
         raise UserError(f"stop token {barred[0]} is forbidden, so it would never come; allow it or drop it")
-    return replace(how, forbid=how.forbid.to(device))
+    return replace(how, forbid=forbid)
+
+
+def check_tokens(what: str, tokens: Tensor, vocabulary: int) -> None:
+    """Raises UserError for tokens (B,T) that are not in a vocabulary of this size. Waits for the device."""
+    if tokens.is_floating_point():
+        raise UserError(
+            f"the {what} is {tokens.dtype}; give whole numbers, the ids of tokens, as torch.int64"
+        )
+    outside = (tokens < 0) | (tokens >= vocabulary)
+    if bool(outside.any()):
+        raise UserError(
+            f"token {int(tokens[outside][0])} of the {what} is not in the vocabulary; allowed are 0 to "
+            f"{vocabulary - 1}"
+        )
 
 
 def write(steps: Steps, length: int, how: Decoding, rng: torch.Generator | None = None) -> Tensor:

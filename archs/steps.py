@@ -158,6 +158,11 @@ class BlankSteps:
         self.seen = settled(document(self.segments), shape, self.given, device)
 
 
+# Cells of a table of who sees whom, a byte each. Past that a step works out its own row, which costs little
+# beside attention over so many keys.
+LARGEST_TABLE = 2**26
+
+
 @dataclass(frozen=True, eq=False)
 class _Table:
     """A rule worked out for the rows from `start` on: seen (B,L,K) bool."""
@@ -174,9 +179,12 @@ def settled(
 ) -> Mask:
     """`mask` for the rows from `start` on of a cache of `shape` (B,rows), worked out once.
 
-    FULL where they see all that is there: the rows before them, or `memory` cells.
+    FULL where they see all that is there: the rows before them, or `memory` cells. `mask` itself where the
+    table would have more than LARGEST_TABLE cells.
     """
     B, end = shape
+    if B * (end - start) * (end if memory is None else memory) > LARGEST_TABLE:
+        return mask
     rows = torch.arange(start, end, device=device)
     keys = torch.arange(end if memory is None else memory, device=device)
     seen = mask.dense(B, rows, keys)

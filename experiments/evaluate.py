@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from archs.decoding import Decoding
+from archs.decoding import Decoding, check_length
 from archs.flow import FlowReport, check_flow
 from archs.single_row import lay_out_for_rows
 from experiments import build
@@ -150,6 +150,7 @@ def continue_text(run: Run, prompts: torch.Tensor, length: int, how: Decoding) -
 
 def generate_text(folder: Path, prompt: str, length: int, how: Decoding) -> str:
     """The prompt and `length` more tokens, by the run's own decoder."""
+    check_length(length)  # before an objective makes room for them
     run = restore(folder)
     lay_out_for_rows(run.family)
     tokens = torch.tensor([run.corpus.tokenizer.encode(prompt)], dtype=torch.long)

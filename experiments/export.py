@@ -28,11 +28,7 @@ def export_run(run: Path, folder: Path, model_type: str | None = None) -> str:
     family, vocabulary = asked.family, asked.corpus.vocabulary
     tokenizer = wrapped(asked.corpus.tokenizer, vocabulary, type(family))
     start = {"decoder_start_token_id": vocabulary.bos} if family.layout == "source_target" else {}
-    try:
-        opened_by = to_hf(family, folder, tokenizer, model_type, **start)
-    except OSError as error:
-        raise UserError(f"'{folder}' cannot be written ({error.strerror}); give another place") from error
-    return said(folder, family, opened_by)
+    return said(folder, family, to_hf(family, folder, tokenizer, model_type, **start))
 
 
 def wrapped(tokenizer: Tokenizer, vocabulary: Vocabulary, family: type[Family]) -> PreTrainedTokenizerFast:

@@ -151,6 +151,11 @@ def _nats(
 
 
 def _check(family: Family, objective: Objective, tokenizer: Tokenizer, pll: Pll | None) -> None:
+    if not isinstance(tokenizer, Tokenizer):
+        raise UserError(
+            f"a {type(tokenizer).__name__} is no tokenizer of experiments.data.tokenizer; save it and give "
+            "load(its folder), as docs/huggingface.md shows"
+        )
     if family.training:
         raise UserError("the family is in training mode, where dropout changes scores; call family.eval()")
     if objective.layout != family.layout:

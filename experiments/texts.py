@@ -38,6 +38,8 @@ def _object(line: str, where: str) -> tuple[str, str]:
         raise UserError(
             f'{where} is not JSON ({error.msg}); a line is {{"text": …, "context": …}}'
         ) from error
+    except RecursionError as error:
+        raise UserError(f'{where} is nested too deeply; a line is {{"text": …, "context": …}}') from error
     if not isinstance(row, dict) or "text" not in row:
         raise UserError(f'{where} has no "text"; a line is {{"text": …, "context": …}}')
     for key, value in row.items():

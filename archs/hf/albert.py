@@ -16,7 +16,7 @@ class Albert(Reference):
     architecture = "AlbertForMaskedLM"
     family = EncoderAE
     counts = "position_ids"
-    left_out = ("albert.pooler.", "sop_classifier.")
+    left_out = (r"albert\.pooler\.", r"sop_classifier\.")
 
     def core(self, config: Any, tied: bool) -> CoreConfig:
         only(config, num_hidden_groups=1, inner_group_num=1)

@@ -16,7 +16,7 @@ class Bert(Reference):
     architecture = "BertForMaskedLM"
     family = EncoderAE
     counts = "position_ids"
-    left_out = ("bert.pooler.", "cls.seq_relationship.")
+    left_out = (r"bert\.pooler\.", r"cls\.seq_relationship\.")
 
     def core(self, config: Any, tied: bool) -> CoreConfig:
         return CoreConfig(**bert_core(config))

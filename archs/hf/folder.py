@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,8 @@ def open_folder(folder: Path) -> PreTrainedModel:
     """The model that `save_pretrained` or `to_hf` wrote, in float32. No code from the folder is run.
 
     Raises UserError for a config that is missing, damaged or of an unsupported architecture or option, which
-    is found before any weight is read, and unless exactly the weights of the language model are there.
+    is found before any weight is read, for an adapter, and unless exactly the weights of the language model
+    are there.
     """
     written = _read_config(folder)
     if written.get("model_type") == PentarchConfig.model_type:
@@ -46,9 +48,9 @@ def open_folder(folder: Path) -> PreTrainedModel:
 
 def reference_of(model_type: object) -> Reference:
     """Raises UserError for an architecture that the core cannot be."""
-    if model_type not in REFERENCES:
+    if not isinstance(model_type, str) or model_type not in REFERENCES:
         raise unknown("architecture", model_type, REFERENCES)
-    return REFERENCES[str(model_type)]
+    return REFERENCES[model_type]
 
 
 @contextmanager
@@ -72,8 +74,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"no config.json in '{folder}'; give a folder that save_pretrained wrote")
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"'{file}' is no JSON ({error}); save the model again") from error
+    if (folder / "adapter_config.json").exists():
+        raise UserError(
+            f"'{folder}' holds an adapter (adapter_config.json); merge it and save the model again"
+        )
     if not isinstance(written, dict):
         raise UserError(f"'{file}' holds a {type(written).__name__}; a config is a mapping of options")
     return written
@@ -124,7 +130,9 @@ def _check(report: dict[str, Any], left_out: tuple[str, ...], folder: Path) -> N
         raise UserError(
             f"shape mismatch in '{folder}': {name} is {tuple(came)}, its config.json says {tuple(wanted)}"
         )
-    beside = sorted(name for name in report["unexpected_keys"] if name.startswith(left_out))
+    beside = sorted(
+        name for name in report["unexpected_keys"] if any(re.match(each, name) for each in left_out)
+    )
     if beside:
         log.warning("left out, no part of the language model: %s", ", ".join(beside))
     extra = sorted(set(report["unexpected_keys"]) - set(beside))

@@ -15,6 +15,7 @@ class GPT2(Reference):
     architecture = "GPT2LMHeadModel"
     family = DecoderAR
     counts = "position_ids"
+    left_out = (r"transformer\.h\.\d+\.attn\.(masked_)?bias$",)  # masks that old versions saved
 
     def core(self, config: Any, tied: bool) -> CoreConfig:
         only(

@@ -22,12 +22,18 @@ def from_hf(source: PreTrainedModel | str | Path) -> Family:
     """The family that computes what a Hugging Face model with a language-model head does, in eval mode.
 
     source: the model, or a folder with config.json and weights. The weights are copied, in float32.
-    Dropout is the config's on hidden states; dropout of attention weights is not taken over.
+    Dropout is the config's on hidden states, GPT-2's resid_pdrop also that of the embeddings; dropout of
+    attention weights is not taken over.
 
     Raises UserError for an architecture or an option that pentarch does not have, for weights that are
-    missing, left over or of another shape, and for a folder without a config; nothing is half-loaded.
+    missing, left over, of another shape or on the meta device, and for a folder without a config; nothing is
+    half-loaded.
     """
+    if not isinstance(source, PreTrainedModel | str | Path):
+        raise UserError(f"from_hf takes a Hugging Face model or its folder, not a {type(source).__name__}")
     model = source if isinstance(source, PreTrainedModel) else open_folder(Path(source))
+    if any(weight.is_meta for weight in model.parameters()):
+        raise UserError(f"the weights of this {type(model).__name__} are on the meta device; load them first")
     if model.config.model_type == PentarchConfig.model_type:
         return _own(model)
     reference = reference_of(model.config.model_type)

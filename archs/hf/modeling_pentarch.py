@@ -70,12 +70,18 @@ class PentarchForMaskedLM(PentarchModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        **_: Any,
+        num_items_in_batch: Tensor | int | None = None,
+        **rest: Any,
     ) -> MaskedLMOutput:
-        """input_ids (B,T) -> logits (B,T,V); the loss is the mean over labels other than -100."""
-        segments = segments_of(attention_mask)
-        logits = self._logits(Batch.of(input_ids, segments=segments, token_types=token_type_ids))
-        return MaskedLMOutput(loss=loss_of(logits, labels), logits=logits)
+        """input_ids (B,T) -> logits (B,T,V); the loss is the mean over labels other than -100.
+
+        With num_items_in_batch, which Trainer gives, it is their sum divided by that, here and in the others.
+        Raises ValueError, as they do, for inputs and outputs that are not named here.
+        """
+        refuse_rest(self.config, rest)
+        segments, types = segments_of(attention_mask), types_of(self.config, token_type_ids)
+        logits = self._logits(Batch.of(input_ids, segments=segments, token_types=types))
+        return MaskedLMOutput(loss=loss_of(logits, labels, num_items_in_batch), logits=logits)
 
 
 class PentarchForCausalLM(PentarchModel, GenerationMixin):
@@ -84,25 +90,30 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         prefix_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        **_: Any,
+        num_items_in_batch: Tensor | int | None = None,
+        **rest: Any,
     ) -> CausalLMOutput:
         """input_ids (B,T) -> logits (B,T,V) of the *next* token; labels are the input_ids, shifted here.
 
         prefix_mask (B,T): what a prefix LM reads in both directions. A permuted LM predicts from left to
         right.
         """
-        is_prefix = None if prefix_mask is None else prefix_mask.bool()
-        segments = segments_of(attention_mask)
+        refuse_rest(self.config, rest)
+        is_prefix = prefix_of(self.config, prefix_mask)
+        segments, types = segments_of(attention_mask), types_of(self.config, token_type_ids)
         if self.family.layout == "permuted":
-            logits = self._next_in_order(input_ids, segments)
+            logits = self._next_in_order(input_ids, segments, types)
         else:
-            logits = self._logits(Batch.of(input_ids, segments=segments, is_prefix=is_prefix))
+            logits = self._logits(
+                Batch.of(input_ids, segments=segments, is_prefix=is_prefix, token_types=types)
+            )
         if labels is not None:
             labels = functional.pad(labels, (0, 1), value=IGNORED)[:, 1:]
-        return CausalLMOutput(loss=loss_of(logits, labels), logits=logits)
+        return CausalLMOutput(loss=loss_of(logits, labels, num_items_in_batch), logits=logits)
 
-    def _next_in_order(self, tokens: Tensor, segments: Tensor | None) -> Tensor:
+    def _next_in_order(self, tokens: Tensor, segments: Tensor | None, types: Tensor | None) -> Tensor:
         """The query row of each next position, which sees the tokens before it."""
         B, T = tokens.shape
         columns = torch.arange(T + 1, device=tokens.device).expand(B, -1)
@@ -113,8 +124,8 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
             )  # the next after the last is asked too
             segments = functional.pad(segments, (0, 1)).masked_fill(after, 0)
         whole = functional.pad(tokens, (0, 1))
-        asked = (columns > 0).float()
-        batch = Batch.of(whole, None, asked, segments=segments, rank=columns + 1, queries=columns[:, 1:])
+        asked, order = (columns > 0).float(), {"rank": columns + 1, "queries": columns[:, 1:]}
+        batch = Batch.of(whole, None, asked, segments=segments, token_types=longer(types, 1), **order)
         return self.family.logits(self.family.hidden(batch).targets[: B * T]).view(B, T, -1)
 
     @torch.no_grad()
@@ -124,22 +135,26 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
         """input_ids (B,T), padded on the left, and what the family's own decoder writes after them.
 
         prefix_mask (B,T): what a prefix LM reads in both directions, all of the prompt if not given. A
-        permuted LM reads all of it so.
+        permuted LM reads all of it so. token_type_ids (B,T): what is written has the type of the last token.
 
         Reads max_new_tokens or max_length, do_sample, temperature, top_k, top_p, num_beams, length_penalty,
         eos_token_id and pad_token_id.
         """
-        config, rest = settings(self, generation_config, kwargs)
+        config, rest = settings(self, generation_config, kwargs, PROMPT)
         tokens = rest.get("input_ids", inputs)
         if tokens is None:
             raise ValueError("generate needs input_ids")
-        segments = segments_of(rest.get("attention_mask"))
+        segments, is_prefix = (
+            segments_of(rest.get("attention_mask")),
+            prefix_of(self.config, rest.get("prefix_mask")),
+        )
+        types = types_of(self.config, rest.get("token_type_ids"))
         length = new_tokens(config, tokens.shape[1])
         if self.family.layout == "permuted":
-            batch = with_blanks(tokens, segments, length)
+            batch = with_blanks(tokens, segments, types, length)
         else:
-            is_prefix = rest.get("prefix_mask", torch.ones_like(tokens)).bool()
-            batch = Batch.of(tokens, segments=segments, is_prefix=is_prefix)
+            is_prefix = torch.ones_like(tokens).bool() if is_prefix is None else is_prefix
+            batch = Batch.of(tokens, segments=segments, is_prefix=is_prefix, token_types=types)
         written = self.family.generate(batch, length, decoding(config))
         return torch.cat((tokens, padded(written, config)), dim=1)
 
@@ -152,9 +167,11 @@ class PentarchForSeq2SeqLM(PentarchModel, GenerationMixin):
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        **_: Any,
+        num_items_in_batch: Tensor | int | None = None,
+        **rest: Any,
     ) -> Seq2SeqLMOutput:
         """input_ids (B,S), decoder_input_ids (B,T) -> logits (B,T,V) of the next token; labels (B,T)."""
+        refuse_rest(self.config, rest)
         if decoder_input_ids is None:
             if labels is None:
                 raise ValueError("give decoder_input_ids, or labels to make them from")
@@ -164,14 +181,14 @@ class PentarchForSeq2SeqLM(PentarchModel, GenerationMixin):
         logits = self._logits(
             Batch.of(decoder_input_ids, segments=segments, source=input_ids, source_segments=source_segments)
         )
-        return Seq2SeqLMOutput(loss=loss_of(logits, labels), logits=logits)
+        return Seq2SeqLMOutput(loss=loss_of(logits, labels, num_items_in_batch), logits=logits)
 
     @torch.no_grad()
     def generate(  # pyright: ignore[reportIncompatibleMethodOverride] - takes what this decoder has
         self, inputs: Tensor | None = None, generation_config: Any = None, **kwargs: Any
     ) -> Tensor:
         """input_ids (B,S) -> the start token and what the decoder writes. Options as of the causal model."""
-        config, rest = settings(self, generation_config, kwargs)
+        config, rest = settings(self, generation_config, kwargs, SOURCE)
         source = rest.get("input_ids", inputs)
         if source is None:
             raise ValueError("generate needs input_ids")
@@ -204,19 +221,65 @@ def segments_of(attention_mask: Tensor | None) -> Tensor | None:
     return attention_mask.long() - 1
 
 
-def with_blanks(tokens: Tensor, segments: Tensor | None, length: int) -> Batch:
+def types_of(config: Any, token_type_ids: Tensor | None) -> Tensor | None:
+    """The types (B,T); None where all are 0. Raises ValueError if the core has fewer types than that."""
+    if token_type_ids is None or not bool(token_type_ids.any()):
+        return None
+    core = CoreConfig(**config.core)
+    if core.positions != "transformer_xl" and int(token_type_ids.max()) >= core.token_types:
+        raise ValueError(
+            f"token_type_ids has type {int(token_type_ids.max())}, this model has {core.token_types} types; "
+            "leave token_type_ids out"
+        )
+    return token_type_ids
+
+
+def prefix_of(config: Any, prefix_mask: Tensor | None) -> Tensor | None:
+    if prefix_mask is not None and config.family != "prefix_lm":
+        raise ValueError(f"prefix_mask is for a prefix_lm, this is a {config.family}; leave it out")
+    return None if prefix_mask is None else prefix_mask.bool()
+
+
+# What may be passed and changes no logit: there is no cache.
+NO_MATTER = {"use_cache", "cache_position"}
+OUTPUTS = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
+
+
+def refuse_rest(config: Any, rest: dict[str, Any]) -> None:
+    """Raises ValueError for an input that is not read, and an output that is not given."""
+    asked = {name: getattr(config, name, None) for name in OUTPUTS}
+    asked |= {name: value for name, value in rest.items() if value is not None and name not in NO_MATTER}
+    wrong = sorted(
+        name for name, value in asked.items() if value is not None and value is not OUTPUTS.get(name)
+    )
+    if wrong:
+        raise ValueError(
+            f"{config.family} does not take {', '.join(wrong)}: it reads the whole text, "
+            "counts positions itself, and gives loss and logits by name"
+        )
+
+
+def longer(types: Tensor | None, length: int) -> Tensor | None:
+    """With `length` more cells of the last one's type."""
+    return None if types is None else torch.cat((types, types[:, -1:].expand(-1, length)), dim=1)
+
+
+def with_blanks(tokens: Tensor, segments: Tensor | None, types: Tensor | None, length: int) -> Batch:
     """A permuted LM's prompt: the tokens, then `length` cells to fill."""
     whole = functional.pad(tokens, (0, length))
     weights = functional.pad(torch.zeros(tokens.shape, device=tokens.device), (0, length), value=1.0)
     if segments is not None:
         segments = functional.pad(segments, (0, length))
-    return Batch.of(whole, weights=weights, segments=segments)
+    return Batch.of(whole, weights=weights, segments=segments, token_types=longer(types, length))
 
 
-def loss_of(logits: Tensor, labels: Tensor | None) -> Tensor | None:
+def loss_of(logits: Tensor, labels: Tensor | None, count: Tensor | int | None) -> Tensor | None:
+    """The mean over the labels, or their sum divided by count: those of all steps that are accumulated."""
     if labels is None:
         return None
-    return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    how = {"ignore_index": IGNORED, "reduction": "mean" if count is None else "sum"}
+    loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), **how)
+    return loss if count is None else loss / count
 
 
 SUPPORTED = {
@@ -224,18 +287,19 @@ SUPPORTED = {
     *("length_penalty", "eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id"),
     *("use_cache", "transformers_version"),
 }
-INPUTS = {"input_ids", "attention_mask", "prefix_mask", "decoder_input_ids"}
+PROMPT = {"input_ids", "attention_mask", "prefix_mask", "token_type_ids"}
+SOURCE = {"input_ids", "attention_mask", "decoder_input_ids"}
 
 
 def settings(
-    model: PentarchModel, given: GenerationConfig | None, kwargs: dict[str, Any]
+    model: PentarchModel, given: GenerationConfig | None, kwargs: dict[str, Any], names: set[str]
 ) -> tuple[GenerationConfig, dict[str, Any]]:
-    """The generation config with the keyword arguments in it, and the inputs among them.
+    """The generation config with the keyword arguments in it, and the inputs of these names among them.
 
     Raises ValueError for options that this decoder does not have.
     """
-    inputs = {name: value for name, value in kwargs.items() if name in INPUTS and value is not None}
-    options = {name: value for name, value in kwargs.items() if name not in INPUTS}
+    inputs = {name: value for name, value in kwargs.items() if name in names and value is not None}
+    options = {name: value for name, value in kwargs.items() if name not in names}
     check(options)
     merged = GenerationConfig(**{**(given or model.generation_config).to_dict(), **options})
     check(merged.to_diff_dict())

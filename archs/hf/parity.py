@@ -56,7 +56,8 @@ class Differences:
 def compare(model: PreTrainedModel, seed: int = 0) -> Differences:
     """`from_hf(model)` against `model`, both in eval mode, on random texts. The model's gradients are set.
 
-    Raises UserError for what `from_hf` does not take, and for pentarch's own code: there is no other.
+    Raises UserError for what `from_hf` does not take, for what is too small for the texts, and for pentarch's
+    own code: there is no other.
     """
     family, reference = from_hf(model), reference_of(model.config.model_type)
     sample = sample_for(family, model.config, torch.Generator().manual_seed(seed))
@@ -155,12 +156,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="A folder with a model.")
     folders: list[Path] = parser.parse_args(arguments).folders
     try:
-        print(line(*COLUMNS), line(*("---" for _ in COLUMNS)), sep="\n")
-        for name, configuration, model in opened(folders) if folders else cases():
-            print(row(name, configuration, compare(model)), flush=True)
+        for each in table(opened(folders) if folders else cases()):
+            print(each, flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def table(models: Iterator[tuple[str, str, PreTrainedModel]]) -> Iterator[str]:
+    """Line by line, the head with the first row: what is refused has none."""
+    head = (line(*COLUMNS), line(*("---" for _ in COLUMNS)))
+    for name, configuration, model in models:
+        yield from (*head, row(name, configuration, compare(model)))
+        head = ()
 
 
 def cases() -> Iterator[tuple[str, str, PreTrainedModel]]:

@@ -28,7 +28,8 @@ class Reference(ABC):
     """A Hugging Face architecture that the core can be.
 
     model_type: its config's; architecture: the class with the language-model head; family: which of the five
-    it is; left_out: prefixes of weights beside the language model, such as poolers, that are not taken;
+    it is; left_out: how the names of weights begin (regular expressions) that stand beside the language
+    model, such as poolers, and are not taken;
     counts: where Hugging Face takes the absolute positions of padded rows from: from position_ids, from where
     the padding is, or from the slots of the row, padding counted.
     `config` here is always Hugging Face's, `core` ours.

@@ -6,6 +6,7 @@ from typing import Any
 
 from archs.config import CoreConfig
 from archs.encoder_ae import EncoderAE
+from archs.errors import UserError
 from archs.hf.bert_like import bert_config, bert_core, embeddings, head, layer
 from archs.hf.reference import Reference, only
 from archs.hf.weights import Link
@@ -17,10 +18,12 @@ class Roberta(Reference):
     model_type = "roberta"
     architecture = "RobertaForMaskedLM"
     family = EncoderAE
-    left_out = ("roberta.pooler.",)
+    left_out = (r"roberta\.pooler\.",)
 
     def core(self, config: Any, tied: bool) -> CoreConfig:
         only(config, hidden_act="gelu")  # its head has no other
+        if config.pad_token_id is None:
+            raise UserError("roberta config has pad_token_id=None, from which positions are counted; set it")
         unreached = config.pad_token_id + 1
         shape = bert_core(config)
         return CoreConfig(**shape | {"max_length": config.max_position_embeddings - unreached})

@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from archs.batch import Batch
+from archs.errors import UserError
 from archs.family import Family
 from archs.hf.references import REFERENCES
 
 LENGTH, SOURCE = 13, 11
+SHORTEST = 6  # some of each row stands beside its padding
 # Cells of padding on the left and on the right of each row.
 PADDING = ((0, 0), (3, 0), (0, 4))
 
@@ -27,7 +29,17 @@ class Sample:
 
 
 def sample_for(family: Family, config: Any, rng: torch.Generator) -> Sample:
-    """Random tokens with padding on either side, and whatever else the architecture reads."""
+    """Random tokens with padding on either side, and whatever else the architecture reads.
+
+    Raises UserError for a model of fewer than two tokens or SHORTEST learned positions.
+    """
+    room = family.config.max_length if family.config.positions == "learned" else LENGTH
+    if family.config.vocabulary < 2 or room < SHORTEST:
+        raise UserError(
+            f"a model of {family.config.vocabulary} tokens and {family.config.max_length} positions is too "
+            f"small to be compared; give one of at least 2 tokens and {SHORTEST} positions"
+        )
+    target_length, source_length = min(LENGTH, room), min(SOURCE, room)
     pad = getattr(config, "pad_token_id", None)
     pad = 0 if pad is None or pad < 0 else pad
 
@@ -42,20 +54,20 @@ def sample_for(family: Family, config: Any, rng: torch.Generator) -> Sample:
         kinds = max(family.config.token_types, 2 if family.config.positions == "transformer_xl" else 0)
         return (torch.arange(length) >= length // 2).long().expand(len(PADDING), -1) if kinds > 1 else None
 
-    tokens, real = text(LENGTH)
+    tokens, real = text(target_length)
     targets = torch.randint(family.config.vocabulary, tokens.shape, generator=rng)
-    rest: dict[str, Any] = {"segments": real.long() - 1, "token_types": types(LENGTH)}
+    rest: dict[str, Any] = {"segments": real.long() - 1, "token_types": types(target_length)}
     theirs = {"input_ids": tokens, "attention_mask": real.long()}
     weights = real.float()
     if family.layout == "source_target":
-        source, source_real = text(SOURCE)
+        source, source_real = text(source_length)
         rest |= {"source": source, "source_segments": source_real.long() - 1, "token_types": None}
         theirs = {"input_ids": source, "attention_mask": source_real.long()}
         theirs |= {"decoder_input_ids": tokens, "decoder_attention_mask": real.long()}
     if family.layout == "permuted":
         rank, queries = factorisation(real, rng)
         rest |= {"rank": rank, "queries": queries}
-        theirs |= {"perm_mask": hidden_by(rank), "target_mapping": mapping(queries, LENGTH)}
+        theirs |= {"perm_mask": hidden_by(rank), "target_mapping": mapping(queries, target_length)}
         theirs["attention_mask"] = real.float()
         weights = ((rank > 0) & sees_something(rank, real)).float()
     if rest["token_types"] is not None:

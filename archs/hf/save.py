@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import archs
@@ -16,7 +17,7 @@ from archs.config import CoreConfig
 from archs.errors import UserError, unknown
 from archs.families import FAMILIES
 from archs.family import Family
-from archs.hf.folder import quiet
+from archs.hf.folder import one_line, quiet
 from archs.hf.load import weights_of
 from archs.hf.modeling_pentarch import AUTO_CLASSES, CLASSES, PentarchConfig
 from archs.hf.reference import Reference
@@ -44,7 +45,8 @@ def to_hf(
     token_ids, such as `decoder_start_token_id=0`, are written to the config beside those of the tokenizer.
 
     Raises UserError for a family of one's own or under a mask of one's own, whose code would not travel, for
-    a model_type that computes something else, and for tokens that the family does not have.
+    a model_type that computes something else, for tokens that the family does not have, and for a folder that
+    cannot be written.
     """
     _check_own(family)
     ids = _token_ids(family, tokenizer, token_ids)
@@ -52,12 +54,16 @@ def to_hf(
     if folder.is_file():
         raise UserError(f"'{folder}' is a file; give a folder to write to")
     model = _custom(family, ids) if reference is None else _native(family, reference, ids)
-    with quiet():
-        model.save_pretrained(folder)
-    if reference is None:
-        _copy_code(folder)
-    if tokenizer is not None:
-        tokenizer.save_pretrained(folder)
+    try:
+        with quiet():
+            model.save_pretrained(folder)
+        if reference is None:
+            _copy_code(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise UserError(f"'{folder}' cannot be written ({reason}); give another place") from error
     return type(model).__name__
 
 
@@ -77,13 +83,17 @@ def _computes(reference: Reference, family: Family) -> bool:
 
 
 def _spelled_out(core: CoreConfig, like: CoreConfig) -> CoreConfig:
-    """With what None stands for; how long a text may be is no part of a model without learned positions."""
+    """With what None stands for, as long and with as much dropout as `like`.
+
+    How long a text may be is no part of a model without learned positions; dropout is none of the answers.
+    """
     rotated = core.window is not None and core.local_rope_base is None
     return replace(
         core,
         kv_heads=core.key_heads,
         attention_width=core.heads * core.head_width,
         local_rope_base=core.rope_base if rotated else core.local_rope_base,
+        dropout=like.dropout,
         max_length=core.max_length if core.positions == "learned" else like.max_length,
     )
 
@@ -115,13 +125,19 @@ def _token_ids(
 ) -> dict[str, int]:
     """The tokenizer's and those given, by role; without the roles that no token has."""
     vocabulary = family.config.vocabulary
+    if tokenizer is not None and not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise UserError(f"a {type(tokenizer).__name__} is no tokenizer of transformers; open it as one")
     known = {} if tokenizer is None else {role: getattr(tokenizer, role, None) for role in ROLES}
     if tokenizer is not None and len(tokenizer) > vocabulary:
         raise UserError(f"the tokenizer has {len(tokenizer)} tokens, the family {vocabulary}; give its own")
     for role, token in given.items():
         if not role.endswith("_token_id"):
             raise UserError(f"'{role}' is no token's role; give one such as bos_token_id=1")
-        if token is not None and not 0 <= token < vocabulary:
+        if token is None:
+            continue
+        if not isinstance(token, int) or isinstance(token, bool):
+            raise UserError(f"{role}={token!r} is no token's id; give a whole number")
+        if not 0 <= token < vocabulary:
             raise UserError(f"{role}={token} is not in the vocabulary; allowed are 0 to {vocabulary - 1}")
     return {role: token for role, token in {**known, **given}.items() if token is not None}
 

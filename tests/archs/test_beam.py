@@ -15,8 +15,8 @@ from writing import WRITERS, fills, lively, uncached
 
 from archs import Family
 from archs.batch import Batch
-from archs.beam import beam_search
-from archs.decoding import Decoding
+from archs.beam import beam_search, compared
+from archs.decoding import LONGEST, STEEPEST, Decoding
 from archs.generate import ended, prompts, write
 
 Make = Callable[..., Family]
@@ -178,6 +178,13 @@ def test_with_beams_for_all_texts_the_best_of_all_is_found(kind: str, make_famil
             assert scores[text] == pytest.approx(max(scores.values()), abs=1e-5)
             found.add(text)
     assert len(found) > 1, "penalties matter here"
+
+
+@pytest.mark.parametrize("penalty", [-STEEPEST, STEEPEST])
+def test_the_steepest_penalties_leave_long_texts_apart(penalty: float) -> None:
+    for t in (1, LONGEST):
+        worse, better = compared(torch.tensor([-20.0 * t, -10.0 * t]), t, penalty)
+        assert -torch.inf < worse < better < 0
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from archs.batch import Batch
 from archs.decoding import GREEDY, Decoding
 from archs.errors import UserError
 from archs.generate import prompts, write
+from archs.masks import Mask
 from archs.single_row import lay_out_for_rows
 from archs.steps import with_room
 
@@ -250,14 +252,38 @@ def test_prompts_that_cannot_be_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    "row", [[1.5], ["a"], [[1, 2], [3, 4]], torch.ones(2, 2), 3, [2**70], "a text", None]
+)
+def test_what_is_no_row_of_token_ids_is_refused_in_one_line(row: Any) -> None:
+    for rows, sources, name in (([[1], row], None, "prompts"), ([[1], [2]], [[1], row], "sources")):
+        with pytest.raises(UserError, match=f"row 1 of the {name} is .*; give a list of token ids") as error:
+            prompts(rows, sources)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"temperature": -0.1}, r"temperature=-0\.1 is not a number from 0 on"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"temperature": float("inf")}, "temperature=inf"),
+        ({"temperature": 1e-45}, "temperature=1e-45 cannot be told from greedy"),
+        ({"temperature": 1e300}, r"give 0, which is greedy, or a number from 1e-06 to 1000000\.0"),
+        ({"temperature": "1"}, "temperature='1' is not a number from 0 on"),
+        ({"temperature": 1.0, "top_k": 2.5}, r"top_k=2\.5 is not a whole number"),
+        ({"temperature": 1.0, "top_p": "all"}, "top_p='all' is not above 0"),
+        ({"beams": 2.5}, r"beams=2\.5 is not a whole number"),
+        ({"beams": 10**9}, "beams=1000000000 is too wide; give at most 1000"),
+        ({"beams": 2, "length_penalty": 1e9}, r"length_penalty=1000000000\.0 leaves nothing .* from -5 to 5"),
+        ({"beams": 2, "length_penalty": -5.1}, r"length_penalty=-5\.1 leaves nothing"),
+        ({"beams": 2, "length_penalty": "1"}, "length_penalty='1' is not a finite number"),
+        ({"rounds": None}, "rounds=None is not a whole number"),
+        ({"stop": 3}, r"stop=3 is not a tuple of tokens; give their ids, such as \(3,\)"),
+        ({"stop": (3.5,)}, r"stop=\(3\.5,\) is not a tuple of tokens"),
         ({"temperature": 1.0, "top_k": 0}, "top_k=0 leaves no token"),
         ({"temperature": 1.0, "top_p": 0.0}, r"top_p=0\.0 is not above 0 and at most 1"),
         ({"temperature": 1.0, "top_p": 1.5}, r"top_p=1\.5"),
+        ({"temperature": 1.0, "top_p": 1e-300}, "top_p=1e-300 leaves no token; give a share from 1e-06 on"),
         ({"top_k": 5}, "top_k and top_p are for sampling; set a temperature above 0 too"),
         ({"top_p": 0.5}, "top_k and top_p are for sampling"),
         ({"beams": 0}, "beams=0 is no width"),
@@ -285,6 +311,7 @@ ALL = torch.ones(50, dtype=torch.bool)
         (Decoding(forbid=ALL), "forbid leaves no token to write"),
         (Decoding(forbid=ALL[:9]), r"forbid is torch\.bool \(9,\); give one bool for each of the 50 tokens"),
         (Decoding(forbid=ALL.long()), r"forbid is torch\.int64"),
+        (Decoding(forbid=[True]), r"forbid is \[True\]; give one bool"),  # type: ignore[arg-type]
         (
             Decoding(stop=(2, 3), forbid=functional.one_hot(torch.tensor(3), 50).bool()),
             "stop token 3 is forbid",
@@ -299,10 +326,80 @@ def test_a_decoding_that_does_not_fit_the_vocabulary_is_refused(
         make_family(kind).generate(readable(kind), 3, how)
 
 
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        (-1, "length=-1 is negative"),
+        (10**11, "length=100000000000 is more than can be kept in memory; give at most 100000"),
+        (2.5, r"length=2\.5 is not a whole number"),
+    ],
+)
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_negative_length_is_refused(kind: str, make_family: Make) -> None:
-    with pytest.raises(UserError, match="length=-1 is negative"):
-        make_family(kind).generate(readable(kind), -1)
+def test_a_length_that_cannot_be_is_refused(kind: str, length: int, message: str, make_family: Make) -> None:
+    with pytest.raises(UserError, match=message):
+        make_family(kind).generate(readable(kind), length)
+
+
+@pytest.mark.parametrize("token", [-1, 50])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_prompt_with_a_token_out_of_the_vocabulary_is_refused(
+    kind: str, token: int, make_family: Make
+) -> None:
+    batch = readable(kind)
+    wrong = replace(batch, tokens=batch.tokens.index_fill(1, torch.tensor([5]), token))
+    message = f"token {token} of the prompt is not in the vocabulary; allowed are 0 to 49"
+    with pytest.raises(UserError, match=message):
+        make_family(kind).generate(wrong, 3)
+    with pytest.raises(UserError, match=r"the prompt is torch\.float32; give whole numbers"):
+        make_family(kind).generate(replace(batch, tokens=batch.tokens.float()), 3)
+
+
+def test_a_source_with_a_token_out_of_the_vocabulary_is_refused_by_those_who_read_it(
+    make_family: Make,
+) -> None:
+    batch = prompts([[1], [2]], [[3], [4, 50]])
+    with pytest.raises(UserError, match="token 50 of the source is not in the vocabulary"):
+        make_family("encoder_decoder").generate(batch, 3)
+    assert make_family("decoder_ar").generate(batch, 3).shape == (2, 3)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_family_that_drops_out_writes_nothing_until_eval(kind: str, make_family: Make) -> None:
+    family = make_family(kind, dropout=0.1).train()
+    with pytest.raises(UserError, match=r"training mode, where dropout changes .* call family\.eval\(\)"):
+        family.generate(readable(kind), 3)
+    assert family.eval().generate(readable(kind), 3).shape == (2, 3)
+    assert make_family(kind).train().generate(readable(kind), 3).shape == (2, 3)
+
+
+@pytest.mark.parametrize("how", [GREEDY, Decoding(beams=3)])
+@pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
+@pytest.mark.parametrize("kind", WRITERS)
+def test_without_a_table_of_who_sees_whom_the_same_is_written(
+    kind: str, changes: dict, how: Decoding, make_family: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family, batch = lively(make_family(kind, **changes)), readable(kind)
+    expected = family.generate(batch, LENGTH, how)
+    monkeypatch.setattr("archs.steps.LARGEST_TABLE", 0)
+    assert torch.equal(family.generate(batch, LENGTH, how), expected)
+
+
+@pytest.mark.parametrize("kind", ["decoder_ar", "prefix_lm", "encoder_decoder"])
+def test_a_long_text_gets_no_table_of_who_sees_whom(
+    kind: str, make_family: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells: list[int] = []
+    dense = Mask.dense
+
+    def counted(mask: Mask, batch: int, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        cells.append(batch * len(q) * len(k))
+        return dense(mask, batch, q, k)
+
+    monkeypatch.setattr(Mask, "dense", counted)
+    steps = make_family(kind, positions="rope").steps(prompts([[1, 2], [3]], [[4, 5], [6]]), 16_000)
+    with torch.no_grad():
+        steps.next(steps.first().argmax(-1))
+    assert max(cells) < 100_000
 
 
 @pytest.mark.parametrize("how", [Decoding(rounds=2), Decoding(fill="left_to_right")])

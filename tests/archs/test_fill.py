@@ -148,6 +148,25 @@ def test_an_encoder_ae_writes_no_forbidden_token_and_no_mask(how: Decoding, make
     assert set(written.flatten().tolist()) <= {17, 23}
 
 
+def test_that_a_mask_is_never_written_counts_as_forbidden(make_family: Make) -> None:
+    family, batch = make_family("encoder_ae"), with_blanks("in the middle")
+    with pytest.raises(UserError, match="stop token 3 is the mask, which is never written; drop it"):
+        family.generate(batch, 3, Decoding(stop=(5, 3)))
+    with pytest.raises(UserError, match="forbid leaves no token to write beside the mask"):
+        family.generate(batch, 3, Decoding(forbid=torch.arange(50) != 3))
+
+
+def test_a_batch_without_a_mask_token_of_the_vocabulary_is_refused(make_family: Make) -> None:
+    family, batch = make_family("encoder_ae"), with_blanks("in the middle")
+    for extras, message in (
+        ({}, r'without extras\["mask"\]; give extras='),
+        ({"mask": torch.tensor([50])}, r'token 50 of the extras\["mask"\] is not in the vocabulary'),
+    ):
+        for ask in (family.score, lambda asked: family.generate(asked, 3)):
+            with pytest.raises(UserError, match=message):
+                ask(replace(batch, extras=extras))
+
+
 @pytest.mark.parametrize("how", [GREEDY, LEFT_TO_RIGHT])
 def test_an_encoder_ae_without_room_writes_nothing(how: Decoding, make_family: Make) -> None:
     family, batch = make_family("encoder_ae"), with_blanks("ragged")

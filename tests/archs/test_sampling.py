@@ -40,6 +40,7 @@ CASES: dict[str, tuple[dict[str, Any], list[float]]] = {
     "more than there are": ({"temperature": 1.0, "top_k": 99}, CHANCES.tolist()),
     "the token that crosses p is kept": ({"temperature": 1.0, "top_p": 0.7}, [0, 0.4, 0, 0.25, 0.15, 0, 0]),
     "p below the first": ({"temperature": 1.0, "top_p": 0.1}, [0, 1, 0, 0, 0, 0, 0]),
+    "as little of p as may be": ({"temperature": 1.0, "top_p": 1e-6}, [0, 1, 0, 0, 0, 0, 0]),
     "all of p": ({"temperature": 1.0, "top_p": 1.0}, CHANCES.tolist()),
     # Among the best four, of 0.9, the first two have 0.72 and three have 0.89.
     "p of what k leaves": ({"temperature": 1.0, "top_k": 4, "top_p": 0.75}, [0, 0.4, 0, 0.25, 0.15, 0, 0]),
@@ -86,6 +87,13 @@ def test_no_token_is_drawn_that_top_k_or_top_p_leaves_out(seed: int, k: int, p: 
 def test_equal_logits_are_cut_at_k_and_where_p_is_reached() -> None:
     assert (frequencies(torch.zeros(9), temperature=1.0, top_k=3) > 0).sum() == 3
     assert (frequencies(torch.zeros(8), temperature=1.0, top_p=0.5) > 0).sum() == 4
+
+
+@pytest.mark.parametrize(("temperature", "drawn"), [(1e-6, 1), (1e6, 6)])
+def test_at_the_ends_of_what_is_allowed_a_temperature_still_draws(temperature: float, drawn: int) -> None:
+    found = frequencies(CHANCES.log() * 100, temperature=temperature, forbid=torch.arange(7) == 6)
+    assert (found > 0).sum() == drawn
+    assert found[6] == 0
 
 
 def test_a_low_temperature_is_greedy_and_a_high_one_is_not() -> None:

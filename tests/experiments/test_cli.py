@@ -59,6 +59,9 @@ MORE_MISTAKES = [
     ("generate . --prompt a --beams 2 --temperature 1", ["beam search does not sample"]),
     ("generate . --prompt a --length-penalty 2", ["set beams above 1"]),
     ("generate . --prompt a --length 0", ["length"]),
+    ("generate . --prompt a --temperature 1e-45", ["temperature=1e-45", "give 0"]),
+    ("generate . --prompt a --temperature 1 --top-p 1e-300", ["top_p=1e-300", "leaves no token"]),
+    ("generate . --prompt a --beams 2 --length-penalty 1e9", ["length_penalty=1000000000.0", "-5 to 5"]),
     ("score nowhere --text a", ["nowhere"]),
     ("report nowhere", ["nowhere"]),
     ("trian", ["unknown command", "choose one of: train"]),
@@ -96,6 +99,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(line: str, words: list[str], here
     told = capsys.readouterr()
     assert told.out == ""
     assert is_one_line(told.err, words), told.err
+
+
+def test_a_length_is_refused_before_anything_is_made_for_it(tmp_path: Path):
+    from archs.decoding import GREEDY
+    from archs.errors import UserError
+    from experiments.evaluate import generate_text
+
+    with pytest.raises(UserError, match=r"length=100000000000 is more .* give at most 100000"):
+        generate_text(tmp_path, "a", 10**11, GREEDY)
 
 
 def test_a_decoding_is_refused_before_torch_is_imported(tmp_path: Path):

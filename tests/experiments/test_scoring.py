@@ -15,6 +15,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from archs import CoreConfig, Family, build
 from archs.errors import UserError
@@ -22,6 +23,7 @@ from experiments import cli
 from experiments.compose import compose_recipe
 from experiments.data import tokenizer as tokenizers
 from experiments.data.tokenizer import Tokenizer, vocabulary
+from experiments.export import export_run
 from experiments.run import restore
 from experiments.scoring import ORDER, Scored, score_texts
 from experiments.texts import read_texts
@@ -174,6 +176,14 @@ def test_what_does_not_belong_together_is_refused(asked) -> None:
         score_texts((family, objective, tokenizer), ["the"])
 
 
+def test_a_tokenizer_of_hugging_face_is_refused_with_the_way_to_wrap_it(asked) -> None:
+    family, objective, tokenizer = asked("causal", "decoder_ar")
+    theirs: Any = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend)
+    with pytest.raises(UserError, match=r"is no tokenizer of experiments.data.tokenizer; .*load") as error:
+        score_texts((family, objective, theirs), ["the"])
+    assert "\n" not in str(error.value)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Callable[[str, str], Path]:
     def written(name: str, content: str) -> Path:
@@ -204,6 +214,7 @@ def test_a_file_has_one_text_a_line(file) -> None:
         ("a.txt", "o\0e", "is binary"),
         ("a.jsonl", '{"text": "a"}\n{"text": ', "line 2 is not JSON"),
         ("a.jsonl", '{"text": "a"}\n\n{"text": "a"}', "line 2 is not JSON"),
+        ("a.jsonl", "[" * 10**5, "line 1 is nested too deeply"),
         ("a.jsonl", '["a"]', 'line 1 has no "text"'),
         ("a.jsonl", '{"context": "a"}', 'line 1 has no "text"'),
         ("a.jsonl", '{"text": "a", "contxt": "b"}', "line 1: 'contxt'; choose one of: context"),
@@ -323,3 +334,18 @@ def test_the_snippet_of_the_docs_runs(runs: Path, monkeypatch, capsys) -> None:
     told = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"[+-]\d+\.\d\d nats \(nll\) in favour of the right one", told[0])
     assert len(told) > 3
+
+
+def test_an_imported_model_is_scored_as_the_docs_say_and_as_the_run_it_came_from(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs / "runs" / "five_families" / "decoder_ar" / "seed0"
+    export_run(run, runs / "exported" / "decoder_ar")
+    page = (ROOT / "docs" / "huggingface.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"^```python\n(# score_imported\.py\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(runs)
+    capsys.readouterr()
+    exec(compile(snippet, "docs/huggingface.md", "exec"), {})
+    told = capsys.readouterr().out.splitlines()
+    expected = score_texts(restore(run), ["My fellow citizens", ("My fellow", " citizens")])
+    assert [line.split()[0] for line in told] == [f"{each.nats:.2f}" for each in expected]

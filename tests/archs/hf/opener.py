@@ -15,7 +15,7 @@ import torch
 import transformers
 from torch import Tensor
 
-OURS = ("archs", "objectives", "experiments", "einops")
+OURS = ("archs", "objectives", "experiments")
 AUTO: dict[str, Any] = {
     "encoder_ae": transformers.AutoModelForMaskedLM,
     "encoder_decoder": transformers.AutoModelForSeq2SeqLM,

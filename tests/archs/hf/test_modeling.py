@@ -200,3 +200,81 @@ def test_what_is_not_asked_for_is_not_refused() -> None:
     plain = model("decoder_ar").generate(TEXT)
     options = {"early_stopping": False, "use_cache": True, "repetition_penalty": None}
     assert torch.equal(model("decoder_ar").generate(TEXT, **options), plain)
+
+
+def typed(kind: str) -> Any:
+    """Two types of token, as BERT's segments."""
+    torch.manual_seed(0)
+    core = CoreConfig(50, layers=2, width=16, heads=2, ffn=32, max_length=64, token_types=2)
+    made: PentarchModel = CLASSES[kind](PentarchConfig(kind, core.__dict__, **TOKENS)).eval()
+    lively(made.family)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["encoder_ae", "decoder_ar", "prefix_lm", "permuted_lm"])
+def test_types_of_tokens_are_read_as_the_family_reads_them(kind: str) -> None:
+    asked, types = typed(kind), (torch.arange(7) > 3).long().expand(3, -1)
+    with torch.no_grad():
+        logits, plain = asked(TEXT, token_type_ids=types).logits, asked(TEXT).logits
+        if kind == "permuted_lm":
+            columns = torch.arange(5, 6).expand(3, -1)  # the query of column 5 sees those before it
+            order = {"rank": torch.arange(7).expand(3, -1) + 1, "queries": columns}
+            weights = (torch.arange(7) == 5).float().expand(3, -1)
+            batch = Batch.of(TEXT, None, weights, token_types=types, **order)
+            expected = asked.family.logits(asked.family.hidden(batch).targets)[:3]
+            assert torch.allclose(logits[:, 4], expected, atol=1e-5)
+        else:
+            expected = asked.family.logits(asked.family.hidden(Batch.of(TEXT, token_types=types)).rows)
+            assert torch.allclose(logits, expected, atol=1e-5)
+    assert (logits - plain).abs().max() > 0.01
+    assert torch.equal(asked(TEXT, token_type_ids=torch.zeros_like(TEXT)).logits, plain)
+
+
+@pytest.mark.parametrize("kind", ["decoder_ar", "prefix_lm"])
+def test_what_is_written_has_the_type_of_the_last_token(kind: str) -> None:
+    asked, types = typed(kind), (torch.arange(7) > 3).long().expand(3, -1)
+    written = asked.generate(TEXT, token_type_ids=types, max_new_tokens=6, eos_token_id=None)
+    prompt = Batch.of(TEXT, token_types=types, is_prefix=torch.ones_like(TEXT).bool())
+    assert torch.equal(written[:, 7:], asked.family.generate(prompt, 6))
+
+
+SILENT: list[tuple[dict[str, Any], str]] = [
+    ({"position_ids": TEXT}, "position_ids"),
+    ({"inputs_embeds": TEXT.float()}, "inputs_embeds"),
+    ({"past_key_values": ((TEXT,),)}, "past_key_values"),
+    ({"output_hidden_states": True}, "output_hidden_states"),
+    ({"output_attentions": True}, "output_attentions"),
+    ({"return_dict": False}, "return_dict"),
+    ({"token_type_ids": torch.ones_like(TEXT)}, "token_type_ids"),
+]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize(("given", "named"), SILENT)
+def test_an_input_that_would_be_dropped_is_refused_in_one_line(
+    kind: str, given: dict[str, Any], named: str
+) -> None:
+    texts = {"decoder_input_ids": TEXT} if kind == "encoder_decoder" else {}
+    with pytest.raises(ValueError, match=named) as raised:
+        model(kind)(TEXT, **texts, **given)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["decoder_ar", "permuted_lm"])
+def test_a_prefix_is_refused_by_what_reads_none(kind: str) -> None:
+    for ask in (model(kind), model(kind).generate):
+        with pytest.raises(ValueError, match="prefix_mask is for a prefix_lm"):
+            ask(TEXT, prefix_mask=LEFT)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_what_pipelines_and_trainers_pass_is_taken(kind: str) -> None:
+    texts = {"decoder_input_ids": TEXT} if kind == "encoder_decoder" else {}
+    given = {"use_cache": True, "cache_position": torch.arange(7), "past_key_values": None}
+    given |= {"return_dict": True, "output_hidden_states": False, "output_attentions": None}
+    with torch.no_grad():
+        plain = model(kind)(TEXT, **texts, labels=TEXT)
+        out = model(kind)(TEXT, **texts, **given, labels=TEXT, num_items_in_batch=100)
+    assert torch.equal(out.logits, plain.logits)
+    asked = 18 if CLASSES[kind] is CLASSES["decoder_ar"] else 21
+    assert torch.allclose(out.loss, plain.loss * asked / 100)

@@ -136,6 +136,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "config not text": (written("config.json", b"\xff\xfe\x00"), ("config.json", "no JSON")),
     "config a list": (written("config.json", b"[1]"), ("holds a list",)),
     "no architecture": (written("config.json", b"{}"), ("unknown architecture 'None'", "bert")),
+    "config nested deeply": (written("config.json", b"[" * 10**5), ("config.json", "no JSON", "recursion")),
+    "an architecture in a list": (config(model_type=["bert"]), ("unknown architecture '['bert']'", "bert")),
+    "an adapter": (written("adapter_config.json", b"{}"), ("adapter_config.json", "merge it")),
     "another architecture": (config(model_type="mamba"), ("unknown architecture 'mamba'", *REFERENCES)),
     "an unknown activation": (config(hidden_act="wavy"), ("hidden_act='wavy'", "gelu")),
     "a width of words": (config(hidden_size="wide"), ("hidden_size", "wide", "int")),
@@ -311,3 +314,51 @@ def test_a_mask_of_one_s_own_on_an_imported_model_stays_here(tmp_path: Path) -> 
     family.build_mask = lambda batch: DecoderAR.default_mask(batch)
     with pytest.raises(UserError, match="would not travel"):
         to_hf(family, tmp_path)
+
+
+def test_masks_that_old_versions_saved_with_a_gpt2_are_left_out(tmp_path: Path) -> None:
+    model = made("gpt2")
+    model.save_pretrained(tmp_path)
+    buffers = {
+        f"transformer.h.{n}.attn.{name}": torch.ones(3) for n in range(3) for name in ("masked_bias", "bias")
+    }
+    weights(lambda found: found.update(buffers))(tmp_path)
+    back = from_hf(tmp_path).state_dict()
+    assert all(torch.equal(back[name], each) for name, each in from_hf(model).state_dict().items())
+    weights(lambda found: found.update({"transformer.h.0.attn.q_bias": torch.ones(3)}))(tmp_path)
+    with pytest.raises(UserError, match="extra weights"):
+        from_hf(tmp_path)
+
+
+@pytest.mark.parametrize("source", [None, {}, 3, torch.nn.Linear(2, 2)])
+def test_what_is_neither_model_nor_folder_is_refused(source: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    said = refusal(source, capfd)
+    assert said == f"from_hf takes a Hugging Face model or its folder, not a {type(source).__name__}"
+
+
+def test_weights_on_the_meta_device_are_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "on the meta device" in refusal(torch.nn.Module.to(made("gpt2"), "meta"), capfd)
+
+
+def test_a_roberta_without_padding_has_no_positions_and_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config(pad_token_id=None)(saved(tmp_path, "roberta"))
+    capfd.readouterr()
+    assert "pad_token_id=None" in refusal(tmp_path, capfd)
+
+
+def test_parity_prints_no_head_for_a_folder_that_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parity.main([str(tmp_path)])
+    assert capfd.readouterr().out == ""
+
+
+def test_a_small_model_is_compared_with_short_texts_and_a_tiny_one_refused() -> None:
+    for model_type, options in (("gpt2", {"n_positions": 6}), ("bart", {"max_position_embeddings": 8})):
+        assert parity.compare(made(model_type, **options)).logits < 1e-4
+    for options in ({"n_positions": 5}, {"vocab_size": 1}):
+        with pytest.raises(UserError, match="too small to be compared"):
+            parity.compare(made("gpt2", **options))

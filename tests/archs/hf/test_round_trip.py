@@ -98,6 +98,7 @@ def test_token_ids_stand_in_the_config_and_no_others(tmp_path: Path) -> None:
     [
         ("decoder_ar", {"activation": "swiglu"}, "LlamaForCausalLM"),
         ("decoder_ar", {"activation": "swiglu", "kv_heads": 1, "tied": False}, "LlamaForCausalLM"),
+        ("decoder_ar", {"activation": "swiglu", "dropout": 0.1}, "LlamaForCausalLM"),
         ("decoder_ar", {}, "PentarchForCausalLM"),
         ("prefix_lm", {"activation": "swiglu"}, "PentarchForCausalLM"),
         ("permuted_lm", {}, "PentarchForCausalLM"),
@@ -144,6 +145,10 @@ def tokenizer_of(size: int) -> PreTrainedTokenizerFast:
         (DecoderAR(PLAIN, mask=lambda batch: FULL), {}, "a mask of your own"),
         (DecoderAR(PLAIN), {"bos_token": 1}, "'bos_token'"),
         (DecoderAR(PLAIN), {"bos_token_id": 50}, "0 to 49"),
+        (DecoderAR(PLAIN), {"bos_token_id": "a"}, "bos_token_id='a' is no token's id"),
+        (DecoderAR(PLAIN), {"bos_token_id": 1.5}, "bos_token_id=1.5"),
+        (DecoderAR(PLAIN), {"bos_token_id": [1, 2]}, "bos_token_id="),
+        (DecoderAR(PLAIN), {"tokenizer": "gpt2"}, "a str is no tokenizer"),
         (DecoderAR(PLAIN), {"tokenizer": tokenizer_of(51)}, "51 tokens"),
     ],
 )
@@ -161,6 +166,12 @@ def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a file"):
         to_hf(DecoderAR(PLAIN), tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot be written \(Not a directory\)"):
+        to_hf(DecoderAR(PLAIN), tmp_path / "file" / "out")
 
 
 def test_the_tokenizer_goes_with_the_model(tmp_path: Path) -> None:
