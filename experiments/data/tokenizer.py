@@ -146,7 +146,8 @@ class Tokenizer:
         """
         pieces = [piece or "" for piece in self.pieces]
         if self.byte_level:
-            pieces = [self.backend.decoder.decode([piece]) for piece in pieces]
+            read = tokenizers.decoders.ByteLevel().decode  # a tokenizer may come without a decoder
+            pieces = [read([piece]) for piece in pieces]
         ending = [SENTENCE_END.search(piece) is not None for piece in pieces]
         return np.array(ending) & ~self.special
 
