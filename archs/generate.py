@@ -14,10 +14,8 @@ from torch.nn import functional
 
 from archs.batch import PADDING, Batch
 from archs.beam import beam_search
-from archs.decoding import GREEDY, Decoding, Steps, check_length
+from archs.decoding import Decoding, Steps, check_length
 from archs.errors import UserError
-
-__all__ = ["GREEDY", "Decoding", "Steps", "check", "check_tokens", "ended", "pick", "prompts", "write"]
 
 
 def prompts(rows: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None = None) -> Batch:

@@ -210,19 +210,20 @@ def with_room(batch: Batch, length: int) -> Batch:
 
     Prompts of different lengths are therefore padded on the left. Extras stay as they are.
     """
-
-    def longer(part: Tensor | None) -> Tensor | None:
-        return None if part is None else torch.cat((part, part[:, -1:].expand(-1, length)), dim=1)
-
     is_prefix, later = batch.is_prefix, torch.arange(1, length + 1, device=batch.device)
     return replace(
         batch,
         tokens=functional.pad(batch.tokens, (0, length)),
         positions=torch.cat((batch.positions, batch.positions[:, -1:] + later), dim=1),
-        segments=longer(batch.segments),
+        segments=longer(batch.segments, length),
         is_prefix=None if is_prefix is None else functional.pad(is_prefix, (0, length), value=False),
-        token_types=longer(batch.token_types),
+        token_types=longer(batch.token_types, length),
     )
+
+
+def longer(part: Tensor | None, length: int) -> Tensor | None:
+    """part (B,T) with `length` more cells like the last one."""
+    return None if part is None else torch.cat((part, part[:, -1:].expand(-1, length)), dim=1)
 
 
 def blank_columns(batch: Batch, length: int) -> tuple[Tensor, Tensor]:

@@ -145,9 +145,11 @@ class Stack(nn.Module):
 
         positions (B,R): of all rows that the mask speaks of.
         """
-        config = self.config
-        local = mask if config.window is None else mask & near(positions, config.window)
-        return [local if config.is_local(number) else mask for number in range(self.layers)]
+        local = self._local(mask, positions)
+        return [local if self.config.is_local(number) else mask for number in range(self.layers)]
+
+    def _local(self, mask: Mask, positions: Tensor) -> Mask:
+        return mask if self.config.window is None else mask & near(positions, self.config.window)
 
     def _share(
         self,
@@ -188,7 +190,7 @@ class Stack(nn.Module):
         angles = shared.angles
         if config.local_rope_base is not None:
             angles = self._angles(positions, config.local_rope_base)
-        return shared, replace(shared, seen=see(mask & near(known, config.window)), angles=angles)
+        return shared, replace(shared, seen=see(self._local(mask, known)), angles=angles)
 
     def _angles(self, positions: Tensor, base: float) -> Angles | None:
         return rope(positions, self.config.head_width, base) if self.config.positions == "rope" else None

@@ -34,7 +34,7 @@ from archs.family import Family, Unit
 from experiments.data.tokenizer import Tokenizer
 from experiments.run import Run, restore
 from objectives.base import Objective
-from objectives.select import number_words, traits
+from objectives.select_parts import number_words, traits
 
 Text = str | tuple[str, str]  # a text, or (context, text)
 Pll = Literal["original", "word_l2r"]

@@ -9,7 +9,7 @@ from archs.batch import Batch
 from objectives.base import Layout, Objective, Vocabulary
 from objectives.layouts import blanks, pair, sees_something, start
 from objectives.replace import mask_only
-from objectives.select import choose
+from objectives.select_parts import choose
 
 
 class Conditional(Objective):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from objectives.base import Vocabulary, Windows
 from objectives.layouts import document_starts, pack_left
-from objectives.select import traits
+from objectives.select_parts import traits
 
 
 @dataclass(frozen=True, eq=False)

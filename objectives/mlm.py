@@ -14,7 +14,8 @@ from archs.errors import UserError
 from objectives.base import Layout, Objective, Select, Vocabulary, Windows
 from objectives.layouts import blanks, pair
 from objectives.replace import Replace, bert, replaced
-from objectives.select import checked, rehearse, traits, uniform
+from objectives.select import uniform
+from objectives.select_parts import checked, rehearse, traits
 
 
 class MLM(Objective):

@@ -17,7 +17,8 @@ from objectives.base import Vocabulary, Windows
 from objectives.documents import Ordinary, ends, per_document, reordered, sizes
 from objectives.layouts import document_starts, pack_left
 from objectives.replace import mask_only
-from objectives.select import traits, uniform
+from objectives.select import uniform
+from objectives.select_parts import poisson_lengths, traits
 
 Noise = Callable[[Windows, float, Vocabulary, torch.Generator], Windows]
 
@@ -99,7 +100,8 @@ def spans(
     ordinary = Ordinary.of(windows, vocabulary)
     count = (ordinary.size.double() * share).round().long()
     hidden = (ordinary.place < count) & ordinary.there
-    begins = _cut(ordinary, hidden, count, _poisson(hidden.shape, mean, rng))
+    lengths = poisson_lengths(hidden.shape, mean, hidden.shape[1], rng)  # longer ones are cut to fit anyway
+    begins = _cut(ordinary, hidden, count, lengths)
     head = torch.where(begins | ~hidden, torch.arange(hidden.shape[1]), 0).cummax(1).values
     order = (ordinary.document + per_document(head, rng)).argsort(dim=1, stable=True)
     return ordinary.in_row(hidden.gather(1, order)), ordinary.in_row(begins.gather(1, order))
@@ -120,15 +122,6 @@ def _cut(ordinary: Ordinary, hidden: Tensor, count: Tensor, lengths: Tensor) -> 
         reached = reached.scatter_add(1, after, reached).clamp(max=1)
         after = after.gather(1, after)
     return reached[:, :width].bool()
-
-
-def _poisson(shape: torch.Size, mean: float, rng: torch.Generator) -> Tensor:
-    """Poisson draws above 0: int64."""
-    numbers = torch.arange(1, int(mean + 10 * math.sqrt(mean)) + 10, dtype=torch.float64)
-    chances = (numbers * math.log(mean) - mean - torch.lgamma(numbers + 1)).exp()
-    cumulative = chances.cumsum(0) / chances.sum()
-    luck = torch.rand(shape, generator=rng, dtype=torch.float64)
-    return torch.searchsorted(cumulative, luck).clamp(max=len(numbers) - 1) + 1
 
 
 def _insertions(

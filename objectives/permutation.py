@@ -9,7 +9,7 @@ from archs.batch import PADDING, Batch
 from archs.errors import UserError
 from objectives.base import Layout, Objective, Vocabulary, Windows
 from objectives.layouts import blanks, document_starts, pair
-from objectives.select import traits
+from objectives.select_parts import traits
 
 
 class Permutation(Objective):

@@ -14,22 +14,16 @@ import torch
 from torch import Tensor
 
 from objectives.functions import bind, row_seeds
-from objectives.select_parts import budget, checked, choose, number_words, rehearse, traits
+from objectives.select_parts import budget, checked, choose
 from objectives.select_spans import geometric_spans, poisson_spans, random_spans
 from objectives.select_words import ngrams, whole_word, whole_word_spans
 
 __all__ = [
-    "budget",
-    "checked",
-    "choose",
     "geometric_spans",
     "ngrams",
-    "number_words",
     "poisson_spans",
     "random_spans",
-    "rehearse",
     "static",
-    "traits",
     "uniform",
     "whole_word",
     "whole_word_spans",

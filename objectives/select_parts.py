@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -102,6 +104,14 @@ def lay(lengths: Tensor, special: Tensor, rng: torch.Generator, *, apart: bool) 
     boundaries = special.cumsum(1)
     at_first = torch.where(first, boundaries, 0).cummax(1).values
     return hide & (boundaries == at_first)
+
+
+def poisson_lengths(shape: tuple[int, ...], mean: float, longest: int, rng: torch.Generator) -> Tensor:
+    """Poisson draws given that they are not 0, int64 of this shape; those above `longest` are `longest`."""
+    lengths = torch.arange(1, longest + 1, dtype=torch.float64)
+    shares = (lengths * math.log(mean) - torch.lgamma(lengths + 1) - mean).exp() / -math.expm1(-mean)
+    luck = torch.rand(shape, generator=rng, dtype=torch.float64)
+    return (torch.searchsorted(shares.cumsum(0), luck) + 1).clamp(max=longest)
 
 
 def check_mean(who: str, mean: float, least: float) -> None:

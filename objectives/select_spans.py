@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from objectives.select_parts import budget, check_geometric, check_mean, choose, lay
+from objectives.select_parts import budget, check_geometric, check_mean, choose, lay, poisson_lengths
 
 
 def random_spans(
@@ -84,12 +84,9 @@ def poisson_spans(
     check_mean("poisson_spans", mean, least=0.0)
     count = budget(special, rate)
     longest = max(int(count.max()), 1)
-    # Longer ones are truncated to the row's count anyway: all that lies beyond the table is its last entry.
-    lengths = torch.arange(1, longest + 1, dtype=torch.float64)
-    shares = (lengths * math.log(mean) - torch.lgamma(lengths + 1) - mean).exp() / -math.expm1(-mean)
-    luck = torch.rand(len(tokens), longest, generator=rng, dtype=torch.float64)
-    drawn = torch.searchsorted(shares.cumsum(0), luck) + 1
-    return _spans_of(drawn.clamp(max=longest), count, special, rng)
+    # Longer ones are truncated to the row's count anyway.
+    drawn = poisson_lengths((len(tokens), longest), mean, longest, rng)
+    return _spans_of(drawn, count, special, rng)
 
 
 def _spans_of(drawn: Tensor, count: Tensor, special: Tensor, rng: torch.Generator) -> Tensor:

@@ -13,7 +13,8 @@ from objectives.base import Layout, Objective, Vocabulary, Windows
 from objectives.layouts import pair, start
 from objectives.mlm import MLM, check_rate
 from objectives.replace import sentinels
-from objectives.select import geometric_spans, random_spans, traits
+from objectives.select import geometric_spans, random_spans
+from objectives.select_parts import traits
 from objectives.widths import SLACK, rounded, widened
 
 T5_MEAN = 3.0

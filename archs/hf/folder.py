@@ -22,6 +22,7 @@ from archs.errors import UserError, unknown
 from archs.hf.modeling_pentarch import CLASSES, PentarchConfig
 from archs.hf.reference import Reference
 from archs.hf.references import REFERENCES
+from archs.hf.weights import check_names
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +108,8 @@ def _config(architecture: Any, folder: Path) -> PreTrainedConfig:
 def _weights(architecture: Any, folder: Path) -> tuple[PreTrainedModel, dict[str, Any]]:
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="Detected pickle protocol"
-            )  # refused below if it matters
+            # Refused below if it matters.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return architecture.from_pretrained(
                 folder, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32
             )
@@ -136,10 +136,7 @@ def _check(report: dict[str, Any], left_out: tuple[str, ...], folder: Path) -> N
     if beside:
         log.warning("left out, no part of the language model: %s", ", ".join(beside))
     extra = sorted(set(report["unexpected_keys"]) - set(beside))
-    for what, names in (("missing", sorted(report["missing_keys"])), ("extra", extra)):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise UserError(f"{what} weights in '{folder}': {', '.join(names[:3])}{more}")
+    check_names(sorted(report["missing_keys"]), extra, where=f" in '{folder}'")
 
 
 def one_line(error: Exception) -> str:

@@ -6,19 +6,27 @@ trust_remote_code=True)` then needs torch and transformers alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import GenerationConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput, MaskedLMOutput, Seq2SeqLMOutput
 
-from archs.batch import PADDING, Batch
+from archs.batch import Batch
 from archs.config import CoreConfig
-from archs.decoding import Decoding
 from archs.families import FAMILIES
+from archs.hf.generation_options import (
+    PROMPT,
+    SOURCE,
+    decoding,
+    new_tokens,
+    padded,
+    settings,
+    start_token,
+)
+from archs.steps import longer
 
 IGNORED = -100  # the label of a cell that is not asked
 
@@ -79,7 +87,7 @@ class PentarchForMaskedLM(PentarchModel):
         Raises ValueError, as they do, for inputs and outputs that are not named here.
         """
         refuse_rest(self.config, rest)
-        segments, types = segments_of(attention_mask), types_of(self.config, token_type_ids)
+        segments, types = segments_of(attention_mask), types_of(self.family.config, token_type_ids)
         logits = self._logits(Batch.of(input_ids, segments=segments, token_types=types))
         return MaskedLMOutput(loss=loss_of(logits, labels, num_items_in_batch), logits=logits)
 
@@ -102,7 +110,7 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
         """
         refuse_rest(self.config, rest)
         is_prefix = prefix_of(self.config, prefix_mask)
-        segments, types = segments_of(attention_mask), types_of(self.config, token_type_ids)
+        segments, types = segments_of(attention_mask), types_of(self.family.config, token_type_ids)
         if self.family.layout == "permuted":
             logits = self._next_in_order(input_ids, segments, types)
         else:
@@ -119,9 +127,8 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
         columns = torch.arange(T + 1, device=tokens.device).expand(B, -1)
         if segments is not None:
             real = functional.pad(segments >= 0, (0, 1))
-            after = real.cumsum(dim=1) == real.sum(
-                dim=1, keepdim=True
-            )  # the next after the last is asked too
+            # The next after the last token is asked too.
+            after = real.cumsum(dim=1) == real.sum(dim=1, keepdim=True)
             segments = functional.pad(segments, (0, 1)).masked_fill(after, 0)
         whole = functional.pad(tokens, (0, 1))
         asked, order = (columns > 0).float(), {"rank": columns + 1, "queries": columns[:, 1:]}
@@ -140,15 +147,13 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
         Reads max_new_tokens or max_length, do_sample, temperature, top_k, top_p, num_beams, length_penalty,
         eos_token_id and pad_token_id.
         """
-        config, rest = settings(self, generation_config, kwargs, PROMPT)
+        config, rest = settings(generation_config or self.generation_config, kwargs, PROMPT)
         tokens = rest.get("input_ids", inputs)
         if tokens is None:
             raise ValueError("generate needs input_ids")
-        segments, is_prefix = (
-            segments_of(rest.get("attention_mask")),
-            prefix_of(self.config, rest.get("prefix_mask")),
-        )
-        types = types_of(self.config, rest.get("token_type_ids"))
+        segments = segments_of(rest.get("attention_mask"))
+        is_prefix = prefix_of(self.config, rest.get("prefix_mask"))
+        types = types_of(self.family.config, rest.get("token_type_ids"))
         length = new_tokens(config, tokens.shape[1])
         if self.family.layout == "permuted":
             batch = with_blanks(tokens, segments, types, length)
@@ -188,7 +193,7 @@ class PentarchForSeq2SeqLM(PentarchModel, GenerationMixin):
         self, inputs: Tensor | None = None, generation_config: Any = None, **kwargs: Any
     ) -> Tensor:
         """input_ids (B,S) -> the start token and what the decoder writes. Options as of the causal model."""
-        config, rest = settings(self, generation_config, kwargs, SOURCE)
+        config, rest = settings(generation_config or self.generation_config, kwargs, SOURCE)
         source = rest.get("input_ids", inputs)
         if source is None:
             raise ValueError("generate needs input_ids")
@@ -221,11 +226,10 @@ def segments_of(attention_mask: Tensor | None) -> Tensor | None:
     return attention_mask.long() - 1
 
 
-def types_of(config: Any, token_type_ids: Tensor | None) -> Tensor | None:
+def types_of(core: CoreConfig, token_type_ids: Tensor | None) -> Tensor | None:
     """The types (B,T); None where all are 0. Raises ValueError if the core has fewer types than that."""
     if token_type_ids is None or not bool(token_type_ids.any()):
         return None
-    core = CoreConfig(**config.core)
     if core.positions != "transformer_xl" and int(token_type_ids.max()) >= core.token_types:
         raise ValueError(
             f"token_type_ids has type {int(token_type_ids.max())}, this model has {core.token_types} types; "
@@ -259,11 +263,6 @@ def refuse_rest(config: Any, rest: dict[str, Any]) -> None:
         )
 
 
-def longer(types: Tensor | None, length: int) -> Tensor | None:
-    """With `length` more cells of the last one's type."""
-    return None if types is None else torch.cat((types, types[:, -1:].expand(-1, length)), dim=1)
-
-
 def with_blanks(tokens: Tensor, segments: Tensor | None, types: Tensor | None, length: int) -> Batch:
     """A permuted LM's prompt: the tokens, then `length` cells to fill."""
     whole = functional.pad(tokens, (0, length))
@@ -280,73 +279,3 @@ def loss_of(logits: Tensor, labels: Tensor | None, count: Tensor | int | None) -
     how = {"ignore_index": IGNORED, "reduction": "mean" if count is None else "sum"}
     loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), **how)
     return loss if count is None else loss / count
-
-
-SUPPORTED = {
-    *("max_new_tokens", "max_length", "do_sample", "temperature", "top_k", "top_p", "num_beams"),
-    *("length_penalty", "eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id"),
-    *("use_cache", "transformers_version"),
-}
-PROMPT = {"input_ids", "attention_mask", "prefix_mask", "token_type_ids"}
-SOURCE = {"input_ids", "attention_mask", "decoder_input_ids"}
-
-
-def settings(
-    model: PentarchModel, given: GenerationConfig | None, kwargs: dict[str, Any], names: set[str]
-) -> tuple[GenerationConfig, dict[str, Any]]:
-    """The generation config with the keyword arguments in it, and the inputs of these names among them.
-
-    Raises ValueError for options that this decoder does not have.
-    """
-    inputs = {name: value for name, value in kwargs.items() if name in names and value is not None}
-    options = {name: value for name, value in kwargs.items() if name not in names}
-    check(options)
-    merged = GenerationConfig(**{**(given or model.generation_config).to_dict(), **options})
-    check(merged.to_diff_dict())
-    return merged, inputs
-
-
-def check(options: dict[str, Any]) -> None:
-    asked = [name for name, value in options.items() if value is not None and value is not False]
-    unknown = sorted(name for name in asked if name not in SUPPORTED and name[0] != "_")
-    if unknown:
-        takes = ", ".join(sorted(SUPPORTED - {"transformers_version"}))
-        raise ValueError(f"generate does not take {', '.join(unknown)}; it takes {takes}")
-
-
-def new_tokens(config: GenerationConfig, prompt: int) -> int:
-    """How many to write: max_new_tokens, else what max_length (20 if not set) leaves after the prompt."""
-    if config.max_new_tokens is not None:
-        return config.max_new_tokens
-    return max((config.max_length or 20) - prompt, 0)
-
-
-def decoding(config: GenerationConfig) -> Decoding:
-    ends = config.eos_token_id
-    stop = () if ends is None else tuple(ends) if isinstance(ends, Sequence) else (ends,)
-    length_penalty = 1.0 if config.length_penalty is None else config.length_penalty
-    beams = config.num_beams or 1
-    if not config.do_sample:
-        return Decoding(beams=beams, length_penalty=length_penalty, stop=stop)
-    temperature = 1.0 if config.temperature is None else config.temperature
-    return Decoding(
-        temperature=temperature, top_k=config.top_k or None, top_p=config.top_p, beams=beams, stop=stop
-    )
-
-
-def padded(written: Tensor, config: GenerationConfig) -> Tensor:
-    """With the padding token where nothing was written, up to the longest row."""
-    longest = int((written != PADDING).sum(dim=1).max()) if written.numel() else 0
-    pad = config.pad_token_id
-    if pad is None:
-        ends = config.eos_token_id
-        pad = 0 if ends is None else ends[0] if isinstance(ends, Sequence) else ends
-    return written[:, :longest].masked_fill(written[:, :longest] == PADDING, pad)
-
-
-def start_token(config: Any) -> int:
-    start = getattr(config, "decoder_start_token_id", None)
-    start = config.bos_token_id if start is None else start
-    if start is None:
-        raise ValueError("the config names no decoder_start_token_id and no bos_token_id; set one")
-    return start

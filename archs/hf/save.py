@@ -28,6 +28,8 @@ from archs.single_stack import SingleStack
 
 ROLES = ("pad_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "cls_token_id", "sep_token_id")
 MODELING = Path(__file__).with_name("modeling_pentarch.py")
+ARCHS = Path(archs.__file__).parent
+IMPORTS = re.compile(r"^(\s*)from archs\.(hf\.)?(\w+) import", re.M)
 
 
 def to_hf(
@@ -188,9 +190,5 @@ def _copy_code(folder: Path) -> None:
             continue
         done.add(source)
         text = source.read_text(encoding="utf-8")
-        waiting += [ARCHS / f"{name}.py" for name in re.findall(r"^\s*from archs\.(\w+) import", text, re.M)]
-        text = re.sub(r"^(\s*)from archs\.(\w+) import", r"\1from .\2 import", text, flags=re.M)
-        (folder / source.name).write_text(text, encoding="utf-8")
-
-
-ARCHS = Path(archs.__file__).parent
+        waiting += [ARCHS / part.rstrip(".") / f"{name}.py" for _, part, name in IMPORTS.findall(text)]
+        (folder / source.name).write_text(IMPORTS.sub(r"\1from .\3 import", text), encoding="utf-8")

@@ -36,6 +36,9 @@ class Link:
     skip: int = 0
 
 
+PARTS = ("weight", "bias")
+
+
 def module(
     ours: str | tuple[str, ...], theirs: str | tuple[str, ...], form: Form = "same", skip: int = 0
 ) -> list[Link]:
@@ -48,9 +51,6 @@ def module(
     ]
 
 
-PARTS = ("weight", "bias")
-
-
 def read(
     links: Iterable[Link], theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
@@ -59,7 +59,7 @@ def read(
     Raises UserError that names the first weights that are missing, left over, or of another shape.
     """
     present = [link for link in links if _in_any(link.ours, ours) or _in_any(link.theirs, theirs)]
-    _check_names(
+    check_names(
         missing=[name for link in present for name in link.theirs if name not in theirs],
         extra=sorted(set(theirs) - {name for link in present for name in link.theirs}),
     )
@@ -108,10 +108,10 @@ def _in_any(names: tuple[str, ...], weights: Mapping[str, Tensor]) -> bool:
     return any(name in weights for name in names)
 
 
-def _check_names(missing: list[str], extra: list[str]) -> None:
+def check_names(missing: list[str], extra: list[str], where: str = "") -> None:
+    """Raises UserError that names the first weights which are missing or left over, and `where`."""
     for what, names in (("missing", missing), ("extra", extra)):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise UserError(
-                f"{what} weights: {', '.join(names[:3])}{more}; config and weights must be of one model"
-            )
+            shown = f"{', '.join(names[:3])}{more}"
+            raise UserError(f"{what} weights{where}: {shown}; config and weights must be of one model")

@@ -1,11 +1,13 @@
 """The recipe: strict, frozen, the same from Python, from YAML and from the command line."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from archs.config import CoreConfig
 from archs.errors import UserError
 from experiments.presets import configs_dir
 from experiments.recipe import (
@@ -177,3 +179,10 @@ def test_what_has_a_name_has_no_value_of_its_own(model: type):
 
 def test_training_needs_no_preset():
     assert TrainingConfig().batch == 16
+
+
+def test_a_sizes_defaults_are_the_cores():
+    of_size = {name: spec.default for name, spec in SizeConfig.model_fields.items()}
+    for option in dataclasses.fields(CoreConfig):
+        if option.default is not dataclasses.MISSING:
+            assert of_size[option.name] == option.default, option.name

@@ -14,7 +14,7 @@ from archs.encoder_ae import EncoderAE
 from objectives import OBJECTIVES
 from objectives.base import Objective, Vocabulary
 from objectives.conditional import Conditional
-from objectives.select import number_words
+from objectives.select_parts import number_words
 
 SIZE, LENGTH = 5, 3
 PAD, BOS, EOS, MASK, SENTINEL = range(SIZE)  # the model does not know which of its five tokens are special

@@ -19,7 +19,7 @@ from toy_text import (
 from archs.errors import UserError
 from objectives.replace import bert, keep, mask_only, random_token, sentinels, static
 from objectives.replace_similar import nearest, similar
-from objectives.select import choose
+from objectives.select_parts import choose
 
 
 def test_bert_masks_eighty_changes_ten_and_leaves_ten_in_a_hundred():

@@ -8,14 +8,13 @@ from toy_text import EOS, VOCABULARY, random_windows, rates, real, runs, seeded,
 from objectives.select import (
     geometric_spans,
     ngrams,
-    number_words,
     poisson_spans,
     random_spans,
-    traits,
     uniform,
     whole_word,
     whole_word_spans,
 )
+from objectives.select_parts import number_words, traits
 
 ALL = [uniform, whole_word, ngrams, whole_word_spans, random_spans, geometric_spans, poisson_spans]
 

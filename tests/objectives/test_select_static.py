@@ -11,6 +11,7 @@ from archs.errors import UserError
 from objectives import replace, select
 from objectives.base import Windows
 from objectives.mlm import MLM
+from objectives.select_parts import budget, traits
 
 SELECTIONS = [
     "uniform",
@@ -24,8 +25,8 @@ SELECTIONS = [
 
 
 def hidden(text, seed, **options):
-    traits = select.traits(text.tokens, text.segments, VOCABULARY)
-    return select.static(text.tokens, *traits, seeded(seed), **options)
+    of_text = traits(text.tokens, text.segments, VOCABULARY)
+    return select.static(text.tokens, *of_text, seeded(seed), **options)
 
 
 @pytest.mark.parametrize("of", SELECTIONS)
@@ -43,12 +44,12 @@ def test_a_row_hides_the_same_in_any_batch_and_with_any_seed(of):
 @settings(max_examples=20, deadline=None)
 def test_a_static_choice_keeps_what_holds_of_its_selection(of, text, seed, rate):
     hide = hidden(text, seed, of=of, rate=rate)
-    _, special = select.traits(text.tokens, text.segments, VOCABULARY)
+    _, special = traits(text.tokens, text.segments, VOCABULARY)
     assert hide.shape == text.tokens.shape
     assert not (hide & special).any()
     assert torch.equal(hide.any(1), (~special).any(1))
     if of == "uniform":
-        assert torch.equal(hide.sum(1), select.budget(special, rate))
+        assert torch.equal(hide.sum(1), budget(special, rate))
 
 
 def test_a_static_choice_is_the_same_in_every_process():

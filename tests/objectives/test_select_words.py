@@ -13,13 +13,12 @@ from objectives.mlm import MLM
 from objectives.select import (
     geometric_spans,
     ngrams,
-    number_words,
     poisson_spans,
     random_spans,
-    traits,
     whole_word,
     whole_word_spans,
 )
+from objectives.select_parts import number_words, traits
 
 
 def drawn(select, starts, seeds=range(60), special=None):
