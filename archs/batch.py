@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from archs.masks import MaskBuilder
 
 TARGET_MULTIPLE = 128
 PADDING = -1  # segment of a cell that holds no token; also an unused slot of `queries` and `target_index`
@@ -34,6 +37,8 @@ class Batch:
     pair_label (B) int64      class of the row, -1 = not asked
     totals                    summed weight of each loss term over the *global* batch
     target_index (N) int64    flat indices into B·T of the asked targets, padded with -1
+    mask                      who sees whom in the stack that is asked, in place of the family's own mask
+    part                      which part of a mixture of objectives built it
     """
 
     tokens: Tensor
@@ -52,6 +57,8 @@ class Batch:
     extras: dict[str, Tensor] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     target_index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    mask: MaskBuilder | None = None
+    part: int = 0
 
     @classmethod
     def of(

@@ -28,7 +28,8 @@ def encoder_mask(batch: Batch) -> Mask:
 
 
 def decoder_mask(batch: Batch) -> Mask:
-    return CAUSAL & document(batch.segments)
+    """Causal, unless the objective brought a mask for the decoder."""
+    return CAUSAL & document(batch.segments) if batch.mask is None else batch.mask(batch)
 
 
 def cross_mask(batch: Batch) -> Mask:
@@ -95,7 +96,7 @@ class EncoderDecoder(Family):
             memory_mask=cross_mask(batch),
             memory_length=memory.shape[1],
         )
-        return Hidden(take_targets(rows, batch), rows, layers)
+        return Hidden(take_targets(rows, batch), rows, layers, memory)
 
     def steps(self, batch: Batch, length: int) -> Steps:
         memory, _ = self.encode(batch)

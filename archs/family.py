@@ -26,11 +26,15 @@ Unit = Literal["nll", "pll", "pll_word_l2r"]
 
 @dataclass(frozen=True)
 class Hidden:
-    """One pass: `targets` (N,D) at `batch.target_index`, `rows` (B,T,D), and every layer's rows (B,R,D)."""
+    """One pass: `targets` (N,D) at `batch.target_index`, `rows` (B,T,D), and every layer's rows (B,R,D).
+
+    source (B,S,D): an encoder's output, of a family that has one.
+    """
 
     targets: Tensor
     rows: Tensor
     layers: list[Tensor] = field(default_factory=list)
+    source: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,14 @@ from archs.transformer import Stack
 
 
 def mask(batch: Batch) -> Mask:
-    """Over T + M queries and T keys: content of rank r has 2r, its query 2r-1."""
+    """Over T + M queries and T keys: content of rank r has 2r, its query 2r-1.
+
+    Raises UserError for a batch that brings a mask of its own.
+    """
+    if batch.mask is not None:
+        raise UserError(
+            "a permuted LM's mask is its order, and the batch brought another; give `rank` instead"
+        )
     queries = query_columns(batch)
     rank = torch.zeros_like(batch.tokens) if batch.rank is None else batch.rank
     row_rank = torch.cat((2 * rank, 2 * rank.gather(1, queries) - 1), dim=1)

@@ -8,10 +8,11 @@ from archs.batch import Batch
 from archs.config import CoreConfig
 from archs.count import distance_flops, head_flops, stack_flops
 from archs.decoding import Steps
+from archs.errors import UserError
 from archs.family import Family, Hidden, take_targets
 from archs.flow import closure, seen_in
 from archs.flow_report import Reach
-from archs.masks import MaskBuilder
+from archs.masks import Mask, MaskBuilder
 from archs.steps import PromptSteps
 from archs.transformer import Stack
 
@@ -19,7 +20,8 @@ from archs.transformer import Stack
 class SingleStack(Family):
     """hidden = stack(embed(tokens)) under `build_mask(batch)`.
 
-    `mask` replaces the family's own builder: the first extension point, any function Batch -> Mask.
+    `mask` replaces the family's own builder: the first extension point, any function Batch -> Mask. A batch
+    may bring one too, from an objective that changes the mask from batch to batch.
     """
 
     default_mask: ClassVar[MaskBuilder]
@@ -33,9 +35,20 @@ class SingleStack(Family):
     def hidden(self, batch: Batch) -> Hidden:
         self.check_length(batch.positions)
         x = self.embed(batch.tokens, batch.positions, batch.token_types)
-        mask = self.build_mask(batch)
+        mask = self.mask_of(batch)
         rows, layers = self.stack(x, batch.positions, mask, token_types=batch.token_types)
         return Hidden(take_targets(rows, batch), rows, layers)
+
+    def mask_of(self, batch: Batch) -> Mask:
+        """The batch's own mask, else the family's. Raises UserError for a batch's under a user's builder."""
+        if batch.mask is None:
+            return self.build_mask(batch)
+        if self.build_mask is not type(self).default_mask:
+            raise UserError(
+                "the objective brings masks of its own, and family.mask is set as well; leave family.mask "
+                "out, or choose an objective that leaves the mask to the family"
+            )
+        return batch.mask(batch)
 
     def flops(self, batch: Batch) -> int:
         B, T = batch.tokens.shape
@@ -44,7 +57,7 @@ class SingleStack(Family):
         return body + head_flops(self.config, len(batch.target_index))
 
     def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> Reach:
-        mask = (declared or type(self).default_mask)(batch)
+        mask = (declared or batch.mask or type(self).default_mask)(batch)
         own = closure(seen_in(self.stack, mask, batch.positions))
         return {"tokens": [{"tokens": reached} for reached in own]}
 

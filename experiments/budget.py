@@ -1,6 +1,7 @@
 """What is equal between arms, what is spent, and the proof of both.
 
-`match` sizes every arm against one reference: a decoder-AR of the recipe's size with the causal objective.
+`match` sizes every arm against one reference: a decoder-AR of the recipe's size with the causal objective,
+with the size's other options or (`budget.reference=plain`) without.
 The solver depends on the recipe alone, so an arm trained by itself has the shape it has in a sweep.
 """
 
@@ -28,8 +29,8 @@ from objectives.causal import Causal
 
 FFN_STEP = 16  # feed-forward widths the solver tries: multiples of this
 WIDTH_STEPS = (0, -1, 1, -2, 2)  # widths it tries, in steps of 2 x heads around the reference
-SAMPLED_STEPS = 64  # enough that a step's mean cost is known to half a percent ...
-SAMPLED_ROWS = 1024  # ... and so are fewer of larger batches, which would fill the memory
+SAMPLED_STEPS = 64  # enough that a step's mean cost is known to half a percent, and a mixture's shares too
+WIDEST = 8  # times the width of the size: how far the width follows a changed depth
 LENGTH_MARGIN = 2  # positions an objective may need, in raw windows (source, sentinels and targets)
 
 
@@ -82,6 +83,18 @@ def reference_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
     return size.core(vocabulary, max_length=LENGTH_MARGIN * size.length + 8)
 
 
+def plain_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
+    """The size's layers, width, heads and ffn, everything else at its default."""
+    return CoreConfig(
+        vocabulary=vocabulary,
+        layers=size.layers,
+        width=size.width,
+        heads=size.heads,
+        ffn=size.ffn,
+        max_length=LENGTH_MARGIN * size.length + 8,
+    )
+
+
 def planning_vocabulary(size: int) -> Vocabulary:
     """A stand-in of the right size, for plans made before there is a tokenizer."""
     from experiments.data.tokenizer import SPECIALS
@@ -110,10 +123,9 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
     """
     family = family_class(recipe)
     asks = objective(recipe, vocabulary, family.layout)
-    sampled = _sampled(recipe, asks, vocabulary)
+    sampled, targets = _sampled(recipe, asks, vocabulary)
     config, measure, reference = _solve(recipe, family, asks, sampled, vocabulary, arm)
     flops = _mean_flops(family, asks, config, sampled)
-    targets = round(statistics.mean(batch.supervised for batch in sampled))
     if targets == 0:
         raise UserError(
             f"objective '{recipe.objective.name}' asks for no token, so arm '{arm or recipe.label}' would "
@@ -121,13 +133,17 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
         )
     tokens = recipe.training.batch * recipe.size.length
     counted = parameters(family, config)
+    with torch.device("meta"):
+        model = family(config)
+        own = {id(p) for p in model.parameters()}  # what the objective trains may share some of these
+        extra = sum(p.numel() for p in asks.modules(model).parameters() if id(p) not in own)
     return Plan(
         arm=arm or recipe.label,
         family=recipe.family.name,
         objective=recipe.objective.name,
         config=config,
         parameters=counted,
-        extra_parameters=sum(p.numel() for p in asks.modules(config.width).parameters()),
+        extra_parameters=extra,
         flops_per_step=flops,
         tokens_per_step=tokens,
         targets_per_step=targets,
@@ -145,15 +161,22 @@ def _steps(recipe: Recipe, a_step: dict[str, int]) -> int | None:
     return max(1, round(recipe.budget.amount / a_step[recipe.budget.stop]))
 
 
-def _sampled(recipe: Recipe, asks: Objective, vocabulary: Vocabulary) -> list[Batch]:
-    """Batches really built, on random text. Many, because one prefix is split early and another late."""
+def _sampled(recipe: Recipe, asks: Objective, vocabulary: Vocabulary) -> tuple[list[Batch], int]:
+    """Batches really built, on random text, spread over the budget; and the mean number of their targets.
+
+    Many, because one prefix is split early and another late. Their shapes alone are kept: of large batches
+    the values would fill the memory.
+    """
     rng = torch.Generator().manual_seed(0)
     plain = (~vocabulary.special).nonzero().squeeze(1)
     shape = (recipe.training.batch, recipe.size.length)
-    steps = max(1, min(SAMPLED_STEPS, SAMPLED_ROWS // recipe.training.batch))
-    return [
-        asks.build(Windows(plain[torch.randint(len(plain), shape, generator=rng)]), rng) for _ in range(steps)
-    ]
+    shapes, targets = [], []
+    for step in range(SAMPLED_STEPS):
+        text = plain[torch.randint(len(plain), shape, generator=rng)]
+        batch = asks.build(Windows(text, step=step, fraction=(step + 0.5) / SAMPLED_STEPS), rng)
+        shapes.append(batch.to("meta"))
+        targets.append(asks.supervised(batch))
+    return shapes, round(statistics.mean(targets))
 
 
 def _mean_flops(family: type[Family], asks: Objective, config: CoreConfig, steps: list[Batch]) -> int:
@@ -172,10 +195,13 @@ def _solve(
     arm: str,
 ) -> tuple[CoreConfig, float, float]:
     """The candidate nearest to the reference, its measure, and the reference's."""
-    reference = reference_config(recipe.size, vocabulary.size)
-    depths = list(family.depths(reference))
-    if recipe.size.decoder_layers is not None and depths != [reference]:
-        depths = [replace(reference, decoder_layers=recipe.size.decoder_layers)]
+    size = recipe.size
+    own = reference_config(size, vocabulary.size)
+    reference = own if recipe.budget.reference == "own" else plain_config(size, vocabulary.size)
+    deep = own if size.depth is None else replace(own, layers=size.depth)
+    depths = list(family.depths(deep))
+    if size.decoder_layers is not None and depths != [deep]:
+        depths = [replace(deep, decoder_layers=size.decoder_layers)]
     if recipe.budget.match == "none":
         return depths[0], 0.0, 0.0
 
@@ -187,10 +213,12 @@ def _solve(
 
     plain = FAMILIES["decoder_ar"]
     causal = Causal(vocabulary, plain.layout)
-    wanted = measure(plain, causal, _sampled(recipe, causal, vocabulary), reference)
+    wanted = measure(plain, causal, _sampled(recipe, causal, vocabulary)[0], reference)
     best: tuple[float, CoreConfig, float] | None = None
     of_arm = cache(partial(measure, family, asks, sampled))
-    for config in candidates(depths, reference, wanted, of_arm):
+    if size.depth is not None or (size.shared_layers and recipe.budget.match != "flops_per_token"):
+        depths = [_widened(depth, wanted, of_arm) for depth in depths]
+    for config in candidates(depths, wanted, of_arm):
         found = of_arm(config)
         off = abs(found / wanted - 1)
         if best is None or off < best[0] - 1e-9:
@@ -210,9 +238,21 @@ def _solve(
     return config, found, wanted
 
 
+def _widened(depth: CoreConfig, wanted: float, measure: Callable[[CoreConfig], float]) -> CoreConfig:
+    """The same layers at the width that comes nearest, the feed-forward as many times the width as before."""
+    step = 2 * depth.heads  # rope turns pairs
+
+    def at(width: int) -> CoreConfig:
+        ffn = max(round(depth.ffn / depth.width * width / FFN_STEP), 1) * FFN_STEP
+        return replace(depth, width=width, ffn=ffn)
+
+    widths = range(step, WIDEST * depth.width, step)
+    above = bisect_left(widths, wanted, key=lambda width: measure(at(width)))
+    return min(map(at, widths[max(above - 1, 0) : above + 1]), key=lambda shape: abs(measure(shape) - wanted))
+
+
 def candidates(
     depths: list[CoreConfig],
-    reference: CoreConfig,
     wanted: float,
     measure: Callable[[CoreConfig], float],
 ) -> Iterator[CoreConfig]:
@@ -220,11 +260,12 @@ def candidates(
     other widths too."""
     yield from depths
     for steps in WIDTH_STEPS:
-        width = reference.width + steps * 2 * reference.heads
-        if width <= 0:
-            continue
-        ffns = range(FFN_STEP, 2 * max(reference.ffn, width), FFN_STEP)
-        for config in (replace(depth, width=width) for depth in depths):
+        for depth in depths:
+            width = depth.width + steps * 2 * depth.heads
+            if width <= 0:
+                continue
+            config = replace(depth, width=width)
+            ffns = range(FFN_STEP, 2 * max(depth.ffn, width), FFN_STEP)
             # The measure grows with the feed-forward width: the nearest are on both sides of `wanted`.
             above = bisect_left(ffns, wanted, key=lambda ffn, at=config: measure(replace(at, ffn=ffn)))
             near = [replace(config, ffn=ffn) for ffn in ffns[max(above - 1, 0) : above + 1]]

@@ -16,7 +16,7 @@ class Learner(nn.Module):
         super().__init__()
         self.family = family
         self.objective = objective
-        self.extra = objective.modules(family.config.width)
+        self.extra = objective.modules(family)
 
     def forward(self, batch: Batch) -> Loss:
         return self.objective.loss(self.family, self.extra, batch)

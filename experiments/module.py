@@ -154,7 +154,7 @@ class Pretraining(Training):
             return
         self.spent.steps += 1
         self.spent.tokens += self.raw_tokens
-        self.spent.targets += round(batch.totals["tokens"])
+        self.spent.targets += self.learner.objective.supervised(batch)
         self.spent.seconds += time.perf_counter() - self._started
         if self.trainer.world_size > 1:
             self._agree()

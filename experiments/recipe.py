@@ -77,6 +77,7 @@ class SizeConfig(Config):
     """Shape of the core. `length` counts raw tokens of a window; `archs.config.CoreConfig` tells the others.
 
     `decoder_layers` None is for single stacks, and lets the budget's solver choose an encoder-decoder's.
+    `depth`: layers in place of `layers`, the widths following so that what the budget matches stays equal.
     """
 
     layers: Count
@@ -87,6 +88,7 @@ class SizeConfig(Config):
     vocabulary: Count
     kv_heads: Count | None = None
     decoder_layers: Count | None = None
+    depth: Count | None = None
     attention_width: Count | None = None
     embedding_width: Count | None = None
     shared_layers: bool = False
@@ -123,7 +125,7 @@ class SizeConfig(Config):
 
     def core(self, vocabulary: int, max_length: int) -> CoreConfig:
         """The single stack of this shape."""
-        fields = self.model_dump(exclude={"length", "vocabulary", "decoder_layers"})
+        fields = self.model_dump(exclude={"length", "vocabulary", "decoder_layers", "depth"})
         return CoreConfig(vocabulary=vocabulary, max_length=max_length, **fields)
 
 
@@ -131,12 +133,15 @@ class BudgetConfig(Config):
     """`match`: what is equal between the arms of a sweep, within `tolerance`; `stop`: what is spent.
 
     `amount` is in the unit of `stop`: training FLOPs, raw tokens, supervised targets, optimiser steps, or
-    seconds of training.
+    seconds of training. `reference`: what arms are matched to, a decoder-AR with the causal objective: of the
+    arm's own size in every option, or "plain", of its layers, width, heads and ffn alone, so that arms that
+    differ in other options of size have one reference.
     """
 
     stop: Literal["flops", "tokens", "targets", "steps", "seconds"]
     amount: Amount
     match: Literal["none", "core_parameters", "parameters", "flops_per_token"] = "core_parameters"
+    reference: Literal["own", "plain"] = "own"
     tolerance: Fraction = 0.02
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -14,11 +15,13 @@ from objectives.base import Objective, Windows
 Build = Callable[[int], Batch]
 
 
-def building(objective: Objective, windows: Callable[[int], Windows], seed: int) -> Build:
-    """step -> the global batch, a pure function of (seed, step)."""
+def building(objective: Objective, windows: Callable[[int], Windows], seed: int, steps: int | None) -> Build:
+    """step -> the global batch, a pure function of (seed, step). steps: of the whole run, None if unknown."""
 
     def build(step: int) -> Batch:
-        return objective.build(windows(step), torch.Generator().manual_seed(mixed(seed, step, 1)))
+        fraction = None if steps is None else (step + 0.5) / steps
+        here = replace(windows(step), step=step, fraction=fraction)
+        return objective.build(here, torch.Generator().manual_seed(mixed(seed, step, 1)))
 
     return build
 

@@ -124,7 +124,9 @@ def fit(
 ) -> None:
     """Lightning's loop over the steps from `start` on."""
     rows = Steps(
-        building(module.learner.objective, windows, module.seed),
+        building(
+            module.learner.objective, windows, module.seed, module.steps if module.seconds is None else None
+        ),
         trainer.accumulate_grad_batches,
         trainer.global_rank,
         trainer.world_size,
@@ -177,7 +179,7 @@ def make_trainer(
 def validation_batches(recipe: Recipe, corpus: Corpus, asks: Objective) -> list[Batch]:
     """The objective's question on fixed held-out windows, the same for every seed."""
     tokens = held_out(corpus.validation, VALIDATION_ROWS, recipe.size.length).tokens
-    return [asks.build(Windows(tokens), torch.Generator().manual_seed(mixed(0)))]
+    return asks.validation(Windows(tokens), torch.Generator().manual_seed(mixed(0)))
 
 
 def saved_step(run: RunFolder) -> int:

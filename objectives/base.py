@@ -57,11 +57,14 @@ class Windows:
     """Raw text of one optimiser step, the same for every arm.
 
     tokens (B,W) int64; segments (B,W) int64: document number in the row, -1 = padding, None = one full
-    document in every row.
+    document in every row. step: its number, from 0; fraction: of the budget, at the middle of the step, None
+    where that is not known beforehand (a budget in seconds).
     """
 
     tokens: Tensor
     segments: Tensor | None = None
+    step: int = 0
+    fraction: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,13 @@ class Objective:
 
     `families` names the kinds of family it can train; `needs` the special tokens. `layout` says how the
     family is given a [source; target] pair and comes from the family. Options are keyword arguments.
+    language_model: whether the family's head learns to predict tokens, so that it can score and write.
     """
 
     name: ClassVar[str]
     families: ClassVar[tuple[str, ...]]
     needs: ClassVar[tuple[str, ...]] = ()
+    language_model: bool = True
 
     def __init__(self, vocabulary: Vocabulary, layout: Layout) -> None:
         vocabulary.require(self.needs, self.name)
@@ -91,6 +96,10 @@ class Objective:
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
         """The *global* batch of one optimiser step, on the CPU; pure in (windows, rng)."""
         raise NotImplementedError
+
+    def validation(self, windows: Windows, rng: torch.Generator) -> list[Batch]:
+        """The batches that validation asks of held-out windows; the mean of their losses is reported."""
+        return [self.build(windows, rng)]
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
         """A teacher-forced batch that asks for `continuation` (B,R) given the text `context` (B,L)."""
@@ -105,11 +114,18 @@ class Objective:
         raise NotImplementedError
 
     def flops(self, family: Family, batch: Batch) -> int:
-        """Training FLOPs of one optimiser step: forward and backward, all passes."""
+        """Training FLOPs of one optimiser step: forward and backward, all passes.
+
+        By the shapes of the batch alone: plans count with batches that hold no values.
+        """
         return FORWARDS_A_TRAINING_STEP * family.flops(batch)
 
-    def modules(self, width: int) -> nn.ModuleDict:
-        """What is trained besides the family; dropped at export."""
+    def supervised(self, batch: Batch) -> int:
+        """How many targets the *global* batch supervises, by the weights of its totals."""
+        return round(batch.totals["tokens"])
+
+    def modules(self, family: Family) -> nn.ModuleDict:
+        """What is trained besides the family; dropped at export. It may share the family's parameters."""
         return nn.ModuleDict()
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:

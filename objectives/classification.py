@@ -31,8 +31,8 @@ class Classification(Objective):
         """tokens, segments (B,T) with -1 = padding or None; labels (B) in 0..classes-1, -1 = not asked."""
         return read(self.layout, tokens, segments, self.vocabulary, pair_label=labels)
 
-    def modules(self, width: int) -> nn.ModuleDict:
-        return nn.ModuleDict({"pair": Classifier(width, self.classes)})
+    def modules(self, family: Family) -> nn.ModuleDict:
+        return nn.ModuleDict({"pair": Classifier(family.config.width, self.classes)})
 
     def logits(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
         """(B,classes)."""

@@ -48,7 +48,12 @@ class MLM(Objective):
         return self.masked(windows.tokens, windows.segments, rng)
 
     def masked(
-        self, tokens: Tensor, segments: Tensor | None, rng: torch.Generator, pair_label: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segments: Tensor | None,
+        rng: torch.Generator,
+        pair_label: Tensor | None = None,
+        token_types: Tensor | None = None,
     ) -> Batch:
         """tokens (B,W) with some hidden, which are asked."""
         if not self._rehearsed:
@@ -56,7 +61,7 @@ class MLM(Objective):
             self._rehearsed = True
         hide = checked(self.select, tokens, *traits(tokens, segments, self.vocabulary), rng)
         seen = replaced(self.replace, tokens, hide, self.vocabulary, rng)
-        return Batch.of(seen, tokens, hide, segments=segments, pair_label=pair_label)
+        return Batch.of(seen, tokens, hide, segments=segments, pair_label=pair_label, token_types=token_types)
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
         """Nothing is hidden: the family hides the asked tokens one at a time."""

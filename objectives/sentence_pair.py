@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from archs.batch import PADDING, Batch
+from archs.errors import UserError
 from archs.family import Family
 from archs.heads import Classifier
 from objectives.base import Layout, Loss, Vocabulary, Windows
@@ -66,8 +67,8 @@ class SentencePair(MLM):
         swapped = torch.zeros_like(askable)
         if "previous" in self.answers:
             swapped = label == self.answers.index("previous")
-        tokens, segments = self.arrange(windows, cut, swapped)
-        return self.masked(tokens, segments, rng, label)
+        tokens, segments, types = self.arrange(windows, cut, swapped)
+        return self.masked(tokens, segments, rng, label, types)
 
     def mixed(
         self, windows: Windows, cut: Tensor, askable: Tensor, random: Tensor, rng: torch.Generator
@@ -83,10 +84,11 @@ class SentencePair(MLM):
         foreign = random[:, None] & (torch.arange(width) >= cut[:, None])
         return with_changes(windows, tokens=torch.where(foreign, windows.tokens[other], windows.tokens))
 
-    def arrange(self, windows: Windows, cut: Tensor, swapped: Tensor) -> tuple[Tensor, Tensor | None]:
-        """tokens and segments (B,W+3) of rows cut after `cut` tokens (B) and swapped (B) bool, or not.
+    def arrange(self, windows: Windows, cut: Tensor, swapped: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """tokens, segments and token types (B,W+3) of rows cut after `cut` tokens (B) and swapped, or not.
 
-        [cls] belongs to the row's first document, each [sep] to the document it stands behind.
+        swapped (B) bool. [cls] belongs to the row's first document, each [sep] to the document it stands
+        behind. The types are BERT's: 0 up to the first [sep], 1 after it.
         """
         assert self.vocabulary.cls is not None
         assert self.vocabulary.sep is not None
@@ -101,15 +103,22 @@ class SentencePair(MLM):
         arranged = tokens.new_full((rows, width + 3), self.vocabulary.pad)
         arranged.scatter_(1, column, tokens.gather(1, turned)).scatter_(1, ends, self.vocabulary.sep)
         arranged[:, 0] = self.vocabulary.cls
+        types = (torch.arange(width + 3) > first + 1).long().expand(rows, -1)
         if segments is None:
-            return arranged, None
+            return arranged, None, types
         placed = segments.new_full(arranged.shape, PADDING).scatter_(1, column, segments)
         placed[:, 0] = segments[:, 0]
         placed.scatter_(1, ends, placed.gather(1, ends - 1))
-        return arranged.masked_fill_(placed < 0, self.vocabulary.pad), placed
+        return arranged.masked_fill_(placed < 0, self.vocabulary.pad), placed, types
 
-    def modules(self, width: int) -> nn.ModuleDict:
-        return nn.ModuleDict({"pair": Classifier(width, classes=len(self.answers))})
+    def modules(self, family: Family) -> nn.ModuleDict:
+        """The head on [cls]. Raises UserError for a family with one token type, too few for a pair."""
+        if family.config.token_types == 1:
+            raise UserError(
+                f"objective '{self.name}': size.token_types=1 is too few for a pair's two parts; give 2, or "
+                "0 for none"
+            )
+        return nn.ModuleDict({"pair": Classifier(family.config.width, classes=len(self.answers))})
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """Terms "tokens" and "pair"; the answer is read off the [cls] row."""

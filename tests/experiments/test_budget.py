@@ -146,3 +146,36 @@ def test_a_sops_pair_head_is_in_the_audit_and_not_in_the_family(compose: Compose
     assert plain.extra_parameters == 0
     assert with_sop.extra_parameters == 2 * with_sop.config.width + 2
     assert with_sop.parameters == plain.parameters
+
+
+@pytest.mark.parametrize("match", ["core_parameters", "flops_per_token"])
+@pytest.mark.parametrize("depth", [2, 8])
+def test_another_depth_changes_the_width_and_keeps_what_is_matched(
+    match: str, depth: int, compose: Compose
+) -> None:
+    recipe = compose("family=decoder_ar", f"size.depth={depth}", f"budget.match={match}", "size=mini")
+    plan = plan_arm(recipe, planning_vocabulary(4096))
+    assert plan.config.layers == depth
+    assert abs(plan.deviation) <= plan.tolerance
+    assert plan.config.width < 128 if depth == 8 else plan.config.width > 128
+    assert plan.config.ffn / plan.config.width == pytest.approx(4, rel=0.15)
+
+
+def test_shared_layers_are_widened_to_as_many_parameters_as_a_plain_reference(compose: Compose) -> None:
+    shared = compose("family=encoder_ae", "size=mini", "size.shared_layers=true", "budget.reference=plain")
+    plain = compose("family=decoder_ar", "size=mini")
+    plan, reference = (plan_arm(recipe, planning_vocabulary(4096)) for recipe in (shared, plain))
+    assert plan.reference == reference.parameters.core
+    assert abs(plan.deviation) <= plan.tolerance
+    assert plan.config.width > 200
+
+
+def test_the_plain_reference_does_not_follow_the_options_of_an_arms_size(compose: Compose) -> None:
+    options = ("family=decoder_ar", "size=mini", "size.activation=swiglu")
+    own, plain = (
+        plan_arm(compose(*options, f"budget.reference={reference}"), planning_vocabulary(4096))
+        for reference in ("own", "plain")
+    )
+    assert own.config.ffn == 512
+    assert plain.config.ffn < 400
+    assert abs(plain.parameters.core / plain.reference - 1) <= plain.tolerance

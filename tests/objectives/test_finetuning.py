@@ -106,7 +106,7 @@ def test_every_family_generates_from_nothing(kind):
 def test_every_family_classifies_and_losses_of_parts_add_up(kind):
     family = tiny(kind)
     objective = Classification(VOCABULARY, family.layout, classes=3)
-    modules = objective.modules(16)
+    modules = objective.modules(family)
     batch = objective.read(TARGET, TARGET_SEGMENTS, torch.tensor([2, 0]))
     assert objective.logits(family, modules, batch).shape == (2, 3)
     whole = objective.loss(family, modules, batch)
@@ -119,7 +119,7 @@ def test_every_family_classifies_and_losses_of_parts_add_up(kind):
 def test_padding_does_not_change_a_class(kind):
     family = tiny(kind)
     objective = Classification(VOCABULARY, family.layout)
-    modules = objective.modules(16)
+    modules = objective.modules(family)
     padded = objective.logits(family, modules, objective.read(TARGET, TARGET_SEGMENTS, torch.tensor([0, 0])))
     alone = objective.logits(family, modules, objective.read(TARGET[1:, :2], None, torch.tensor([0])))
     torch.testing.assert_close(padded[1:], alone)
@@ -128,7 +128,7 @@ def test_padding_does_not_change_a_class(kind):
 def test_rows_without_label_are_not_asked():
     family = tiny("encoder_ae")
     objective = Classification(VOCABULARY, "in_place")
-    modules = objective.modules(16)
+    modules = objective.modules(family)
     both = objective.loss(family, modules, objective.read(SOURCE, None, torch.tensor([1, -1])))
     one = objective.loss(family, modules, objective.read(SOURCE[:1], None, torch.tensor([1])))
     torch.testing.assert_close(both.value, one.value)

@@ -78,7 +78,7 @@ def test_a_single_row_has_no_other_and_is_not_asked(kind):
 def test_the_head_has_a_class_for_each_answer_and_learns_one_batch(kind):
     torch.manual_seed(0)
     objective, family = kind(VOCABULARY, "in_place"), tiny("encoder_ae")
-    modules = objective.modules(16)
+    modules = objective.modules(family)
     assert modules["pair"].linear.out_features == len(kind.answers)
     batch = objective.build(random_windows(4, 16, "full", 0), seeded())
     optimiser = torch.optim.Adam([*family.parameters(), *modules.parameters()], lr=1e-2)

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from toy_text import CLS, EOS, MASK, PAD, SEP, VOCABULARY, random_windows, real, seeded, seeds, tiny, windows
 
+from archs.encoder_ae import EncoderAE
+from archs.errors import UserError
 from objectives.base import Windows
 from objectives.sop import SOP
 
@@ -14,8 +18,9 @@ def objective(**options):
 
 
 def test_pieces_stand_between_cls_and_seps_and_may_be_swapped():
-    tokens, segments = objective().arrange(TEXT, torch.tensor([1, 3]), torch.tensor([False, True]))
+    tokens, segments, types = objective().arrange(TEXT, torch.tensor([1, 3]), torch.tensor([False, True]))
     assert tokens.tolist() == [[CLS, 40, SEP, 41, 42, 43, SEP], [CLS, 53, SEP, 50, 51, 52, SEP]]
+    assert types.tolist() == [[0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1]]
     assert segments is None
 
 
@@ -23,14 +28,14 @@ def test_special_tokens_belong_to_the_document_they_stand_behind():
     packed = Windows(
         torch.tensor([[40, EOS, 50, 51, EOS, 60, PAD, PAD]]), torch.tensor([[0, 0, 1, 1, 1, 2, -1, -1]])
     )
-    tokens, segments = objective().arrange(packed, torch.tensor([2]), torch.tensor([False]))
+    tokens, segments, _ = objective().arrange(packed, torch.tensor([2]), torch.tensor([False]))
     assert tokens.tolist() == [[CLS, 40, EOS, SEP, 50, 51, EOS, 60, SEP, PAD, PAD]]
     assert segments.tolist() == [[0, 0, 0, 0, 1, 1, 1, 2, 2, -1, -1]]
 
 
 def test_a_row_of_padding_stays_padding():
     empty = Windows(torch.full((1, 3), PAD), torch.full((1, 3), -1))
-    tokens, segments = objective().arrange(empty, torch.tensor([0]), torch.tensor([False]))
+    tokens, segments, _ = objective().arrange(empty, torch.tensor([0]), torch.tensor([False]))
     assert tokens.tolist() == [[PAD] * 6]
     assert segments.tolist() == [[-1] * 6]
 
@@ -85,7 +90,7 @@ def test_segments_of_the_text_are_kept(text, seed):
 @pytest.mark.parametrize("kind", ["full", "packed"])
 def test_losses_of_parts_of_a_batch_add_up_to_the_whole_in_both_terms(kind):
     sop, family = objective(weight=0.5), tiny("encoder_ae")
-    modules = sop.modules(16)
+    modules = sop.modules(family)
     batch = sop.build(random_windows(6, 20, kind, 0), seeded())
     whole = sop.loss(family, modules, batch)
     parts = [sop.loss(family, modules, batch.rows(slice(i, i + 2))) for i in (0, 2, 4)]
@@ -99,7 +104,7 @@ def test_at_weight_zero_the_head_learns_nothing_and_the_input_is_the_same():
     text = random_windows(4, 20, "full", 0)
     with_order, control = objective(), objective(weight=0.0)
     assert torch.equal(with_order.build(text, seeded()).tokens, control.build(text, seeded()).tokens)
-    modules = control.modules(16)
+    modules = control.modules(tiny("encoder_ae"))
     control.loss(tiny("encoder_ae"), modules, control.build(text, seeded())).value.backward()
     assert modules["pair"].linear.weight.grad.abs().max() == 0
 
@@ -110,9 +115,15 @@ def test_the_order_is_read_off_cls_alone():
         tiny("encoder_ae"),
         objective().build(random_windows(4, 20, "full", 0), seeded()),
     )
-    modules = sop.modules(16)
+    modules = sop.modules(family)
     expected = torch.nn.functional.cross_entropy(
         modules["pair"](family.hidden(batch).rows[:, :1]), batch.pair_label
     )
     torch.testing.assert_close(sop.loss(family, modules, batch).terms["pair"], expected.detach())
     assert (batch.tokens == MASK).any()
+
+
+def test_a_pair_needs_two_token_types_or_none():
+    one_type = EncoderAE(replace(tiny("encoder_ae").config, token_types=1))
+    with pytest.raises(UserError, match=r"size\.token_types=1 is too few"):
+        objective().modules(one_type)
