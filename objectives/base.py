@@ -28,6 +28,8 @@ class Vocabulary:
     word_starts (V) bool: the piece begins a word; special (V) bool: the piece is never hidden.
     sentinels: ids of <extra_id_0>, <extra_id_1>, … (Raffel et al. 2020).
     sentence_ends (V) bool: the piece ends a sentence; None = unknown, which some objectives refuse.
+    kinds (V) uint8: bits of objectives.marks, what the piece is; None = unknown.
+    neighbours (V,K) int64: tokens similar to each, -1 = no more; None where no recipe asked for them.
     """
 
     size: int
@@ -41,6 +43,8 @@ class Vocabulary:
     sep: int | None = None
     sentinels: tuple[int, ...] = ()
     sentence_ends: Tensor | None = None
+    kinds: Tensor | None = None
+    neighbours: Tensor | None = None
 
     def require(self, names: tuple[str, ...], who: str) -> None:
         """Raises UserError if a special token that `who` needs is missing."""
@@ -58,13 +62,15 @@ class Windows:
 
     tokens (B,W) int64; segments (B,W) int64: document number in the row, -1 = padding, None = one full
     document in every row. step: its number, from 0; fraction: of the budget, at the middle of the step, None
-    where that is not known beforehand (a budget in seconds).
+    where that is not known beforehand (a budget in seconds). marks (B,W) uint8: bits of objectives.marks,
+    what a segmenter or an annotator said of the text's words and chunks; None where there was neither.
     """
 
     tokens: Tensor
     segments: Tensor | None = None
     step: int = 0
     fraction: float | None = 0.0
+    marks: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace as with_changes
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from archs.batch import Batch
+from archs.batch import PADDING, Batch
 from archs.errors import UserError
 from objectives.base import Layout, Objective, Select, Vocabulary, Windows
+from objectives.chunker import KINDS, chunks_of
 from objectives.layouts import blanks, pair
 from objectives.replace import Replace, bert, replaced
 from objectives.select import uniform
-from objectives.select_parts import checked, rehearse, traits
+from objectives.select_parts import checked, traits
 
 
 class MLM(Objective):
@@ -23,6 +25,12 @@ class MLM(Objective):
 
     select and replace: functions as in objectives.select and objectives.replace. A `select` that takes no
     `rate` decides its own.
+
+    >>> mlm = MLM(VOCABULARY, "in_place", select=hiding(41, 42), replace=mask_only)
+    >>> show(mlm.build(windows([[40, 41, 42, 43, 2]]), seeded()), "tokens", "targets", "weights")
+    tokens   40  3  3 43  2
+    targets  40 41 42 43  2
+    weights   0  1  1  0  0
     """
 
     name = "mlm"
@@ -45,7 +53,7 @@ class MLM(Objective):
         self._rehearsed = False
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
-        return self.masked(windows.tokens, windows.segments, rng)
+        return self.masked(windows.tokens, windows.segments, rng, marks=windows.marks)
 
     def masked(
         self,
@@ -54,12 +62,15 @@ class MLM(Objective):
         rng: torch.Generator,
         pair_label: Tensor | None = None,
         token_types: Tensor | None = None,
+        marks: Tensor | None = None,
     ) -> Batch:
         """tokens (B,W) with some hidden, which are asked."""
+        windows = Windows(tokens, segments, marks=marks)
         if not self._rehearsed:
-            rehearse(self.select, tokens, self.vocabulary)
+            rehearsal = _rehearsal(windows, self.vocabulary)
+            hidden(self.select, rehearsal, self.vocabulary, torch.Generator().manual_seed(0))
             self._rehearsed = True
-        hide = checked(self.select, tokens, *traits(tokens, segments, self.vocabulary), rng)
+        hide = hidden(self.select, windows, self.vocabulary, rng)
         seen = replaced(self.replace, tokens, hide, self.vocabulary, rng)
         return Batch.of(seen, tokens, hide, segments=segments, pair_label=pair_label, token_types=token_types)
 
@@ -69,6 +80,32 @@ class MLM(Objective):
 
     def prompt(self, context: Tensor, length: int) -> Batch:
         return blanks(self.layout, context, torch.full((len(context),), length), self.vocabulary)
+
+
+def hidden(select: Select, windows: Windows, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
+    """What `select` hides of the windows, (B,W) bool. It is told of entities and phrases if it asks for them.
+
+    Raises UserError as `checked` does.
+    """
+    takes = inspect.signature(select).parameters
+    chunks = {kind: chunks_of(kind, windows, vocabulary) for kind in KINDS if kind in takes}
+    if chunks:
+        select = partial(select, **chunks)
+    of_text = traits(windows.tokens, windows.segments, vocabulary, windows.marks)
+    return checked(select, windows.tokens, *of_text, rng)
+
+
+def _rehearsal(windows: Windows, vocabulary: Vocabulary) -> Windows:
+    """The windows with an eos and padding written into them.
+
+    A long text may hold its first special token hours after training began.
+    """
+    width = windows.tokens.shape[1]
+    tokens, padding = windows.tokens.clone(), torch.arange(width) >= width - width // 4
+    tokens[:, width // 2] = vocabulary.eos
+    tokens[:, padding] = vocabulary.pad
+    segments = torch.zeros_like(tokens).masked_fill(padding, PADDING)
+    return with_changes(windows, tokens=tokens, segments=segments)
 
 
 def check_rate(rate: float, who: str) -> None:

@@ -1,4 +1,4 @@
-"""Similar tokens in the place of hidden ones (Cui et al. 2020, MacBERT), from a table that the user has."""
+"""Similar tokens in the place of hidden ones (Cui et al. 2020, MacBERT), from a table of neighbours."""
 
 from __future__ import annotations
 
@@ -8,56 +8,62 @@ from torch.nn import functional
 
 from archs.errors import UserError
 from objectives.base import Vocabulary
-from objectives.replace import Replace, random_token
+from objectives.replace import random_token
 
 BLOCK = 1024  # rows of the table compared with all others at once
 
 
-def similar(neighbours: Tensor, *, share: float = 0.8, random: float = 0.1) -> Replace:
-    """A replacement: 80% a similar token, 10% a random one, 10% left as they are. Cui et al. 2020.
+def similar(
+    tokens: Tensor,
+    hide: Tensor,
+    vocabulary: Vocabulary,
+    rng: torch.Generator,
+    *,
+    neighbours: Tensor | None = None,
+    share: float = 0.8,
+    random: float = 0.1,
+) -> Tensor:
+    """80% a similar token, 10% a random one, 10% left as they are. Cui et al. 2020.
 
-    neighbours (V,K) int64: tokens similar to each, -1 = no more; one of them is taken at random, never a
-    special one. A token that has none is replaced by a random one, as in MacBERT. MacBERT's neighbours are
-    of words; these are of pieces, so a word of several pieces may become one that does not exist. Where
-    40's neighbours are `[50 -1]`, `40 41` with the first hidden becomes `50 41`.
+    neighbours (V,K) int64: tokens similar to each, -1 = no more; the vocabulary's own, from the company that
+    tokens keep in the training text, if not given. One of them is taken at random, never a special one. A
+    token that has none is replaced by a random one, as in MacBERT. MacBERT's neighbours are of words; these
+    are of pieces, so a word of several pieces may become one that does not exist. Raises UserError on
+    impossible shares, and for a vocabulary without a table or not of its size.
 
-    Raises UserError on impossible shares, and when called on a vocabulary that the table is not of.
+    >>> neighbours = torch.full((100, 2), -1)
+    >>> neighbours[40] = torch.tensor([50, 52])
+    >>> text = torch.tensor([[40, 41]])
+    >>> outcomes(lambda rng: similar(text, text == 40, VOCABULARY, rng, neighbours=neighbours, random=0.0))
+    40 41
+    50 41
+    52 41
     """
     if not (share >= 0 and random >= 0 and share + random <= 1 + 1e-9):
         raise UserError(
             f"replace 'similar': share={share} and random={random} are not shares, at least 0 and together "
             "at most 1; MacBERT has 0.8 and 0.1, and keeps the rest"
         )
-    if neighbours.ndim != 2 or neighbours.dtype != torch.long or not neighbours.shape[1]:
-        raise UserError(
-            f"replace 'similar': neighbours are {tuple(neighbours.shape)} {neighbours.dtype}; give (V,K) "
-            "int64, the ids similar to each token, -1 = no more"
-        )
-
-    def similar_or_random(
-        tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator
-    ) -> Tensor:
-        _check_table(neighbours, vocabulary)
-        hidden = tokens[hide]
-        near = neighbours[hidden]
-        usable = (near >= 0) & ~vocabulary.special[near.clamp(min=0)]
-        luck = torch.rand(len(hidden), 1 + near.shape[1], generator=rng)
-        taken = luck[:, 1:].masked_fill(~usable, -1.0).argmax(1, keepdim=True)
-        anything = random_token(hidden, torch.ones_like(hidden, dtype=torch.bool), vocabulary, rng)
-        alike = torch.where(usable.any(1), near.gather(1, taken).squeeze(1), anything)
-        way = luck[:, 0]
-        seen = tokens.clone()
-        seen[hide] = torch.where(way < share, alike, torch.where(way < share + random, anything, hidden))
-        return seen
-
-    return similar_or_random
+    near = _table(neighbours, vocabulary)[tokens[hide]]
+    hidden = tokens[hide]
+    usable = (near >= 0) & ~vocabulary.special[near.clamp(min=0)]
+    luck = torch.rand(len(hidden), 1 + near.shape[1], generator=rng)
+    taken = luck[:, 1:].masked_fill(~usable, -1.0).argmax(1, keepdim=True)
+    anything = random_token(hidden, torch.ones_like(hidden, dtype=torch.bool), vocabulary, rng)
+    alike = torch.where(usable.any(1), near.gather(1, taken).squeeze(1), anything)
+    way = luck[:, 0]
+    seen = tokens.clone()
+    seen[hide] = torch.where(way < share, alike, torch.where(way < share + random, anything, hidden))
+    return seen
 
 
 def nearest(embeddings: Tensor, count: int = 10) -> Tensor:
     """The `count` tokens whose embeddings have the highest cosine with each one's: (V,D) -> (V,count) int64.
 
-    A token is no neighbour of its own: `[[1, 0], [0, 1], [1, 1]]` with count 1 gives `[[2], [2], …]`.
-    Raises UserError unless there are 1 to V - 1 neighbours to find.
+    A token is no neighbour of its own. Raises UserError unless there are 1 to V - 1 neighbours to find.
+
+    >>> nearest(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 2.0]]), count=1).tolist()
+    [[2], [2], [1]]
     """
     if embeddings.ndim != 2 or not 1 <= count < len(embeddings):
         raise UserError(
@@ -73,9 +79,22 @@ def nearest(embeddings: Tensor, count: int = 10) -> Tensor:
     return torch.cat(found)
 
 
-def _check_table(neighbours: Tensor, vocabulary: Vocabulary) -> None:
-    if len(neighbours) != vocabulary.size or int(neighbours.max()) >= vocabulary.size:
+def _table(neighbours: Tensor | None, vocabulary: Vocabulary) -> Tensor:
+    """The neighbours, or the vocabulary's own."""
+    table = vocabulary.neighbours if neighbours is None else neighbours
+    if table is None:
         raise UserError(
-            f"replace 'similar': a table of {len(neighbours)} tokens with ids up to {int(neighbours.max())} "
-            f"is not of this vocabulary of {vocabulary.size}; make it from this tokenizer's embeddings"
+            "replace 'similar' needs a table of similar tokens, and this vocabulary has none; train on a "
+            "text, or give neighbours (V,K)"
         )
+    if table.ndim != 2 or table.dtype != torch.long or not table.shape[1]:
+        raise UserError(
+            f"replace 'similar': neighbours are {tuple(table.shape)} {table.dtype}; give (V,K) int64, the "
+            "ids similar to each token, -1 = no more"
+        )
+    if len(table) != vocabulary.size or int(table.max()) >= vocabulary.size:
+        raise UserError(
+            f"replace 'similar': a table of {len(table)} tokens with ids up to {int(table.max())} is not of "
+            f"this vocabulary of {vocabulary.size}; make it from this tokenizer's embeddings"
+        )
+    return table

@@ -2,7 +2,8 @@
 
 Each function is `(tokens (B,W) int64, word_starts (B,W) bool, special (B,W) bool, rng, *, options) ->
 (B,W) bool`, True = hidden. `special` covers padding too; a special token is never hidden. Documents end
-with a special token, so a span that stops at specials stays within its document.
+with a special token, so a span that stops at specials stays within its document. A selection with a keyword
+`entity` or `phrase` is given the number of each token's entity or phrase, see objectives.chunker.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import torch
 from torch import Tensor
 
 from objectives.functions import bind, row_seeds
+from objectives.select_chunks import entities, phrases
 from objectives.select_parts import budget, checked, choose
 from objectives.select_spans import geometric_spans, poisson_spans, random_spans
 from objectives.select_words import ngrams, whole_word, whole_word_spans
 
 __all__ = [
+    "entities",
     "geometric_spans",
     "ngrams",
+    "phrases",
     "poisson_spans",
     "random_spans",
     "static",
@@ -35,7 +39,10 @@ def uniform(
 ) -> Tensor:
     """Single tokens: exactly round(rate x maskable) a row, at least one. Devlin et al. 2019.
 
-    With rate 0.5, four tokens hide two, as `[0 1 1 0]`.
+    >>> outcomes(lambda rng: uniform(*cells([[40, 41, 42, 2]]), rng, rate=0.67))
+    0 1 1 0
+    1 0 1 0
+    1 1 0 0
     """
     return choose(~special, budget(special, rate), rng)
 
@@ -55,12 +62,14 @@ def static(
 
     BERT masks its text once, in ten copies; RoBERTa (Liu et al. 2019) calls that static and draws anew each
     time ("dynamic"). of: the selection, a shipped one by name or a function; copies: how many choices a row
-    has, of which one is taken at random; options: those of the selection. With rate 0.5 the row
-    `[40 41 42 43]` hides `[1 1 0 0]` in every batch, epoch and run, whatever the seed. What stands in the
-    place of the hidden is drawn anew unless `replace` is static too. Objectives that cut their rows anew each
-    time, as SOP does, see no row again.
+    has, of which one is taken at random; options: those of the selection. What stands in the place of the
+    hidden is drawn anew unless `replace` is static too. Objectives that cut their rows anew each time, as SOP
+    does, see no row again. `entities` and `phrases` cannot be static.
 
-    Raises UserError on an unknown selection or option, or copies < 1.
+    Raises UserError on an unknown selection or option, or copies < 1. In every batch, epoch and run:
+
+    >>> outcomes(lambda rng: static(*cells([[40, 41, 42, 43]]), rng, rate=0.5))
+    1 1 0 0
     """
     shipped = (uniform, whole_word, ngrams, whole_word_spans, random_spans, geometric_spans, poisson_spans)
     select = bind(of, shipped, {"rate": rate}, options, "select")

@@ -7,18 +7,23 @@ import math
 import torch
 from torch import Tensor
 
-from archs.batch import PADDING
 from archs.errors import UserError
 from objectives.base import Select, Vocabulary
 from objectives.functions import named
+from objectives.marks import WORD
 
 
-def traits(tokens: Tensor, segments: Tensor | None, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
-    """`word_starts` and `special`, (B,W) bool each, as selections want them."""
+def traits(
+    tokens: Tensor, segments: Tensor | None, vocabulary: Vocabulary, marks: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`word_starts` and `special`, (B,W) bool each, as selections want them.
+
+    marks (B,W): see Windows; where there are any, they say where words start, else the pieces' spelling.
+    """
     special = vocabulary.special[tokens]
     if segments is not None:
         special = special | (segments < 0)
-    return vocabulary.word_starts[tokens], special
+    return vocabulary.word_starts[tokens] if marks is None else (marks & WORD).bool(), special
 
 
 def checked(
@@ -42,20 +47,6 @@ def checked(
     return hide
 
 
-def rehearse(select: Select, tokens: Tensor, vocabulary: Vocabulary) -> None:
-    """Raises UserError as `checked` does, on these rows (B,W) with an eos and padding written into them.
-
-    A long text may hold its first special token hours after training began.
-    """
-    width = tokens.shape[1]
-    rows = tokens.clone()
-    rows[:, width // 2] = vocabulary.eos
-    rows[:, width - width // 4 :] = vocabulary.pad
-    segments = torch.zeros_like(rows)
-    segments[:, width - width // 4 :] = PADDING
-    checked(select, rows, *traits(rows, segments, vocabulary), torch.Generator().manual_seed(0))
-
-
 def number_words(word_starts: Tensor, special: Tensor) -> Tensor:
     """Which word of its row each cell belongs to, from 0: (B,W) int64.
 
@@ -71,6 +62,27 @@ def budget(special: Tensor, rate: float) -> Tensor:
     """How many tokens of each row to hide (B): round(rate x maskable), at least 1 where any is."""
     maskable = (~special).sum(1)
     return torch.minimum((maskable.double() * rate).round().long().clamp(min=1), maskable)
+
+
+def groups_until(
+    group: Tensor, special: Tensor, rate: float, rng: torch.Generator, later: Tensor | None = None
+) -> Tensor:
+    """Hides whole groups in random order until the rate is reached: (B,W) bool.
+
+    group (B,W): which group each cell belongs to, numbered from 0 in each row; later (B,W) bool, the same in
+    all cells of a group: not before all other groups. At least one group a row; the last one only if it
+    brings the total nearer.
+    """
+    lengths = torch.zeros_like(group).scatter_add_(1, group, (~special).long())
+    turn = torch.rand(group.shape, generator=rng)
+    if later is not None:
+        turn = turn + torch.zeros_like(turn).scatter_(1, group, later.float())
+    order = turn.argsort(1)
+    ordered = lengths.gather(1, order)
+    end = ordered.cumsum(1)
+    start = end - ordered
+    taken = (start + end <= 2 * budget(special, rate)[:, None]) | (start == 0)
+    return torch.zeros_like(special).scatter_(1, order, taken).gather(1, group) & ~special
 
 
 def choose(allowed: Tensor, count: Tensor, rng: torch.Generator) -> Tensor:

@@ -22,8 +22,15 @@ def random_spans(
     """Spans of mean length `mean`, at least one kept token between two. Raffel et al. 2020 (T5).
 
     round(rate x maskable) tokens are cut at random into round(that / mean) spans. What of a span lies
-    behind a special token is not hidden, so packed rows hide slightly less. With rate 0.5 and mean 3, six
-    tokens hide one span of three, as `[0 1 1 1 0 0]`. Raises UserError if `mean` is below 1.
+    behind a special token is not hidden, so packed rows hide slightly less. Raises UserError if `mean` is
+    below 1.
+
+    >>> text = cells([[40, 41, 42, 43, 44, 45]])
+    >>> outcomes(lambda rng: random_spans(*text, rng, rate=0.5, mean=3.0))
+    0 0 0 1 1 1
+    0 0 1 1 1 0
+    0 1 1 1 0 0
+    1 1 1 0 0 0
     """
     check_mean("random_spans", mean, least=1.0)
     count = budget(special, rate)
@@ -54,6 +61,10 @@ def geometric_spans(
     touch but not overlap; what lies behind a special token is not hidden. Unlike SpanBERT's, spans count
     pieces and may start within a word; `whole_word_spans` counts words. Raises UserError unless
     0 < p < 1 and longest >= 1.
+
+    >>> text = cells([[40, 41, 42, 43, 44, 45, 46, 47, 48, 49]])
+    >>> show(geometric_spans(*text, seeded(10), rate=0.5))
+    0 1 1 1 0 0 0 0 1 1
     """
     check_geometric("geometric_spans", p, longest)
     count = budget(special, rate)
@@ -78,8 +89,14 @@ def poisson_spans(
     they are not zero, lambda / (1 - exp(-lambda)) on average (3.16 at 3). BART's insertion of a mask at a
     zero-length span is a matter of what is written, not of what is hidden. Lengths are drawn until they
     reach exactly round(rate x maskable), the last one truncated; spans may touch; what lies behind a special
-    token is not hidden. With rate 0.5 and mean 100, six tokens hide one span of three, as `[0 0 1 1 1 0]`.
-    Raises UserError unless mean is above 0.
+    token is not hidden. Raises UserError unless mean is above 0. So long that one is all there is:
+
+    >>> text = cells([[40, 41, 42, 43, 44, 45]])
+    >>> outcomes(lambda rng: poisson_spans(*text, rng, rate=0.5, mean=100.0))
+    0 0 0 1 1 1
+    0 0 1 1 1 0
+    0 1 1 1 0 0
+    1 1 1 0 0 0
     """
     check_mean("poisson_spans", mean, least=0.0)
     count = budget(special, rate)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from archs.errors import UserError
-from objectives.select_parts import budget, check_geometric, number_words
+from objectives.select_parts import check_geometric, groups_until, number_words
 
 MACBERT = (0.4, 0.3, 0.2, 0.1)
 
@@ -18,10 +18,16 @@ def whole_word(
 ) -> Tensor:
     """Whole words in random order, at least one a row; the last one only if it brings the total nearer.
 
-    With rate 0.5, starts `[1 0 1 0 0 1]` hide three tokens of six, `[0 0 1 1 1 0]` or `[1 1 0 0 0 1]`.
-    (BERT's whole-word masking.)
+    BERT's whole-word masking. Even ids start words, so these are `40 41`, `42 43 45` and `46`:
+
+    >>> text = cells([[40, 41, 42, 43, 45, 46]])
+    >>> outcomes(lambda rng: whole_word(*text, rng, rate=0.5))
+    0 0 1 1 1 0
+    0 0 1 1 1 1
+    1 1 0 0 0 0
+    1 1 0 0 0 1
     """
-    return _some_of(number_words(word_starts, special), special, rate, rng)
+    return groups_until(number_words(word_starts, special), special, rate, rng)
 
 
 def ngrams(
@@ -38,8 +44,12 @@ def ngrams(
     shares: of the n-grams, how many have one word, two, …; they sum to 1. `[1]` is `whole_word`, `[0, 0, 1]`
     hides trigrams alone. The row is cut into n-grams, shorter at a special token or the row's end; then they
     are hidden in random order as `whole_word` hides words. Any n words in a row are an n-gram: ERNIE-Gram's
-    (Xiao et al. 2021) come from a lexicon, these do not. With rate 0.6 and shares `[0, 1]`, starts
-    `[1 0 1 1 1]` hide `[1 1 1 0 0]` or `[0 0 0 1 1]`. Raises UserError on other shares.
+    (Xiao et al. 2021) come from a lexicon, these do not. Raises UserError on other shares. Bigrams alone:
+
+    >>> text = cells([[40, 41, 42, 44, 46]])
+    >>> outcomes(lambda rng: ngrams(*text, rng, rate=0.6, shares=[0, 1]))
+    0 0 0 1 1
+    1 1 1 0 0
     """
     if not (shares and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
         raise UserError(
@@ -63,8 +73,15 @@ def whole_word_spans(
 
     Mean 3.8 words at the defaults. Otherwise as `ngrams` with these shares: spans may touch, none is
     truncated but at a special token or the row's end, and the last one is hidden only if it brings the total
-    nearer. With p 0.01, longest 3 and rate 0.5, starts `[1 0 1 1 1 1]` hide `[1 1 1 0 0 0]` or
-    `[0 0 0 1 1 1]` among others. Raises UserError unless 0 < p < 1 and longest >= 1.
+    nearer. Raises UserError unless 0 < p < 1 and longest >= 1.
+
+    >>> text = cells([[40, 41, 42, 44]])
+    >>> outcomes(lambda rng: whole_word_spans(*text, rng, rate=0.5, longest=2))
+    0 0 0 1
+    0 0 1 1
+    1 1 0 0
+    1 1 0 1
+    1 1 1 0
     """
     check_geometric("whole_word_spans", p, longest)
     shares = p * (1 - p) ** torch.arange(longest, dtype=torch.float64)
@@ -83,15 +100,4 @@ def _grouped(
     begins = torch.zeros(len(word), word.shape[1] + 1, dtype=torch.bool).scatter_(1, ends, True)
     first_piece = torch.ones_like(special)
     first_piece[:, 1:] = word[:, 1:] != word[:, :-1]
-    return _some_of(number_words(first_piece & begins.gather(1, word), special), special, rate, rng)
-
-
-def _some_of(group: Tensor, special: Tensor, rate: float, rng: torch.Generator) -> Tensor:
-    """Whole groups (B,W, numbered from 0 in each row) in random order, until the rate is reached."""
-    lengths = torch.zeros_like(group).scatter_add_(1, group, (~special).long())
-    order = torch.rand(group.shape, generator=rng).argsort(1)
-    ordered = lengths.gather(1, order)
-    end = ordered.cumsum(1)
-    start = end - ordered
-    taken = (start + end <= 2 * budget(special, rate)[:, None]) | (start == 0)
-    return torch.zeros_like(special).scatter_(1, order, taken).gather(1, group) & ~special
+    return groups_until(number_words(first_piece & begins.gather(1, word), special), special, rate, rng)

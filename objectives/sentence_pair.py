@@ -67,13 +67,13 @@ class SentencePair(MLM):
         swapped = torch.zeros_like(askable)
         if "previous" in self.answers:
             swapped = label == self.answers.index("previous")
-        tokens, segments, types = self.arrange(windows, cut, swapped)
-        return self.masked(tokens, segments, rng, label, types)
+        arranged, types = self.arrange(windows, cut, swapped)
+        return self.masked(arranged.tokens, arranged.segments, rng, label, types, arranged.marks)
 
     def mixed(
         self, windows: Windows, cut: Tensor, askable: Tensor, random: Tensor, rng: torch.Generator
     ) -> Windows:
-        """The `random` rows (B) bool have another askable row's tokens behind their cut (B)."""
+        """The `random` rows (B) bool have another askable row's tokens and marks behind their cut (B)."""
         width = windows.tokens.shape[1]
         others = askable.nonzero().squeeze(1)
         if len(others) < 2:
@@ -82,10 +82,15 @@ class SentencePair(MLM):
         further = 1 + (torch.rand(len(number), generator=rng) * (len(others) - 1)).long()
         other = others[(number + further) % len(others)]
         foreign = random[:, None] & (torch.arange(width) >= cut[:, None])
-        return with_changes(windows, tokens=torch.where(foreign, windows.tokens[other], windows.tokens))
+        tokens, marks = windows.tokens, windows.marks
+        return with_changes(
+            windows,
+            tokens=torch.where(foreign, tokens[other], tokens),
+            marks=None if marks is None else torch.where(foreign, marks[other], marks),
+        )
 
-    def arrange(self, windows: Windows, cut: Tensor, swapped: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """tokens, segments and token types (B,W+3) of rows cut after `cut` tokens (B) and swapped, or not.
+    def arrange(self, windows: Windows, cut: Tensor, swapped: Tensor) -> tuple[Windows, Tensor]:
+        """The windows (B,W+3) and token types (B,W+3) of rows cut after `cut` tokens (B) and swapped, or not.
 
         swapped (B) bool. [cls] belongs to the row's first document, each [sep] to the document it stands
         behind. The types are BERT's: 0 up to the first [sep], 1 after it.
@@ -104,12 +109,17 @@ class SentencePair(MLM):
         arranged.scatter_(1, column, tokens.gather(1, turned)).scatter_(1, ends, self.vocabulary.sep)
         arranged[:, 0] = self.vocabulary.cls
         types = (torch.arange(width + 3) > first + 1).long().expand(rows, -1)
+        marks = windows.marks
+        if marks is not None:
+            marks = marks.new_zeros(arranged.shape).scatter_(1, column, marks.gather(1, turned))
+            marks.scatter_(1, ends, 0)
         if segments is None:
-            return arranged, None, types
+            return with_changes(windows, tokens=arranged, marks=marks), types
         placed = segments.new_full(arranged.shape, PADDING).scatter_(1, column, segments)
         placed[:, 0] = segments[:, 0]
         placed.scatter_(1, ends, placed.gather(1, ends - 1))
-        return arranged.masked_fill_(placed < 0, self.vocabulary.pad), placed, types
+        arranged.masked_fill_(placed < 0, self.vocabulary.pad)
+        return with_changes(windows, tokens=arranged, segments=placed, marks=marks), types
 
     def modules(self, family: Family) -> nn.ModuleDict:
         """The head on [cls]. Raises UserError for a family with one token type, too few for a pair."""

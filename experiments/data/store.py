@@ -17,9 +17,11 @@ from archs.errors import UserError
 from experiments.data import sources, tokenizer
 from experiments.data.cache import once
 from experiments.data.document import Document
+from experiments.data.marks import Marker
 from experiments.data.split import SPLITS, Split, split
 from experiments.data.tokenizer import Tokenizer
 from objectives.base import Vocabulary
+from objectives.marks import WORD
 
 FORMAT = 1  # goes up when the files' layout, the split or the trained tokenizer's layout changes
 TRAINER_CHARACTERS = 512 << 20  # what the BPE trainer reads at most; its merges are settled long before
@@ -31,12 +33,14 @@ class Tokens:
     """One split: documents one after another, each ending with eos.
 
     tokens (N) uint16 or uint32, memory-mapped; offsets (documents + 1) int64: document d is
-    tokens[offsets[d]:offsets[d + 1]]; text_bytes: UTF-8 bytes of its texts.
+    tokens[offsets[d]:offsets[d + 1]]; text_bytes: UTF-8 bytes of its texts; marks (N) uint8, memory-mapped:
+    see objectives.base.Windows.
     """
 
     tokens: np.ndarray
     offsets: np.ndarray
     text_bytes: int
+    marks: np.ndarray | None = None
 
     @property
     def documents(self) -> int:
@@ -80,15 +84,17 @@ def load_corpus(
     name: str | None = None,
     tokenizer_path: str | None = None,
     vocabulary_size: int = 4096,
+    marker: Marker | None = None,
     *,
     cache: Path,
 ) -> Corpus:
     """The corpus, from the cache if it is there, else built and cached.
 
     source, path, text_column, name: see `sources.documents`. tokenizer_path: see `tokenizer.load`; None
-    trains a byte-level BPE of `vocabulary_size` on the training split. Files are written to
-    cache/tokenizers/<hash> and cache/tokens/<hash>, keyed by the content of the documents, the tokenizer
-    and the format. Raises UserError for a source that cannot be read or is too small to split.
+    trains a byte-level BPE of `vocabulary_size` on the training split. marker: see `marks.marker`; None
+    leaves the text unmarked. Files are written to cache/tokenizers/<hash> and cache/tokens/<hash>, keyed by
+    the content of the documents, the tokenizer, the marker and the format. Raises UserError for a source that
+    cannot be read or is too small to split.
     """
     content = _hash(sources.fingerprint(source, path, text_column, name))
 
@@ -100,9 +106,9 @@ def load_corpus(
     else:
         reader = tokenizer.load(tokenizer_path)
     vocabulary = tokenizer.vocabulary(reader)
-    digest = _hash(content, reader.digest, str(vocabulary.eos))
+    digest = _hash(content, reader.digest, str(vocabulary.eos), *([] if marker is None else [marker.key]))
     folder = once(
-        cache / "tokens" / digest, lambda place: _tokenise(documents(), reader, vocabulary.eos, place)
+        cache / "tokens" / digest, lambda place: _tokenise(documents(), reader, vocabulary.eos, marker, place)
     )
     facts = json.loads((folder / "facts.json").read_text())
     parts = {name: _open(folder, name, facts) for name in SPLITS}
@@ -128,22 +134,33 @@ def _trained(
     return tokenizer.load(folder / "tokenizer.json")
 
 
-def _tokenise(documents: Iterable[tuple[Split, Document]], reader: Tokenizer, eos: int, place: Path) -> None:
+def _tokenise(
+    documents: Iterable[tuple[Split, Document]],
+    reader: Tokenizer,
+    eos: int,
+    marker: Marker | None,
+    place: Path,
+) -> None:
     kind = np.uint16 if reader.size < 1 << 16 else np.uint32
     lengths = {name: array("q", [0]) for name in SPLITS}
     text_bytes = dict.fromkeys(SPLITS, 0)
     exact = reader.byte_level
     with ExitStack() as stack:
         files = {name: stack.enter_context((place / f"{name}.bin").open("wb")) for name in SPLITS}
+        marked = {}
+        if marker is not None:
+            marked = {name: stack.enter_context(_marks_file(place, name).open("wb")) for name in SPLITS}
         advance = stack.enter_context(_progress())
         for names, texts in _batches(documents):
             sizes = [len(text.encode()) for text in texts]
-            for name, size, ids in zip(names, sizes, reader.encode_batch(texts), strict=True):
+            for name, text, size, ids in zip(names, texts, sizes, reader.encode_batch(texts), strict=True):
                 tokens = np.array([*ids, eos], dtype=kind)
                 exact = exact and int(reader.byte_lengths[tokens].sum()) == size
                 files[name].write(tokens.tobytes())
                 lengths[name].append(len(tokens))
                 text_bytes[name] += size
+                if marker is not None:
+                    marked[name].write(_marks(text, ids, reader, marker))
             advance(sum(sizes))
     for name in SPLITS:
         if len(lengths[name]) == 1:
@@ -154,6 +171,17 @@ def _tokenise(documents: Iterable[tuple[Split, Document]], reader: Tokenizer, eo
         np.save(place / f"{name}.offsets.npy", np.cumsum(lengths[name], dtype=np.int64))
     facts = {"dtype": np.dtype(kind).name, "text_bytes": text_bytes, "exact_bytes": exact, "format": FORMAT}
     (place / "facts.json").write_text(json.dumps(facts))
+
+
+def _marks(text: str, ids: list[int], reader: Tokenizer, marker: Marker) -> bytes:
+    """One byte a token; eos is a word of its own."""
+    again, spans = reader.encode_with_spans(text)
+    assert again == ids, "a text has its tokens, however they are asked for"
+    return marker(text, spans, reader.word_starts[ids]).tobytes() + bytes([WORD])
+
+
+def _marks_file(folder: Path, name: Split) -> Path:
+    return folder / f"{name}.marks.bin"
 
 
 @contextmanager
@@ -193,9 +221,12 @@ def _batches(documents: Iterable[tuple[Split, Document]]) -> Iterator[tuple[list
 def _open(folder: Path, name: Split, facts: dict) -> Tokens:
     offsets = np.load(folder / f"{name}.offsets.npy")
     tokens = np.memmap(folder / f"{name}.bin", dtype=facts["dtype"], mode="r")
-    if len(tokens) != offsets[-1]:
-        raise UserError(f"the token cache '{folder}' is damaged ({name}.bin is cut off); delete the folder")
-    return Tokens(tokens, offsets, facts["text_bytes"][name])
+    file = _marks_file(folder, name)
+    marks = np.memmap(file, dtype=np.uint8, mode="r") if file.exists() else None
+    for each, called in ((tokens, f"{name}.bin"), (marks, file.name)):
+        if each is not None and len(each) != offsets[-1]:
+            raise UserError(f"the token cache '{folder}' is damaged ({called} is cut off); delete the folder")
+    return Tokens(tokens, offsets, facts["text_bytes"][name], marks)
 
 
 def _hash(*parts: str) -> str:

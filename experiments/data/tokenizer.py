@@ -15,6 +15,7 @@ import tokenizers
 import torch
 
 from archs.errors import UserError
+from experiments.data.kinds import kinds_of
 from objectives.base import Vocabulary
 
 # T5 (Raffel et al. 2020) hides spans of mean length 3 at a rate of 15%: 0.05 W sentinels and a closing one
@@ -42,7 +43,8 @@ NAMES = {
     "sep": ("<sep>", "[SEP]"),
 }
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
-SENTENCE_END = re.compile(r"""[.!?…。！？｡][)\]"'’”»」』）]*$""")  # noqa: RUF001
+# Latin, Chinese and Japanese, Arabic and Urdu, Indic, Armenian, Ethiopic, Burmese, Khmer.
+SENTENCE_END = re.compile(r"""[.!?…。！？｡؟۔।॥։።။។៕][)\]"'’”»」』）]*$""")  # noqa: RUF001
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,14 @@ class Tokenizer:
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """As `encode`, on all cores."""
         return [found.ids for found in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_with_spans(self, text: str) -> tuple[list[int], np.ndarray]:
+        """As `encode`, and which characters of the text each token stands for: (n,2) int64, end excluded.
+
+        Byte-level: tokens that hold parts of one character all have its place.
+        """
+        found = self.backend.encode(text, add_special_tokens=False)
+        return found.ids, np.array(found.offsets, dtype=np.int64).reshape(-1, 2)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids, special tokens left out."""
@@ -139,17 +149,32 @@ class Tokenizer:
 
     @cached_property
     def sentence_ends(self) -> np.ndarray:
-        """(V) bool: the piece ends in a full stop, an exclamation or question mark, also Chinese ones.
+        """(V) bool: the piece ends in a full stop, an exclamation or question mark, of any common script.
 
         Closing quotes and brackets may follow. A mark of several bytes for which a byte-level vocabulary has
         no piece of its own is not seen.
         """
+        ending = [SENTENCE_END.search(text) is not None for text in self.texts]
+        return np.array(ending) & ~self.special
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What each piece (V) reads as: `Ġthe` as ` the`, `##s` as `s`, part of a character as U+FFFD."""
         pieces = [piece or "" for piece in self.pieces]
         if self.byte_level:
             read = tokenizers.decoders.ByteLevel().decode  # a tokenizer may come without a decoder
-            pieces = [read([piece]) for piece in pieces]
-        ending = [SENTENCE_END.search(piece) is not None for piece in pieces]
-        return np.array(ending) & ~self.special
+            texts = [read([piece]) for piece in pieces]
+        else:
+            inner = self._layout["model"].get("continuing_subword_prefix") or ""
+            texts = [piece.removeprefix(inner).replace("▁", " ") for piece in pieces]
+        for token, entry in self.backend.get_added_tokens_decoder().items():
+            texts[token] = entry.content  # added tokens are spelled as they are
+        return texts
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """(V) uint8: bits of objectives.marks, see `kinds_of`."""
+        return kinds_of(self.texts, [len(piece or "") for piece in self.pieces], self.special)
 
     @cached_property
     def digest(self) -> str:
@@ -253,6 +278,7 @@ def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
         sep=roles["sep"],
         sentinels=tuple(token for _, token in sentinels),
         sentence_ends=torch.from_numpy(tokenizer.sentence_ends),
+        kinds=torch.from_numpy(tokenizer.kinds),
     )
 
 

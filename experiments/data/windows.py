@@ -26,7 +26,7 @@ class WindowStream:
     """
 
     def __init__(self, part: Tokens, rows: int, width: int, seed: int) -> None:
-        self.tokens, self.offsets = part.tokens, part.offsets
+        self.tokens, self.offsets, self.marks = part.tokens, part.offsets, part.marks
         self.rows, self.width, self.seed = rows, width, seed
         self.rows_per_epoch = len(self.tokens) // width
         if self.rows_per_epoch < rows:
@@ -56,7 +56,9 @@ class WindowStream:
         tokens = torch.from_numpy(self.tokens[cells].astype(np.int64))
         documents = np.searchsorted(self.offsets, cells, side="right")
         segments = documents - documents[:, :1]
-        return Windows(tokens, torch.from_numpy(segments) if segments.any() else None)
+        return Windows(
+            tokens, torch.from_numpy(segments) if segments.any() else None, marks=_cells(self.marks, cells)
+        )
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
@@ -69,10 +71,11 @@ class WindowStream:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """tokens (n,W) int64, each row inside one document; documents (n) int64: which one."""
+    """tokens (n,W) int64, each row inside one document; documents (n) int64: which; marks as in Windows."""
 
     tokens: Tensor
     documents: np.ndarray
+    marks: Tensor | None = None
 
 
 def held_out(part: Tokens, n: int, width: int, seed: int = 0) -> HeldOut:
@@ -95,5 +98,10 @@ def held_out(part: Tokens, n: int, width: int, seed: int = 0) -> HeldOut:
     order = np.random.default_rng(seed).permutation(len(documents))
     chosen = np.sort(order[:n])
     starts = part.offsets[documents[chosen]] + within[chosen] * width
-    tokens = part.tokens[starts[:, None] + np.arange(width)].astype(np.int64)
-    return HeldOut(torch.from_numpy(tokens), documents[chosen])
+    cells = starts[:, None] + np.arange(width)
+    tokens = torch.from_numpy(part.tokens[cells].astype(np.int64))
+    return HeldOut(tokens, documents[chosen], _cells(part.marks, cells))
+
+
+def _cells(marks: np.ndarray | None, cells: np.ndarray) -> Tensor | None:
+    return None if marks is None else torch.from_numpy(marks[cells])

@@ -16,10 +16,12 @@ from archs.errors import UserError
 from experiments.data.store import Tokens
 from experiments.data.tokenizer import Tokenizer
 from objectives.base import Vocabulary
+from objectives.marks import WORD
 
 LEFT, RIGHT = 24, 16
 SHORTEST, LONGEST = 4, 10  # tokens of a gap
-SENTENCE_END = re.compile(r"[.!?;:\n]")  # "Mr." counts too: some gaps are lost, none is wrong
+# "Mr." counts too: some gaps are lost, none is wrong.
+SENTENCE_END = re.compile(r"[.!?;:\n。！？；：؟۔।]")  # noqa: RUF001
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ def examples(part: Tokens, vocabulary: Vocabulary, tokenizer: Tokenizer, n: int,
     gives one at most. UserError if there is none.
     """
     tokens = np.asarray(part.tokens).astype(np.int64)
-    starts, lengths = _candidates(tokens, part.offsets, vocabulary, tokenizer, np.random.default_rng(seed))
+    starts, lengths = _candidates(part, tokens, vocabulary, tokenizer, np.random.default_rng(seed))
     if len(starts) == 0:
         raise UserError(
             f"no sentence of this text leaves {LEFT} tokens before and {RIGHT} after a gap of {SHORTEST} to "
@@ -64,30 +66,29 @@ def examples(part: Tokens, vocabulary: Vocabulary, tokenizer: Tokenizer, n: int,
 
 
 def _candidates(
+    part: Tokens,
     tokens: np.ndarray,
-    offsets: np.ndarray,
     vocabulary: Vocabulary,
     tokenizer: Tokenizer,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Starts and lengths (m) of one random gap in each stretch of text that has any."""
     special = vocabulary.special.numpy()
-    word = vocabulary.word_starts.numpy() & ~special
-    ends = special | np.array(
-        [bool(SENTENCE_END.search(tokenizer.decode([token]))) for token in range(vocabulary.size)]
-    )
+    spelled = vocabulary.word_starts.numpy()[tokens]
+    word = (spelled if part.marks is None else (part.marks & WORD) > 0) & ~special[tokens]
+    ends = special | np.array([bool(SENTENCE_END.search(text)) for text in tokenizer.texts])
     ended = np.concatenate([[0], ends[tokens].cumsum()])  # sentence ends before each token
 
     # Each place gets one random length; of a stretch's places where that fits, one is taken at random.
     width = LEFT + LONGEST + RIGHT
     place = np.arange(LEFT, len(tokens) - LONGEST - RIGHT)
-    place = place[word[tokens[place]]]
+    place = place[word[place]]
     length = rng.integers(SHORTEST, LONGEST + 1, len(place))
-    document = np.searchsorted(offsets, place, side="right") - 1
-    fits = (place - LEFT >= offsets[document]) & (place + length + RIGHT < offsets[document + 1])
+    document = np.searchsorted(part.offsets, place, side="right") - 1
+    fits = (place - LEFT >= part.offsets[document]) & (place + length + RIGHT < part.offsets[document + 1])
     inside = ended[place + length] == ended[place - 1]  # no end in the gap or just before it
     apart = place % width + length <= width  # the gap ends in its stretch, so it meets no other
-    good = fits & inside & apart & word[tokens[place + length]]
+    good = fits & inside & apart & word[place + length]
     place, length = place[good], length[good]
     mixed = rng.permutation(len(place))
     _, first = np.unique(place[mixed] // width, return_index=True)

@@ -111,7 +111,7 @@ def test_examples_are_pure_in_the_seed_and_no_two_gaps_overlap(address_corpus: C
     assert torch.equal(every[0].gap, every[1].gap)
     assert not torch.equal(every[0].left[:200], every[2].left[:200])
     tokens = np.asarray(part.tokens).astype(np.int64)
-    starts, lengths = infill._candidates(tokens, part.offsets, *reads, np.random.default_rng(0))
+    starts, lengths = infill._candidates(part, tokens, *reads, np.random.default_rng(0))
     assert (starts[1:] >= starts[:-1] + lengths[:-1]).all()
     assert len(starts) > 2000
 

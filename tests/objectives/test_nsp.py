@@ -23,9 +23,9 @@ def test_the_three_answers_to_two_rows_of_four_tokens():
     both, neither = torch.ones(2).bool(), torch.zeros(2).bool()
     random = objective.mixed(text, one, both, torch.tensor([True, False]), seeded())
     assert random.tokens.tolist() == [[40, 51, 52, 53], [50, 51, 52, 53]]
-    assert objective.arrange(random, one, neither)[0][0].tolist() == [CLS, 40, SEP, 51, 52, 53, SEP]
-    assert objective.arrange(text, one, neither)[0][0].tolist() == [CLS, 40, SEP, 41, 42, 43, SEP]
-    assert objective.arrange(text, one, both)[0][0].tolist() == [CLS, 41, 42, 43, SEP, 40, SEP]
+    assert objective.arrange(random, one, neither)[0].tokens[0].tolist() == [CLS, 40, SEP, 51, 52, 53, SEP]
+    assert objective.arrange(text, one, neither)[0].tokens[0].tolist() == [CLS, 40, SEP, 41, 42, 43, SEP]
+    assert objective.arrange(text, one, both)[0].tokens[0].tolist() == [CLS, 41, 42, 43, SEP, 40, SEP]
 
 
 def alone(text):

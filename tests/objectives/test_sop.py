@@ -18,26 +18,26 @@ def objective(**options):
 
 
 def test_pieces_stand_between_cls_and_seps_and_may_be_swapped():
-    tokens, segments, types = objective().arrange(TEXT, torch.tensor([1, 3]), torch.tensor([False, True]))
-    assert tokens.tolist() == [[CLS, 40, SEP, 41, 42, 43, SEP], [CLS, 53, SEP, 50, 51, 52, SEP]]
+    pairs, types = objective().arrange(TEXT, torch.tensor([1, 3]), torch.tensor([False, True]))
+    assert pairs.tokens.tolist() == [[CLS, 40, SEP, 41, 42, 43, SEP], [CLS, 53, SEP, 50, 51, 52, SEP]]
     assert types.tolist() == [[0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1]]
-    assert segments is None
+    assert pairs.segments is None
 
 
 def test_special_tokens_belong_to_the_document_they_stand_behind():
     packed = Windows(
         torch.tensor([[40, EOS, 50, 51, EOS, 60, PAD, PAD]]), torch.tensor([[0, 0, 1, 1, 1, 2, -1, -1]])
     )
-    tokens, segments, _ = objective().arrange(packed, torch.tensor([2]), torch.tensor([False]))
-    assert tokens.tolist() == [[CLS, 40, EOS, SEP, 50, 51, EOS, 60, SEP, PAD, PAD]]
-    assert segments.tolist() == [[0, 0, 0, 0, 1, 1, 1, 2, 2, -1, -1]]
+    pair, _ = objective().arrange(packed, torch.tensor([2]), torch.tensor([False]))
+    assert pair.tokens.tolist() == [[CLS, 40, EOS, SEP, 50, 51, EOS, 60, SEP, PAD, PAD]]
+    assert pair.segments.tolist() == [[0, 0, 0, 0, 1, 1, 1, 2, 2, -1, -1]]
 
 
 def test_a_row_of_padding_stays_padding():
     empty = Windows(torch.full((1, 3), PAD), torch.full((1, 3), -1))
-    tokens, segments, _ = objective().arrange(empty, torch.tensor([0]), torch.tensor([False]))
-    assert tokens.tolist() == [[PAD] * 6]
-    assert segments.tolist() == [[-1] * 6]
+    pair, _ = objective().arrange(empty, torch.tensor([0]), torch.tensor([False]))
+    assert pair.tokens.tolist() == [[PAD] * 6]
+    assert pair.segments.tolist() == [[-1] * 6]
 
 
 @given(text=windows, seed=seeds)
