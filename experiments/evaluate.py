@@ -23,6 +23,7 @@ from experiments.data.windows import held_out
 from experiments.folder import read_json, write_json, write_whole
 from experiments.likelihood import bits_per_byte, likelihood
 from experiments.run import Run, restore
+from experiments.scoring import require_language_model
 from experiments.tasks import infill, party
 from experiments.tasks.classification import classify
 from experiments.tasks.generation import fill
@@ -55,6 +56,7 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
     content: dict[str, Any] = {
         "flow": {"ok": flow.ok, "text": str(flow)},
         "gates": read_json(folder / "gates.json"),
+        "language_model": run.objective.language_model,
         "likelihood": timed("likelihood", lambda: likelihood_of(run)),
         "party": timed("party", lambda: party_of(run)) if settings.party else None,
         "infill": timed("infill", lambda: infill_of(run)) if settings.infill else None,
@@ -77,7 +79,10 @@ def measured_flow(run: Run) -> FlowReport:
     return check_flow(run.family, batch, build.mask(run.recipe))
 
 
-def likelihood_of(run: Run) -> dict[str, Any]:
+def likelihood_of(run: Run) -> dict[str, Any] | None:
+    """None where the objective left the head that predicts tokens untrained."""
+    if not run.objective.language_model:
+        return None
     rows = likelihood(run)
     save(run, "likelihood", rows)
     bits = bits_per_byte(rows.nats, rows.bytes)
@@ -127,9 +132,12 @@ def infill_of(run: Run) -> dict[str, Any]:
 
 
 def samples(run: Run) -> list[dict[str, str]]:
-    """Continuations of held-out text by the pretrained family, in its objective's own way of being asked."""
+    """Continuations of held-out text by the pretrained family, in its objective's own way of being asked.
+
+    None of a family whose head was not trained to predict tokens.
+    """
     wanted = run.recipe.evaluation.samples
-    if not wanted:
+    if not wanted or not run.objective.language_model:
         return []
     prompts = held_out(run.corpus.test, wanted, PROMPT, seed=1).tokens
     written = continue_text(run, prompts, CONTINUATION, Decoding(temperature=TEMPERATURE))
@@ -152,6 +160,7 @@ def generate_text(folder: Path, prompt: str, length: int, how: Decoding) -> str:
     """The prompt and `length` more tokens, by the run's own decoder."""
     check_length(length)  # before an objective makes room for them
     run = restore(folder)
+    require_language_model(run.objective)
     lay_out_for_rows(run.family)
     tokens = torch.tensor([run.corpus.tokenizer.encode(prompt)], dtype=torch.long)
     return prompt + run.corpus.tokenizer.decode(continue_text(run, tokens, length, how)[0].tolist())

@@ -47,12 +47,13 @@ class Record:
         due = reached > self._validated
         if not (due or module.finished or spent.steps % self.every == 0):
             return
+        assert module.loss_value is not None
         terms = {name: value.item() for name, value in module.loss_terms.items()}
         row: dict[str, Any] = {
             "step": spent.steps,
             "fraction": module.progress,
             **{name: value for name, value in asdict(spent).items() if name != "steps"},
-            "loss": sum(terms.values()),
+            "loss": module.loss_value.item(),
             **{f"loss_{name}": value for name, value in terms.items()},
             "learning_rate": module.trainer.optimizers[0].param_groups[0]["lr"],
             "tokens_per_second": spent.tokens / max(spent.seconds, 1e-9),
@@ -115,7 +116,8 @@ class Bar:
         if not (due or module.finished):
             return  # a device need not be waited for at every step
         self._shown = now
-        loss = sum(value.item() for value in module.loss_terms.values())
+        assert module.loss_value is not None
+        loss = module.loss_value.item()
         speed = module.spent.tokens / max(module.spent.seconds, 1e-9)
         text = f"{loss:.2f} nats · {speed:,.0f} tok/s"
         if self.live:

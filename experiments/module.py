@@ -88,7 +88,7 @@ class Training(lightning.LightningModule):
         # Terms are sums over the global batch's total: undo Lightning's division by accumulation steps and
         # DDP's by processes, so that neither changes the loss.
         scale = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        return {"loss": loss.value * scale, "terms": loss.terms}
+        return {"loss": loss.value * scale, "value": loss.value.detach(), "terms": loss.terms}
 
 
 class Finetuning(Training):
@@ -101,8 +101,10 @@ class Finetuning(Training):
 class Pretraining(Training):
     """Training on raw text, with `spent` advanced after each optimiser step and kept in checkpoints.
 
-    raw_tokens: of one optimiser step; seconds: the budget if it is stopped by time, else None; after_step:
-    called with this module after each optimiser step, when `spent` is up to date.
+    loss_value, loss_terms: of the last step, detached: what is minimised, and the terms it is a sum of, by
+    their own names and without their weights. raw_tokens: of one optimiser step; seconds: the budget if it is
+    stopped by time, else None; after_step: called with this module after each optimiser step, when `spent` is
+    up to date.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Pretraining(Training):
         self.raw_tokens = raw_tokens
         self.seconds = seconds
         self.after_step = after_step
+        self.loss_value: Tensor | None = None
         self.loss_terms: dict[str, Tensor] = {}
         self._started = 0.0
 
@@ -141,11 +144,13 @@ class Pretraining(Training):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
         if batch_idx % self.trainer.accumulate_grad_batches == 0:
-            self.loss_terms = {}
+            self.loss_value, self.loss_terms = None, {}
             self._started = time.perf_counter()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         parts = self.trainer.accumulate_grad_batches
+        value = outputs["value"]
+        self.loss_value = value if self.loss_value is None else self.loss_value + value
         for name, value in outputs["terms"].items():
             self.loss_terms[name] = self.loss_terms.get(name, torch.zeros_like(value)) + value
         # Each process and accumulation step holds an equal share of the global batch.
@@ -166,6 +171,7 @@ class Pretraining(Training):
     def _agree(self) -> None:
         """Between processes: the loss of the global batch, and the first one's clock."""
         strategy = self.trainer.strategy
+        self.loss_value = cast(Tensor, strategy.reduce(self.loss_value, reduce_op="sum"))
         self.loss_terms = {
             name: cast(Tensor, strategy.reduce(value, reduce_op="sum"))
             for name, value in self.loss_terms.items()

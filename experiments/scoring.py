@@ -92,7 +92,8 @@ def score_texts(
     What was trained on sentinels reads <extra_id_0> alone, as if all of the text were hidden.
 
     Raises UserError, with the text's number, for a text that is empty, holds a character that the tokenizer
-    does not know, or exceeds, with its context, learned positions.
+    does not know, or exceeds, with its context, learned positions; and for an objective that trains no
+    language model.
     """
     return list(scores(run, texts, pll))
 
@@ -150,7 +151,17 @@ def _nats(
     return score.unit, (-score.nats.cpu()[batch.weights > 0]).tolist()
 
 
+def require_language_model(objective: Objective) -> None:
+    """Raises UserError if the objective leaves the head that predicts tokens untrained."""
+    if not objective.language_model:
+        raise UserError(
+            f"objective '{objective.name}' trained no head that predicts tokens, so this model can neither "
+            "score nor write text; finetune it, or train with another objective"
+        )
+
+
 def _check(family: Family, objective: Objective, tokenizer: Tokenizer, pll: Pll | None) -> None:
+    require_language_model(objective)
     if not isinstance(tokenizer, Tokenizer):
         raise UserError(
             f"a {type(tokenizer).__name__} is no tokenizer of experiments.data.tokenizer; save it and give "

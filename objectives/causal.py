@@ -11,7 +11,14 @@ from objectives.layouts import leading, shift_right
 
 
 class Causal(Objective):
-    """Every token is asked, given those before it in its document; bos stands before the first."""
+    """Every token is asked, given those before it in its document; bos stands before the first.
+
+    >>> batch = Causal(VOCABULARY, "concatenated").build(windows([[40, 41, 42, 2]]), seeded())
+    >>> show(batch, "tokens", "targets", "weights")
+    tokens    1 40 41 42
+    targets  40 41 42  2
+    weights   1  1  1  1
+    """
 
     name = "causal"
     families = ("decoder_ar", "prefix_lm")

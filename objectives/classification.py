@@ -14,7 +14,18 @@ from objectives.sentence_pair import pair_loss
 
 
 class Classification(Objective):
-    """Built from labelled texts with `read`, not from windows; mean over a text's rows, then linear."""
+    """Built from labelled texts with `read`, not from windows; mean over a text's rows, then linear.
+
+    >>> texts, labels = torch.tensor([[40, 41, 2], [42, 43, 2]]), torch.tensor([2, 0])
+    >>> batch = Classification(VOCABULARY, "source_target", classes=3).read(texts, None, labels)
+    >>> show(batch, "source", "tokens", "pair_label")
+    source      40 41  2
+                42 43  2
+    tokens       1 40 41
+                 1 42 43
+    pair_label   2
+                 0
+    """
 
     name = "classification"
     families = ("encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm")

@@ -18,6 +18,18 @@ class Conditional(Objective):
     Single stacks read [source; target], prefix and permuted LM the source in both directions. In place a
     random share of the target is masked and asked, as in training for mask-predict (Ghazvininejad et al.
     2019).
+
+    >>> source, target = torch.tensor([[50, 51]]), torch.tensor([[40, 2]])
+    >>> causal = Conditional(VOCABULARY, "concatenated").pairs(source, None, target, None, seeded())
+    >>> show(causal, "tokens", "targets", "weights")
+    tokens   50 51  1 40
+    targets  50 51 40  2
+    weights   0  0  1  1
+    >>> in_place = Conditional(VOCABULARY, "in_place")
+    >>> outcomes(lambda rng: in_place.pairs(source, None, target, None, rng), "tokens")
+    tokens  50 51  3  2
+    tokens  50 51  3  3
+    tokens  50 51 40  3
     """
 
     name = "conditional"

@@ -34,11 +34,14 @@ class Denoising(Reconstruction):
 
     noises: each `{name: share}`, in the order in which they act. The share is of the tokens for masking,
     deletion and infilling, of the documents for sentence_permutation and rotation. mean: of the lengths of
-    the spans that infilling hides. With infilling of `b c` alone, a document `a b c d .` becomes
+    the spans that infilling hides. With infilling alone, of 41 and 42:
 
-        source   a [MASK] d .
-        decoder  bos a b c d
-        targets  a b c d .
+    >>> denoising = Denoising(VOCABULARY, "source_target", noises=[{"infilling": 0.5}], mean=100)
+    >>> batch = denoising.build(windows([[40, 41, 42, 43, 2]]), seeded(2))
+    >>> show(batch, "source", "tokens", "targets")
+    source   40  3 43  2  0
+    tokens    1 40 41 42 43
+    targets  40 41 42 43  2
 
     Asked for a continuation, the source is the context and one [MASK]; without infilling a [MASK] for each
     token if there is masking, else the context alone. BART's own infilling hides whole words.

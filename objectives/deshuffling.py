@@ -12,10 +12,11 @@ from objectives.reconstruction import Reconstruction
 class Deshuffling(Reconstruction):
     """Each document's tokens in random order, the special token at its end where it is, give the text.
 
-    A document `a b c d .` becomes
-
-        source   c a d b .
-        targets  a b c d .
+    >>> text = windows([[40, 41, 42, 43, 2]])
+    >>> show(Deshuffling(VOCABULARY, "source_target").build(text, seeded(2)), "source", "tokens", "targets")
+    source   41 43 42 40  2
+    tokens    1 40 41 42 43
+    targets  40 41 42 43  2
 
     In a single stack they stand one behind the other, twice the window. Asked for a continuation, the
     source is the context as it is: training always showed all tokens, so what the score says of tokens

@@ -55,6 +55,15 @@ def sizes(first: Tensor, counted: Tensor | None = None) -> Tensor:
     return torch.zeros_like(first).scatter_add_(1, first, ones).gather(1, first)
 
 
+def above_lowest(rank: Tensor, first: Tensor) -> Tensor:
+    """Where a permuted LM's query row sees something: False at the lowest rank of each document (B,W).
+
+    rank (B,W), 0 = context; first (B,W): the column at which each cell's document starts.
+    """
+    lowest = torch.zeros_like(rank).scatter_reduce_(1, first, rank, "amin", include_self=False)
+    return rank > lowest.gather(1, first)
+
+
 def per_document(first: Tensor, rng: torch.Generator) -> Tensor:
     """A number uniform in [0, 1) of each document, the same in all its cells: (B,W) float64."""
     return torch.rand(first.shape, generator=rng, dtype=torch.float64).gather(1, first)

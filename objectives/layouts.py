@@ -32,13 +32,24 @@ def pair(
     padding or several documents, else None for both. weights (B,T) of the target's cells, all 1 if not
     given; padding has 0.
 
-    Source `7 8`, target `5 6 eos` becomes
-
-        concatenated    tokens  7 8 bos 5 6    is_prefix 1 1 0 0 0
-                        targets 7 8 5 6 eos    weights   0 0 1 1 1
-        source_target   source 7 8, tokens bos 5 6, targets 5 6 eos
-        in_place        tokens and targets 7 8 5 6 eos, weights 0 0 1 1 1
-        permuted        the same, rank 0 0 1 2 3, queries 2 3 4
+    >>> def pairs(layout, *names):
+    ...     source, target = torch.tensor([[50, 51]]), torch.tensor([[40, 41, 2]])
+    ...     show(pair(layout, source, None, target, None, VOCABULARY), *names)
+    >>> pairs("concatenated", "tokens", "is_prefix", "targets", "weights")
+    tokens     50 51  1 40 41
+    is_prefix   1  1  0  0  0
+    targets    50 51 40 41  2
+    weights     0  0  1  1  1
+    >>> pairs("source_target", "source", "tokens", "targets")
+    source   50 51
+    tokens    1 40 41
+    targets  40 41  2
+    >>> pairs("permuted", "tokens", "targets", "weights", "rank", "queries")  # in_place: without the last two
+    tokens   50 51 40 41  2
+    targets  50 51 40 41  2
+    weights   0  0  1  1  1
+    rank      0  0  1  2  3
+    queries   2  3  4
     """
     if (source_segments is None) != (target_segments is None):
         raise ValueError("give the segments of both source and target, or of neither")
@@ -78,6 +89,10 @@ def read(
 
     Prefix and permuted LM read it in both directions. An encoder-decoder reads it twice, as BART does
     (Lewis et al. 2020): the encoder as it is, the decoder shifted.
+
+    >>> show(read("source_target", torch.tensor([[40, 41, 2]]), None, VOCABULARY), "source", "tokens")
+    source  40 41  2
+    tokens   1 40 41
     """
     if layout == "source_target":
         return Batch.of(
@@ -111,6 +126,16 @@ def blanks(layout: Layout, source: Tensor, lengths: Tensor, vocabulary: Vocabula
     """source (B,S), then lengths[b] blanks with weight 1 for a family that fills them in: (B,S+max).
 
     What a row has less than the longest is padding: weight 0, segment -1.
+
+    >>> source = torch.tensor([[50, 51], [52, 53]])
+    >>> batch = blanks("in_place", source, torch.tensor([1, 2]), VOCABULARY)
+    >>> show(batch, "tokens", "weights", "segments")
+    tokens    50 51  3  0
+              52 53  3  3
+    weights    0  0  1  0
+               0  0  1  1
+    segments   0  0  0 -1
+               0  0  0  0
     """
     blank = vocabulary.pad if vocabulary.mask is None else vocabulary.mask
     real = torch.arange(int(lengths.max())) < lengths[:, None]

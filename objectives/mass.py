@@ -22,12 +22,16 @@ class MASS(Objective):
     A fragment is round(rate x n) neighbours of a document's n tokens that are not special, at least one,
     from a place uniform among those possible; special tokens within it stay in the source. The decoder reads
     bos and the fragment but its last token: what the source shows is not in its input at all, as in the
-    paper, and the fragment keeps the position ids it has in the document. A document `a b c d e f .` with
-    `c d e` chosen becomes
+    paper, and the fragment keeps the position ids it has in the document. With 42 43 44 chosen:
 
-        source   a b [MASK] [MASK] [MASK] f .
-        decoder  bos c d    at positions 2 3 4
-        targets  c   d e
+    >>> text = windows([[40, 41, 42, 43, 44, 45, 2]])
+    >>> batch = MASS(VOCABULARY, "source_target").batch(text, hiding(42, 43, 44)(text.tokens), seeded())
+    >>> show(batch, "source", "tokens", "positions", "targets", "weights")
+    source     40 41  3  3  3 45  2
+    tokens      1 42 43  0  0  0  0
+    positions   2  3  4  0  0  0  0
+    targets    42 43 44  0  0  0  0
+    weights     1  1  1  0  0  0  0
 
     Unlike the paper's: the decoder begins with bos, not [MASK]; fragments begin anywhere alike, not with
     extra weight at the text's ends; `replace` is [MASK] always (objectives.replace.bert gives 80/10/10).

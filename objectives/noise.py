@@ -26,13 +26,27 @@ POISSON_MEAN = 3.0
 
 
 def masking(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator) -> Windows:
-    """A share of the tokens becomes [MASK]: `a b c d .` -> `a [MASK] c d .`"""
+    """A share of the tokens becomes [MASK].
+
+    >>> text = windows([[40, 41, 42, 2]], [[0, 0, 0, 0]])
+    >>> outcomes(lambda rng: masking(text, 0.3, VOCABULARY, rng), "tokens")
+    tokens   3 41 42  2
+    tokens  40  3 42  2
+    tokens  40 41  3  2
+    """
     hide = _single(windows, share, vocabulary, rng)
     return Windows(mask_only(windows.tokens, hide, vocabulary, rng), windows.segments)
 
 
 def deletion(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator) -> Windows:
-    """A share of the tokens is gone, and nothing tells where: `a b c d .` -> `a c d .`"""
+    """A share of the tokens is gone, and nothing tells where.
+
+    >>> text = windows([[40, 41, 42, 2]], [[0, 0, 0, 0]])
+    >>> outcomes(lambda rng: deletion(text, 0.3, VOCABULARY, rng), "tokens")
+    tokens  40 41  2  0
+    tokens  40 42  2  0
+    tokens  41 42  2  0
+    """
     assert windows.segments is not None
     keep = ~_single(windows, share, vocabulary, rng) & (windows.segments >= 0)
     width = windows.tokens.shape[1]
@@ -48,12 +62,18 @@ def infilling(
     *,
     mean: float = POISSON_MEAN,
 ) -> Windows:
-    """Spans become one [MASK] each, whatever their length, which may be 0: `a b c d .` -> `a [MASK] d .`
+    """Spans become one [MASK] each, whatever their length, which may be 0.
 
     round(share x n) of a document's n tokens that are not special are hidden, in spans of Poisson lengths of
     that mean, the last one cut to fit; spans may touch. A span of length 0 inserts a [MASK]: there are as
     many of them as a Poisson draw gives, e^-mean of all spans, on average, and none where a row would
     become longer than its text.
+
+    >>> text = windows([[40, 41, 42, 43, 2]], [[0, 0, 0, 0, 0]])
+    >>> outcomes(lambda rng: infilling(text, 0.5, VOCABULARY, rng, mean=100), "tokens")
+    tokens   3 42 43  2  0
+    tokens  40  3 43  2  0
+    tokens  40 41  3  2  0
     """
     assert windows.segments is not None
     hide, begins = spans(windows, share, vocabulary, rng, mean)
@@ -64,10 +84,15 @@ def infilling(
 def sentence_permutation(
     windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator
 ) -> Windows:
-    """A share of the documents has its sentences in random order: `a . b c .` -> `b c . a .`
+    """A share of the documents has its sentences in random order.
 
     A sentence ends behind a piece of `vocabulary.sentence_ends`, or several in a row. This is a rule about
-    pieces, so abbreviations end sentences too.
+    pieces, so abbreviations end sentences too. 99 ends one here:
+
+    >>> text = windows([[40, 99, 41, 42, 99, 2]], [[0, 0, 0, 0, 0, 0]])
+    >>> outcomes(lambda rng: sentence_permutation(text, 1.0, VOCABULARY, rng), "tokens")
+    tokens  40 99 41 42 99  2
+    tokens  41 42 99 40 99  2
     """
     assert vocabulary.sentence_ends is not None, "Denoising refuses a vocabulary without"
     first = document_starts(windows.tokens, windows.segments)
@@ -81,7 +106,14 @@ def sentence_permutation(
 
 
 def rotation(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator) -> Windows:
-    """A share of the documents begins at a token of its own chosen at random: `a b c d .` -> `c d a b .`"""
+    """A share of the documents begins at a token of its own chosen at random.
+
+    >>> text = windows([[40, 41, 42, 2]], [[0, 0, 0, 0]])
+    >>> outcomes(lambda rng: rotation(text, 1.0, VOCABULARY, rng), "tokens")
+    tokens  40 41 42  2
+    tokens  41 42 40  2
+    tokens  42 40 41  2
+    """
     first = document_starts(windows.tokens, windows.segments)
     length = sizes(first, ~ends(windows, vocabulary)).clamp(min=1)
     begin = (per_document(first, rng) * length).long() * (per_document(first, rng) < share)

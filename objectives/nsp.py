@@ -8,10 +8,17 @@ from objectives.sentence_pair import SentencePair
 class NSP(SentencePair):
     """Neighbours (label 0) or, with probability 1/2, the second from another row (label 1).
 
-    The texts `a b c d` and `e f g h`, the first cut behind `a`, make `[cls] a [sep] b c d [sep]`, or
-    `[cls] a [sep] f g h [sep]`. Windows do not tell which document a row is of, so of two rows of one
+    Windows do not tell which document a row is of, so of two rows of one
     document the second may stand in for another's. Needs two such rows in the batch: without them
-    nothing is asked.
+    nothing is asked. [cls] is 4, [sep] 5, and nothing is hidden here:
+
+    >>> text = windows([[40, 41], [50, 51]])
+    >>> batch = NSP(VOCABULARY, "in_place", select=hiding()).build(text, seeded(2))
+    >>> show(batch, "tokens", "pair_label")
+    tokens       4 40  5 41  5
+                 4 50  5 41  5
+    pair_label   0
+                 1
     """
 
     name = "nsp"
@@ -21,9 +28,17 @@ class NSP(SentencePair):
 class SentenceStructure(SentencePair):
     """StructBERT's sentence objective (Wang et al. 2020): next (0), previous (1), random (2), a third each.
 
-    The texts `a b c d` and `e f g h`, the first cut behind `a`, make `[cls] a [sep] b c d [sep]`,
-    `[cls] b c d [sep] a [sep]` or `[cls] a [sep] f g h [sep]`. As for NSP, two rows are needed.
-    StructBERT's word objective (three tokens in order) is not part of it.
+    As for NSP, two rows are needed. StructBERT's word objective (three tokens in order) is not part of it.
+
+    >>> text = windows([[40, 41], [50, 51], [60, 61]])
+    >>> batch = SentenceStructure(VOCABULARY, "in_place", select=hiding()).build(text, seeded(25))
+    >>> show(batch, "tokens", "pair_label")
+    tokens       4 40  5 41  5
+                 4 51  5 50  5
+                 4 60  5 41  5
+    pair_label   0
+                 1
+                 2
     """
 
     name = "sentence_structure"

@@ -8,6 +8,7 @@ from torch import Tensor
 from archs.batch import PADDING, Batch
 from archs.errors import UserError
 from objectives.base import Layout, Objective, Vocabulary, Windows
+from objectives.documents import above_lowest
 from objectives.layouts import blanks, document_starts, pair
 from objectives.select_parts import traits
 
@@ -17,7 +18,13 @@ class Permutation(Objective):
 
     A row of W tokens has max(1, round(W/k)) targets, fewer only where fewer tokens are not special. The
     rest is context (rank 0) and sees itself in both directions. Where a whole document is to be predicted,
-    its first target would see nothing and is not asked.
+    its first target would see nothing and is not asked. Here three in six, the last of them at 41:
+
+    >>> text = windows([[40, 41, 42, 43, 44, 2]])
+    >>> show(Permutation(VOCABULARY, "permuted", k=2).build(text, seeded(3)), "rank", "queries", "weights")
+    rank     1 3 0 2 0 0
+    queries  0 1 3
+    weights  1 1 0 1 0 0
     """
 
     name = "permutation"
@@ -45,7 +52,7 @@ class Permutation(Objective):
         return Batch.of(
             tokens,
             tokens,
-            (rank > 0) & _sees_something(rank, document_starts(tokens, segments)),
+            (rank > 0) & above_lowest(rank, document_starts(tokens, segments)),
             segments=segments,
             rank=rank,
             queries=queries.masked_fill(queries == width, PADDING),
@@ -62,12 +69,3 @@ class Permutation(Objective):
 
     def prompt(self, context: Tensor, length: int) -> Batch:
         return blanks(self.layout, context, torch.full((len(context),), length), self.vocabulary)
-
-
-def _sees_something(rank: Tensor, first: Tensor) -> Tensor:
-    """False at the lowest rank of each document, unless that is 0, the context's: (B,W).
-
-    rank (B,W); first (B,W): the column at which each cell's document starts.
-    """
-    lowest = torch.zeros_like(rank).scatter_reduce_(1, first, rank, "amin", include_self=False)
-    return rank > lowest.gather(1, first)

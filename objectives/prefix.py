@@ -16,6 +16,20 @@ class Prefix(Objective):
 
     At least one token of every document is asked. A single stack reads the text once, one token later:
     with p tokens of prefix, cells 0..p hold bos and the prefix, and cell p is the first that is asked.
+
+    >>> text = windows([[40, 41, 42, 2]])
+    >>> one_stack = Prefix(VOCABULARY, "concatenated", low=0.5, high=0.5).build(text, seeded())
+    >>> show(one_stack, "tokens", "is_prefix", "targets", "weights")
+    tokens      1 40 41 42
+    is_prefix   1  1  1  0
+    targets    40 41 42  2
+    weights     0  0  1  1
+    >>> two_stacks = Prefix(VOCABULARY, "source_target", low=0.5, high=0.5).build(text, seeded())
+    >>> show(two_stacks, "source", "tokens", "targets", "weights")
+    source   40 41  0  0
+    tokens    1 42  0  0
+    targets  42  2  0  0
+    weights   1  1  0  0
     """
 
     name = "prefix"

@@ -31,8 +31,15 @@ def bert(
 ) -> Tensor:
     """80% [MASK], 10% a random token, 10% left as they are. Devlin et al. 2019.
 
-    masked, random: the shares; what is left of 1 is kept. `40 41 42` with all hidden may become
-    `[MASK] [MASK] 42`. Raises UserError unless both are at least 0 and sum to at most 1.
+    masked, random: the shares; what is left of 1 is kept. Raises UserError unless both are at least 0 and
+    sum to at most 1.
+
+    >>> text = torch.tensor([[40, 41, 42]])
+    >>> outcomes(lambda rng: bert(text, text > 40, VOCABULARY, rng, masked=0.5, random=0.0))
+    40  3  3
+    40  3 42
+    40 41  3
+    40 41 42
     """
     if not (masked >= 0 and random >= 0 and masked + random <= 1 + 1e-9):
         raise UserError(
@@ -45,22 +52,34 @@ def bert(
 
 
 def mask_only(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
-    """Always [MASK], as before ELECTRA's generator (Clark et al. 2020): `40 41 42` with the last two hidden
-    becomes `40 [MASK] [MASK]`.
+    """Always [MASK], as before ELECTRA's generator (Clark et al. 2020).
+
+    >>> text = torch.tensor([[40, 41, 42]])
+    >>> show(mask_only(text, text > 40, VOCABULARY, seeded()))
+    40  3  3
     """
     return torch.where(hide, _mask(vocabulary), tokens)
 
 
 def random_token(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
-    """Always a random token, never a special one: `40 41 42` with 41 and 42 hidden may become `40 77 63`."""
+    """Always a random token, never a special one.
+
+    >>> text = torch.tensor([[40, 41, 42]])
+    >>> show(random_token(text, text > 40, VOCABULARY, seeded(0)))
+    40 83 89
+    """
     return torch.where(hide, _ordinary(tokens.shape, vocabulary, rng), tokens)
 
 
 def keep(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
-    """Nothing is replaced: `40 41 42` stays `40 41 42`.
+    """Nothing is replaced.
 
     The control of replacing at all: what is asked stands there to be copied, so an encoder-AE learns little
     else. For objectives that ask something else of the text (order, replaced tokens), and for ablations.
+
+    >>> text = torch.tensor([[40, 41, 42]])
+    >>> show(keep(text, text > 40, VOCABULARY, seeded()))
+    40 41 42
     """
     return tokens
 
@@ -78,8 +97,11 @@ def static(
     """The same replacements whenever the same row with the same tokens hidden is seen again.
 
     With select's `static` the text is as if masked beforehand (BERT, and RoBERTa's static masking; Liu et
-    al. 2019): `40 41 42` that becomes `40 [MASK] 77` becomes so each time. of, copies, options: as of
-    select's `static`.
+    al. 2019). of, copies, options: as of select's `static`.
+
+    >>> text = torch.tensor([[40, 41, 43]])
+    >>> outcomes(lambda rng: static(text, text > 40, VOCABULARY, rng, of="random_token"))
+    40 43 54
     """
     replace = bind(of, (bert, mask_only, random_token, keep), {}, options, "replace")
     rows = zip(tokens, hide, row_seeds((tokens, hide), copies, rng, "replace"), strict=True)
@@ -132,10 +154,14 @@ def sentinels(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Source, its segments, target, its segments: one sentinel for each hidden run. Raffel et al. 2020.
 
-    tokens `a b c d e f .` with `b c` and `e` hidden become
+    The sentinels are 6, 7, …:
 
-        source   a <0> d <1> f .
-        target   <0> b c <1> e eos
+    >>> text = torch.tensor([[40, 41, 42, 43, 44, 45, 2]])
+    >>> source, _, target, _ = sentinels(text, None, hiding(41, 42, 44)(text), VOCABULARY)
+    >>> show(source)
+    40  6 43  7 45  2
+    >>> show(target)
+    6 41 42  7 44  2
 
     Rows are padded on the right with pad and segment -1, as wide as the longest (S) and (T). A target
     cell's segment is its document's; eos has that of the row's last hidden token. A row with nothing

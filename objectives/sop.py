@@ -8,7 +8,19 @@ from objectives.sentence_pair import SentencePair
 class SOP(SentencePair):
     """Neighbours (label 0) or, with probability 1/2, swapped (label 1).
 
-    The text `a b c d`, cut behind `a`, becomes `[cls] a [sep] b c d [sep]`, or `[cls] b c d [sep] a [sep]`.
+    [cls] is 4, [sep] 5, and 41 is hidden:
+
+    >>> sop = SOP(VOCABULARY, "in_place", select=hiding(41), replace=mask_only)
+    >>> text = windows([[40, 41]])
+    >>> outcomes(lambda rng: sop.build(text, rng), "tokens", "targets", "token_types", "pair_label")
+    tokens        4  3  5 40  5
+    targets       4 41  5 40  5
+    token_types   0  0  0  1  1
+    pair_label    1
+    tokens        4 40  5  3  5
+    targets       4 40  5 41  5
+    token_types   0  0  0  1  1
+    pair_label    0
     """
 
     name = "sop"

@@ -25,6 +25,19 @@ class Span(Objective):
 
     rate: share of the tokens to hide; mean: mean length of T5's spans. In place the lengths are SpanBERT's
     (geometric, p 0.2, at most 10: mean 3.8) and `mean` cannot be changed.
+
+    >>> text = windows([[40, 41, 42, 43, 44, 45, 46, 2]])
+    >>> t5 = Span(VOCABULARY, "source_target", rate=0.4, mean=2.0)
+    >>> show(t5.build(text, seeded(1)), "source", "tokens", "targets", "weights")
+    source   40  6 42 43  7 46  2  0
+    tokens    1  6 41  7 44 45  0  0
+    targets   6 41  7 44 45  2  0  0
+    weights   1  1  1  1  1  1  0  0
+    >>> in_place = Span(VOCABULARY, "in_place", rate=0.4)
+    >>> show(in_place.build(text, seeded(1)), "tokens", "targets", "weights")
+    tokens    3  3  3 43 44 45 46  2
+    targets  40 41 42 43 44 45 46  2
+    weights   1  1  1  0  0  0  0  0
     """
 
     name = "span"

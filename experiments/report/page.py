@@ -44,6 +44,7 @@ def render(sweep: Sweep, found: pd.DataFrame) -> str:
         curves=[Markup(svg) for svg in figures.curves(sweep)],
         metrics=shown,
         rows=tables.result_rows(sweep, found, shown),
+        without=tables.without_language_model(sweep),
         baselines=tables.baselines(sweep, found),
         dots=[Markup(svg) for svg in _dots(sweep, found, shown)],
         gates=tables.gates(sweep, found),

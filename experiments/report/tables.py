@@ -12,6 +12,8 @@ from experiments.report.results import ANCHORS, NLL, PARTY, PLL, Metric, Spread,
 from experiments.report.runs import Run, Sweep
 from experiments.validate import flatten
 
+NO_LANGUAGE_MODEL = "no language model"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -23,18 +25,26 @@ class Row:
 
 def result_rows(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> list[Row]:
     """Arms in their declared order, never sorted by what they reached."""
-    return [Row(arm, [_cell(found, arm, metric) for metric in shown]) for arm in sweep.arms]
+    return [Row(arm, [_cell(sweep, found, arm, metric) for metric in shown]) for arm in sweep.arms]
 
 
-def _cell(found: pd.DataFrame, arm: str, metric: Metric) -> Spread | str:
+def _cell(sweep: Sweep, found: pd.DataFrame, arm: str, metric: Metric) -> Spread | str:
     value = spread(found, arm, metric)
     if value is not None:
         return value
+    if metric in (NLL, PLL) and arm in without_language_model(sweep):
+        return NO_LANGUAGE_MODEL
     if metric == NLL and spread(found, arm, PLL):
         return "has none"
     if metric == PLL and spread(found, arm, NLL):
         return "not asked"
     return "not measured"
+
+
+def without_language_model(sweep: Sweep) -> list[str]:
+    """The arms that were evaluated and whose objective does not train a family to predict tokens."""
+    none = {run.arm for run in sweep.done if run.ask("language_model") is False}
+    return [arm for arm in sweep.arms if arm in none]
 
 
 def baselines(sweep: Sweep, found: pd.DataFrame) -> dict[str, dict[Metric, list[float]]]:

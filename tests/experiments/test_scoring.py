@@ -44,7 +44,7 @@ TEXTS = [
     (" our union", " is strong"),
 ]
 ALL = {**OBJECTIVES, "conditional": Conditional}
-PAIRS = [(name, family) for name, kind in ALL.items() for family in kind.families]
+PAIRS = [(name, family) for name, kind in ALL.items() if kind.language_model for family in kind.families]
 
 Asked = tuple[Family, Objective, Tokenizer]
 

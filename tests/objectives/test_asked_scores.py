@@ -33,7 +33,7 @@ VOCABULARY = Vocabulary(
 )
 CONTINUATIONS = torch.tensor(list(itertools.product(range(SIZE), repeat=LENGTH)))
 ALL = {**OBJECTIVES, "conditional": Conditional}
-PAIRS = [(name, family) for name, kind in ALL.items() for family in kind.families]
+PAIRS = [(name, family) for name, kind in ALL.items() if kind.language_model for family in kind.families]
 EXACT = [pair for pair in PAIRS if pair[1] != "encoder_ae"]
 PSEUDO = [pair for pair in PAIRS if pair[1] == "encoder_ae"]
 CONTEXTS = [[], [3], [2, 0, 1, 4, 3]]

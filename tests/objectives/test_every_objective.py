@@ -14,6 +14,7 @@ from objectives.base import Vocabulary
 from objectives.conditional import Conditional
 
 PAIRS = [(name, family) for name, kind in OBJECTIVES.items() for family in kind.families]
+WRITERS = [pair for pair in PAIRS if OBJECTIVES[pair[0]].language_model]
 CONCATENATED = [(name, family) for name, family in PAIRS if FAMILIES[family].layout == "concatenated"]
 LAYOUTS = sorted({(name, FAMILIES[f].layout) for name, kind in OBJECTIVES.items() for f in kind.families})
 
@@ -85,7 +86,7 @@ def test_no_single_stack_decoder_reaches_a_token_it_is_asked_for_or_another_docu
             assert segments[row, cell] == segments[row, column]
 
 
-@pytest.mark.parametrize(("name", "family"), PAIRS)
+@pytest.mark.parametrize(("name", "family"), WRITERS)
 def test_ask_asks_for_the_continuation_once_and_in_order(name, family):
     objective = OBJECTIVES[name](VOCABULARY, FAMILIES[family].layout)
     context, continuation = torch.tensor([[50, 51], [52, 53]]), torch.tensor([[60, 61, 62], [63, 64, EOS]])
@@ -94,7 +95,17 @@ def test_ask_asks_for_the_continuation_once_and_in_order(name, family):
     assert batch.segments is None
 
 
-@pytest.mark.parametrize(("name", "family"), PAIRS)
+@pytest.mark.parametrize(("name", "family"), sorted(set(PAIRS) - set(WRITERS)))
+def test_an_objective_without_a_language_model_neither_asks_nor_prompts(name, family):
+    objective = OBJECTIVES[name](VOCABULARY, FAMILIES[family].layout)
+    text = torch.tensor([[50, 51]])
+    for refused in (lambda: objective.ask(text, text), lambda: objective.prompt(text, 3)):
+        with pytest.raises(UserError, match=f"objective '{name}'.* no head that predicts tokens") as error:
+            refused()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "family"), WRITERS)
 def test_a_prompt_does_not_hold_what_is_to_be_written(name, family):
     layout = FAMILIES[family].layout
     objective = OBJECTIVES[name](VOCABULARY, layout)

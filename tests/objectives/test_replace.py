@@ -1,3 +1,6 @@
+from dataclasses import replace as replace_fields
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -35,7 +38,11 @@ def test_bert_masks_eighty_changes_ten_and_leaves_ten_in_a_hundred():
 NEIGHBOURS = torch.full((100, 2), 99)
 
 
-@pytest.mark.parametrize("replace", [bert, mask_only, random_token, static, similar(NEIGHBOURS)])
+def by(table, **options):
+    return partial(similar, neighbours=table, **options)
+
+
+@pytest.mark.parametrize("replace", [bert, mask_only, random_token, static, by(NEIGHBOURS)])
 def test_what_is_not_hidden_stays(replace):
     tokens = random_windows(4, 40, "packed", 1).tokens
     hide = torch.rand(tokens.shape, generator=seeded(2)) < 0.5
@@ -79,7 +86,7 @@ def test_impossible_shares_are_one_line(shares):
         bert(tokens, tokens > 0, VOCABULARY, seeded(), masked=first, random=second)
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=r"replace 'similar': share=.* are not shares") as error:
-        similar(NEIGHBOURS, share=first, random=second)
+        by(NEIGHBOURS, share=first, random=second)(tokens, tokens > 0, VOCABULARY, seeded())
     assert "\n" not in str(error.value)
 
 
@@ -87,7 +94,7 @@ def test_a_similar_token_is_one_of_its_neighbours_and_never_a_special_one():
     table = torch.full((100, 3), -1)
     table[40] = torch.tensor([50, 51, EOS])
     tokens, hide = torch.tensor([[40, 41]]).repeat(3000, 1), torch.tensor([[True, False]]).repeat(3000, 1)
-    seen = similar(table, share=1.0, random=0.0)(tokens, hide, VOCABULARY, seeded())
+    seen = by(table, share=1.0, random=0.0)(tokens, hide, VOCABULARY, seeded())
     assert abs((seen[:, 0] == 50).float().mean() - 0.5) < 0.03
     assert set(seen[:, 0].tolist()) == {50, 51}
     assert set(seen[:, 1].tolist()) == {41}
@@ -97,13 +104,13 @@ def test_a_token_without_neighbours_is_replaced_at_random():
     tokens = torch.full((1, 3000), 41)
     table = torch.full((100, 2), -1)
     table[41, 0] = EOS  # a special token is no neighbour
-    seen = similar(table, share=1.0, random=0.0)(tokens, tokens > 0, VOCABULARY, seeded())
+    seen = by(table, share=1.0, random=0.0)(tokens, tokens > 0, VOCABULARY, seeded())
     assert set(seen.flatten().tolist()) == set(range(WORDS, 100))
 
 
 def test_similar_replaces_eighty_by_neighbours_ten_at_random_and_leaves_ten_in_a_hundred():
     tokens = torch.full((200, 200), 41)
-    seen = similar(torch.full((100, 1), 50))(tokens, tokens > 0, VOCABULARY, seeded())
+    seen = by(torch.full((100, 1), 50))(tokens, tokens > 0, VOCABULARY, seeded())
     by_chance = 0.1 / 64
     assert abs((seen == 50).float().mean() - 0.8 - by_chance) < 0.01
     assert abs((seen == 41).float().mean() - 0.1 - by_chance) < 0.01
@@ -119,7 +126,7 @@ def test_the_nearest_tokens_are_those_of_the_highest_cosine():
     [
         (lambda: nearest(torch.zeros(3), 1), r"embeddings are \(3,\) and count=1"),
         (lambda: nearest(torch.zeros(3, 2), 3), "count=3; give .* from 1 to V - 1"),
-        (lambda: similar(torch.zeros(3, 2)), r"neighbours are \(3, 2\) torch.float32"),
+        (lambda: _replaced_by(torch.zeros(3, 2)), r"neighbours are \(3, 2\) torch.float32"),
         (
             lambda: _replaced_by(torch.zeros(3, 2).long()),
             "table of 3 tokens .* not of this vocabulary of 100",
@@ -135,7 +142,7 @@ def test_a_table_of_neighbours_that_does_not_fit_is_one_line(wrong, message):
 
 def _replaced_by(table):
     tokens = torch.tensor([[40]])
-    return similar(table)(tokens, tokens > 0, VOCABULARY, seeded())
+    return by(table)(tokens, tokens > 0, VOCABULARY, seeded())
 
 
 def test_sentinels_stand_for_the_hidden_runs():
@@ -194,3 +201,11 @@ def test_source_and_target_merge_into_the_text_within_each_document(text, seed):
     )
     merged = merge(*sentinels(text.tokens, text.segments, hide, VOCABULARY))
     assert merged == documents(text.tokens, text.segments)
+
+
+def test_without_a_table_the_vocabulary_s_own_is_taken_and_without_one_it_is_one_line():
+    tokens = torch.full((1, 50), 40)
+    known = replace_fields(VOCABULARY, neighbours=NEIGHBOURS)
+    assert set(similar(tokens, tokens > 0, known, seeded(), share=1.0, random=0.0).flatten().tolist()) == {99}
+    with pytest.raises(UserError, match="needs a table of similar tokens"):
+        similar(tokens, tokens > 0, VOCABULARY, seeded())

@@ -1,0 +1,201 @@
+"""Several objectives for one model: by weight, and by how much of the budget is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as with_changes
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archs import FAMILIES
+from archs.batch import Batch
+from archs.errors import UserError, unknown
+from archs.family import Family
+from archs.masks import MaskBuilder
+from archs.single_stack import SingleStack
+from objectives.base import Layout, Loss, Objective, Vocabulary, Windows
+from objectives.modes import marked, mode_token, unasked
+
+GOLDEN = 0.6180339887498949  # steps through [0, 1) so that any stretch of steps is shared out evenly
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of a mixture's objectives. mask: of its batches; mode: which mode token stands before its texts."""
+
+    objective: Objective
+    mask: MaskBuilder | None = None
+    mode: int | None = None
+
+
+class Mixture(Objective):
+    """At each step one of the parts builds the batch.
+
+    weights: how often each is taken, in any unit; or schedule: stages `{until: share of the budget, weights:
+    {…}}`, the last until 1. Shares are kept step by step, not by chance: the same for every seed, and any n
+    steps hold the shares to about one step. Dong et al. 2019 (UniLM) take thirds, Tay et al. 2023 (UL2) seven
+    denoisers, Charpentier and Samuel 2024 (GPT-BERT) a ratio of two; masked after causal is a schedule of two
+    stages.
+
+    The first part poses the questions of evaluation and is what the family writes by. A single stack can be
+    trained by a part that is for another single stack: its batches then bring that family's mask. Validation
+    is the mean over parts, each asked once, whatever their weights. Raises UserError on weights that name
+    no part or sum to 0, and on a schedule that does not cover the budget or whose budget is in seconds.
+
+    >>> from objectives.mlm import MLM
+    >>> one = Part(MLM(VOCABULARY, "in_place", hiding(41), mask_only))
+    >>> two = Part(MLM(VOCABULARY, "in_place", hiding(42), mask_only), mode=1)  # marked by 35, a sentinel
+    >>> mixture = Mixture(VOCABULARY, "in_place", {"one": one, "two": two}, weights={"one": 2, "two": 1})
+    >>> [mixture.part_at(step, fraction=None) for step in range(7)]
+    [0, 0, 0, 1, 0, 0, 1]
+    >>> text = torch.tensor([[40, 41, 42, 2]])
+    >>> show(mixture.build(Windows(text, step=2), seeded()), "tokens", "weights")
+    tokens   40  3 42  2
+    weights   0  1  0  0
+    >>> show(mixture.build(Windows(text, step=3), seeded()), "tokens", "weights")
+    tokens   35 40 41  3  2
+    weights   0  0  0  1  0
+    """
+
+    name = "mixture"
+    families = tuple(FAMILIES)
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        layout: Layout,
+        parts: Mapping[str, Part],
+        weights: Mapping[str, float] | None = None,
+        schedule: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(vocabulary, layout)
+        self.parts, self.names = list(parts.values()), list(parts)
+        if not parts:
+            raise UserError(
+                "objective 'mixture': no parts; list them as objective.options.parts.NAME={name: …}"
+            )
+        if (weights is None) == (schedule is None):
+            raise UserError("objective 'mixture': give either weights or a schedule of weights")
+        stages = [{"until": 1.0, "weights": weights}] if schedule is None else schedule
+        self.stages = checked_stages(stages, self.names)
+        for part in self.parts:
+            if part.mode is not None:
+                mode_token(vocabulary, part.mode)
+        self.language_model = self.parts[0].objective.language_model
+
+    def build(self, windows: Windows, rng: torch.Generator) -> Batch:
+        return self._by(self.part_at(windows.step, windows.fraction), windows, rng)
+
+    def part_at(self, step: int, fraction: float | None) -> int:
+        """The number of the part whose turn it is; fraction: of the budget, None where nobody knows it."""
+        if fraction is None and len(self.stages) > 1:
+            raise UserError(
+                "objective 'mixture': a schedule goes by the share of the budget, which steps of a budget in "
+                "seconds do not know beforehand; set budget.stop to flops, tokens, targets or steps"
+            )
+        shares = next(shares for until, shares in self.stages if (fraction or 0.0) <= until)
+        luck = torch.tensor((step * GOLDEN) % 1.0, dtype=torch.float64)
+        return int(torch.searchsorted(shares.cumsum(0), luck, right=True).clamp(max=len(shares) - 1))
+
+    def _by(self, number: int, windows: Windows, rng: torch.Generator) -> Batch:
+        part = self.parts[number]
+        if part.mode is not None:
+            windows = marked(windows, mode_token(self.vocabulary, part.mode), self.vocabulary)
+        batch = part.objective.build(windows, rng)
+        if part.mode is not None:
+            batch = unasked(batch, mode_token(self.vocabulary, part.mode))
+        return with_changes(batch, part=number, mask=part.mask or batch.mask)
+
+    def validation(self, windows: Windows, rng: torch.Generator) -> list[Batch]:
+        return [self._by(number, windows, rng) for number in range(len(self.parts))]
+
+    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
+        return self.parts[0].objective.ask(self._context(context), continuation)
+
+    def prompt(self, context: Tensor, length: int) -> Batch:
+        return self.parts[0].objective.prompt(self._context(context), length)
+
+    def _context(self, context: Tensor) -> Tensor:
+        mode = self.parts[0].mode
+        if mode is None:
+            return context
+        token = context.new_full((len(context), 1), mode_token(self.vocabulary, mode))
+        return torch.cat((token, context), 1)
+
+    def flops(self, family: Family, batch: Batch) -> int:
+        return self.parts[batch.part].objective.flops(family, batch)
+
+    def supervised(self, batch: Batch) -> int:
+        return self.parts[batch.part].objective.supervised(batch)
+
+    def modules(self, family: Family) -> nn.ModuleDict:
+        each = zip(self.names, self.parts, strict=True)
+        return nn.ModuleDict({name: part.objective.modules(family) for name, part in each})
+
+    def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
+        """The part's loss; its terms begin with the part's name, as "masked_tokens"."""
+        name, part = self.names[batch.part], self.parts[batch.part].objective
+        own = modules[name]
+        assert isinstance(own, nn.ModuleDict)
+        loss = part.loss(family, own, batch)
+        return Loss(loss.value, {f"{name}_{term}": value for term, value in loss.terms.items()})
+
+
+def checked_stages(stages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[float, Tensor]]:
+    """(until, shares of the parts) of each stage. Raises UserError unless they cover the budget."""
+    found, before = [], 0.0
+    for number, stage in enumerate(stages, start=1):
+        if set(stage) != {"until", "weights"}:
+            raise UserError(
+                f"objective 'mixture': stage {number} of the schedule has the keys "
+                f"{', '.join(stage) or 'none'}; write {{until: share of the budget, weights: {{…}}}}"
+            )
+        until = stage["until"]
+        if isinstance(until, bool) or not isinstance(until, int | float) or not before < until <= 1:
+            raise UserError(
+                f"objective 'mixture': stage {number} of the schedule has until={until!r}; give a share of "
+                f"the budget above {before:g} and at most 1, rising from stage to stage"
+            )
+        found.append((float(until), _shares(stage["weights"], names)))
+        before = float(until)
+    if before < 1:
+        raise UserError(
+            f"objective 'mixture': the schedule ends at {before:g} of the budget and leaves the rest "
+            "without an objective; let the last stage be until: 1"
+        )
+    return found
+
+
+def _shares(weights: Any, names: Sequence[str]) -> Tensor:
+    if not isinstance(weights, Mapping):
+        raise UserError(f"objective 'mixture': weights came as {weights!r}; write {{PART: number}}")
+    for name, weight in weights.items():
+        if name not in names:
+            raise unknown("part of objective 'mixture'", name, names)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+            raise UserError(
+                f"objective 'mixture': the weight of '{name}' is {weight!r}; give a number from 0 on"
+            )
+    numbers = torch.tensor([float(weights.get(name, 0.0)) for name in names], dtype=torch.float64)
+    if not float(numbers.sum()) > 0:
+        raise UserError("objective 'mixture': the weights sum to 0; give at least one part a weight above 0")
+    return numbers / numbers.sum()
+
+
+def way_of(asks: type[Objective], family: type[Family]) -> tuple[Layout, MaskBuilder | None] | None:
+    """The layout in which a part is asked of a family, and the mask that its batches bring.
+
+    None if it cannot be. What trains the family by itself needs no mask; else one single stack takes another
+    one's objective under that one's mask.
+    """
+    if family.kind in asks.families:
+        return family.layout, None
+    if issubclass(family, SingleStack):
+        for name in asks.families:
+            other = FAMILIES.get(name)
+            if other is not None and issubclass(other, SingleStack):
+                return other.layout, other.default_mask
+    return None

@@ -1,0 +1,280 @@
+"""Several objectives for one model: shares, schedules, modes, whose mask, whose loss."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from toy_text import (
+    BOS,
+    MASK,
+    PAD,
+    SENTINELS,
+    VOCABULARY,
+    equal,
+    random_windows,
+    seeded,
+    seeds,
+    tiny,
+    windows,
+)
+
+from archs.decoder_ar import DecoderAR
+from archs.encoder_ae import EncoderAE
+from archs.encoder_ae import mask as both_ways
+from archs.encoder_decoder import EncoderDecoder
+from archs.errors import UserError
+from archs.flow import check_flow
+from archs.permuted_lm import PermutedLM
+from archs.prefix_lm import PrefixLM
+from objectives.base import Windows
+from objectives.causal import Causal
+from objectives.masked_next import MaskedNext
+from objectives.mixture import Mixture, Part, way_of
+from objectives.mlm import MLM
+from objectives.modes import marked, mode_token
+from objectives.permutation import Permutation
+from objectives.prefix import Prefix
+from objectives.replace import mask_only
+from objectives.sop import SOP
+from objectives.span import Span
+
+TEXT = Windows(torch.tensor([[40, 41, 42, 43], [50, 51, 52, 53]]))
+
+
+def part(kind, family, **options):
+    layout, mask = way_of(kind, family)
+    return Part(kind(VOCABULARY, layout, **options), mask)
+
+
+def unilm(**given):
+    parts = {
+        "prefix": part(Prefix, PrefixLM),
+        "causal": part(Causal, PrefixLM),
+        "masked": part(MLM, PrefixLM, replace=mask_only),
+    }
+    given = given or {"weights": {"prefix": 1, "causal": 1, "masked": 1}}
+    return Mixture(VOCABULARY, "concatenated", parts, **given)
+
+
+def taken(mixture, steps):
+    return [mixture.part_at(step, (step + 0.5) / steps) for step in range(steps)]
+
+
+def test_two_to_one_is_the_order_in_the_docstring():
+    mixture = unilm(weights={"prefix": 2, "causal": 1})
+    assert ["ab"[number] for number in taken(mixture, 7)] == list("aaabaab")
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1), (15, 1, 0), (2, 1, 1), (0.2, 0.3, 0.5)])
+@pytest.mark.parametrize("steps", [10, 97, 1000])
+def test_any_number_of_steps_keeps_the_shares_to_about_a_step(weights, steps):
+    mixture = unilm(weights=dict(zip(("prefix", "causal", "masked"), weights, strict=True)))
+    order = taken(mixture, steps)
+    for number, weight in enumerate(weights):
+        assert abs(order.count(number) - steps * weight / sum(weights)) <= 2
+
+
+def test_a_schedule_changes_parts_where_it_says():
+    stages = [{"until": 0.25, "weights": {"causal": 1}}, {"until": 1, "weights": {"masked": 1}}]
+    assert taken(unilm(schedule=stages), 8) == [1, 1, 2, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "either weights or a schedule"),
+        ({"weights": {"mlm": 1}}, "unknown part of objective 'mixture' 'mlm'"),
+        ({"weights": {"causal": -1}}, "weight of 'causal' is -1"),
+        ({"weights": {"causal": 0}}, "sum to 0"),
+        ({"weights": [1, 2]}, "came as"),
+        ({"schedule": [{"until": 0.8, "weights": {"causal": 1}}]}, "ends at 0.8 of the budget"),
+        ({"schedule": []}, "ends at 0 of the budget"),
+        ({"schedule": [{"until": 2, "weights": {"causal": 1}}]}, "until=2; give a share"),
+        ({"schedule": [{"weights": {"causal": 1}}]}, "stage 1 of the schedule has the keys weights"),
+        (
+            {
+                "schedule": [
+                    {"until": 0.5, "weights": {"causal": 1}},
+                    {"until": 0.5, "weights": {"causal": 1}},
+                ]
+            },
+            "above 0.5",
+        ),
+    ],
+)
+def test_weights_and_schedules_that_mean_nothing_are_one_line(given, said):
+    parts = {"causal": part(Causal, PrefixLM)}
+    with pytest.raises(UserError) as error:
+        Mixture(VOCABULARY, "concatenated", parts, **given)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_schedule_without_a_known_fraction_is_refused_and_weights_are_not():
+    stages = [{"until": 0.5, "weights": {"causal": 1}}, {"until": 1, "weights": {"masked": 1}}]
+    with pytest.raises(UserError, match="budget in seconds"):
+        unilm(schedule=stages).build(Windows(TEXT.tokens, fraction=None), seeded())
+    assert unilm().build(Windows(TEXT.tokens, fraction=None), seeded()).part == 0
+
+
+def test_a_batch_is_the_parts_own_under_the_mask_it_needs():
+    mixture = unilm()
+    by_part = {mixture.part_at(step, 0.0): step for step in range(6)}
+    alone = [
+        Prefix(VOCABULARY, "concatenated"),
+        Causal(VOCABULARY, "concatenated"),
+        MLM(VOCABULARY, "in_place", replace=mask_only),
+    ]
+    for number, objective in enumerate(alone):
+        made = mixture.build(Windows(TEXT.tokens, step=by_part[number]), seeded(3))
+        assert equal(made, objective.build(TEXT, seeded(3)))
+        assert made.part == number
+        assert (made.mask is both_ways) == (number == 2)
+
+
+def test_rows_of_a_batch_keep_its_part_and_mask():
+    batch = unilm(weights={"masked": 1}).build(TEXT, seeded())
+    cut = batch.rows(slice(0, 1)).to("cpu")
+    assert (cut.part, cut.mask) == (2, both_ways)
+
+
+def test_the_masked_third_sees_both_ways_and_the_others_do_not():
+    family, mixture = tiny("prefix_lm"), unilm()
+    for step in range(6):
+        batch = mixture.build(Windows(random_windows(2, 7, "packed", step).tokens, step=step), seeded(step))
+        report = check_flow(family, batch)
+        assert report.ok, str(report)
+        later = report.measured["tokens"]["tokens"][0].triu(1).any()
+        assert later == (batch.part == 2) or batch.part == 0
+
+
+def test_losses_of_parts_of_a_batch_add_up_and_terms_are_named_by_part():
+    family, mixture = tiny("prefix_lm"), unilm()
+    modules = mixture.modules(family)
+    for step in range(3):
+        batch = mixture.build(Windows(random_windows(4, 9, "full", 0).tokens, step=step), seeded())
+        whole = mixture.loss(family, modules, batch)
+        halves = [mixture.loss(family, modules, batch.rows(rows)).value for rows in (slice(2), slice(2, 4))]
+        torch.testing.assert_close(sum(halves), whole.value)
+        assert list(whole.terms) == [f"{mixture.names[batch.part]}_tokens"]
+
+
+def test_a_part_trains_its_own_module_and_no_other():
+    parts = {"plain": part(MLM, EncoderAE), "pair": part(SOP, EncoderAE)}
+    mixture = Mixture(VOCABULARY, "in_place", parts, {"plain": 1, "pair": 1})
+    family = tiny("encoder_ae")
+    modules = mixture.modules(family)
+    assert {name.split(".")[0] for name, _ in modules.named_parameters()} == {"pair"}
+    for batch in mixture.validation(random_windows(4, 12, "full", 0), seeded()):
+        family.zero_grad()
+        modules.zero_grad()
+        mixture.loss(family, modules, batch).value.backward()
+        assert (next(modules.parameters()).grad is not None) == (batch.part == 1)
+
+
+def test_counts_are_those_of_the_part():
+    family, mixture = tiny("prefix_lm"), unilm()
+    for batch in mixture.validation(TEXT, seeded()):
+        alone = mixture.parts[batch.part].objective
+        assert mixture.flops(family, batch) == alone.flops(family, batch)
+        assert mixture.supervised(batch) == alone.supervised(batch) == batch.supervised
+    assert {mixture.supervised(batch) for batch in mixture.validation(TEXT, seeded())} >= {8, 2}
+
+
+def test_the_first_part_is_asked_in_evaluation():
+    context, continuation = torch.tensor([[50, 51]]), torch.tensor([[60, 61]])
+    assert equal(
+        unilm().ask(context, continuation), Prefix(VOCABULARY, "concatenated").ask(context, continuation)
+    )
+    assert equal(unilm().prompt(context, 2), Prefix(VOCABULARY, "concatenated").prompt(context, 2))
+
+
+def test_who_takes_whose_objective():
+    assert way_of(MLM, EncoderAE) == ("in_place", None)
+    assert way_of(MLM, DecoderAR) == ("in_place", both_ways)
+    assert way_of(Causal, EncoderAE) == ("concatenated", DecoderAR.default_mask)
+    assert way_of(Permutation, PrefixLM) is None
+    assert way_of(MLM, EncoderDecoder) is None
+    assert way_of(Span, PermutedLM) is None
+
+
+# Modes
+
+
+def test_a_mode_stands_before_each_document():
+    packed = Windows(torch.tensor([[40, 41, 42, PAD]]), torch.tensor([[0, 0, 1, -1]]))
+    M = SENTINELS[-2]
+    assert mode_token(VOCABULARY, 2) == M
+    out = marked(packed, M, VOCABULARY)
+    assert out.tokens.tolist() == [[M, 40, 41, M, 42, PAD, PAD, PAD]]
+    assert out.segments.tolist() == [[0, 0, 0, 1, 1, -1, -1, -1]]
+    full = marked(TEXT, M, VOCABULARY)
+    assert full.tokens.tolist() == [[M, 40, 41, 42, 43], [M, 50, 51, 52, 53]]
+    assert full.segments is None
+
+
+def test_what_a_segmenter_said_of_the_words_moves_with_them():
+    marks = torch.tensor([[1, 0, 1, 1]], dtype=torch.uint8)
+    packed = Windows(torch.tensor([[40, 41, 42, PAD]]), torch.tensor([[0, 0, 1, -1]]), marks=marks)
+    assert marked(packed, SENTINELS[-1], VOCABULARY).marks.tolist() == [[0, 1, 0, 0, 1, 1, 0, 0]]
+
+
+@given(text=windows, seed=seeds)
+@settings(max_examples=60, deadline=None)
+def test_without_its_modes_a_marked_text_is_the_text(text, seed):
+    M = SENTINELS[-1]
+    out = marked(text, M, VOCABULARY)
+    for row in range(len(text.tokens)):
+        real = slice(None) if text.segments is None else text.segments[row] >= 0
+        kept = out.tokens[row] != M
+        if out.segments is not None:
+            kept &= out.segments[row] >= 0
+            assert out.segments[row][kept].tolist() == text.segments[row][real].tolist()
+        assert out.tokens[row][kept].tolist() == text.tokens[row][real].tolist()
+    documents = 1 if text.segments is None else None
+    if documents:
+        assert (out.tokens == M).sum() == len(text.tokens)
+
+
+def ul2():
+    parts = {
+        "s": Part(Prefix(VOCABULARY, "source_target", low=0.5, high=0.5), mode=1),
+        "r": Part(Span(VOCABULARY, "source_target", rate=0.5, mean=2.0), mode=2),
+    }
+    return Mixture(VOCABULARY, "source_target", parts, {"s": 1, "r": 1})
+
+
+@given(text=windows, seed=seeds)
+@settings(max_examples=40, deadline=None)
+def test_a_mode_is_read_and_never_asked(text, seed):
+    for batch in ul2().validation(text, seeded(seed)):
+        M = SENTINELS[-1 - batch.part]
+        asked = batch.weights > 0
+        assert not (batch.targets[asked] == M).any()
+        assert batch.totals["tokens"] == float(asked.sum())
+        assert (batch.source == M).any(1).all() or text.segments is not None or text.tokens.shape[1] < 2
+
+
+def test_evaluation_is_asked_in_the_first_parts_mode():
+    context, continuation = torch.tensor([[50, 51]]), torch.tensor([[60, 61]])
+    assert ul2().ask(context, continuation).source.tolist() == [[SENTINELS[-1], 50, 51]]
+    assert ul2().prompt(context, 2).source.tolist() == [[SENTINELS[-1], 50, 51]]
+
+
+@pytest.mark.parametrize("mode", [0, 16, -1])
+def test_modes_leave_sentinels_for_spans(mode):
+    with pytest.raises(UserError, match="give 1 to 15"):
+        mode_token(VOCABULARY, mode)
+
+
+# Masked next-token prediction
+
+
+def test_hidden_tokens_are_asked_of_the_row_before_them():
+    objective = MaskedNext(
+        VOCABULARY, "concatenated", select=lambda t, w, s, rng: t % 2 == 1, replace=mask_only
+    )
+    batch = objective.build(TEXT, seeded())
+    assert batch.tokens.tolist() == [[BOS, 40, MASK, 42], [BOS, 50, MASK, 52]]
+    assert batch.targets.tolist() == TEXT.tokens.tolist()
+    assert batch.weights.tolist() == [[0, 1, 0, 1], [0, 1, 0, 1]]
+    assert batch.mask is both_ways
