@@ -64,15 +64,41 @@ class Mask:
     def dense(self, batch: int, q: Tensor, k: Tensor) -> Tensor:
         """The mask as booleans (batch, len(q), len(k)) for row numbers q (Q) and k (K)."""
         b = torch.arange(batch, device=q.device)[:, None, None]
-        seen = self.rule(b, q[None, :, None], k[None, None, :])
-        if seen.dtype != torch.bool:
-            raise UserError(
-                f"the rule of mask '{self.name}' gives {seen.dtype}; return booleans, True = seen"
-            )
+        seen = asked(self.rule, self.name, b, q[None, :, None], k[None, None, :])
         return seen.expand(batch, len(q), len(k))
 
 
 MaskBuilder = Callable[["Batch"], Mask]
+
+
+def asked(rule: Rule, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    """What the rule of mask `name` answers. Raises UserError for what users get wrong in theirs."""
+    try:
+        seen = rule(b, q, k)
+    except RuntimeError as error:
+        if "Boolean value of Tensor" not in str(error):
+            raise
+        raise UserError(
+            f"mask '{name}' asks a tensor for one truth value; write & | ~ and torch.where in place of and, "
+            "or, not and if: a rule answers for many places at once"
+        ) from error
+    return checked(seen, name, b, q, k)
+
+
+def checked(seen: object, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    """Raises UserError unless these are booleans that broadcast to what was asked."""
+    if not isinstance(seen, Tensor):
+        raise UserError(f"mask '{name}' gives {type(seen).__name__}; return booleans, True = seen, as k <= q")
+    if seen.dtype != torch.bool:
+        raise UserError(f"mask '{name}' gives {seen.dtype}; return booleans, True = seen, as k <= q")
+    shape = torch.broadcast_shapes(b.shape, q.shape, k.shape)
+    backwards = zip(reversed(seen.shape), reversed(shape), strict=False)
+    if seen.ndim > len(shape) or any(got not in (1, wanted) for got, wanted in backwards):
+        raise UserError(
+            f"mask '{name}' gives the shape {tuple(seen.shape)} where {tuple(shape)} was asked; compare q "
+            "and k cell by cell, as k <= q, without tables of a width of their own"
+        )
+    return seen
 
 
 def _full(b: Tensor, q: Tensor, k: Tensor) -> Tensor:

@@ -6,7 +6,10 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +53,29 @@ def _git(folder: Path) -> dict[str, Any] | None:
         return None  # an installed wheel has no history
 
 
+def tell_what_changed(recipe: Recipe, saved: dict[str, Any]) -> None:
+    """One line on stderr if a file of the user's is not what a run's environment.json says it was."""
+    before, now = saved.get("user_source") or {}, _user_source(recipe)
+    changed = [name for name, digest in before.items() if now.get(name) != digest]
+    if changed:
+        print(
+            f"warning: {', '.join(changed)} in '{recipe.user_path}' changed since this run began; put back "
+            "what it was, or set name=… to train the new code in a folder of its own",
+            file=sys.stderr,
+        )
+
+
 def _user_source(recipe: Recipe) -> dict[str, str]:
-    """SHA-256 of each module that the recipe names by import path, if it is a file in the user's folder."""
+    """SHA-256 of each file in the user's folder that an import path names, and of those that it imports."""
     if recipe.user_path is None:
         return {}
-    found = {}
-    for name in recipe.import_paths:
-        file = Path(recipe.user_path, *name.split(".")[:-1]).with_suffix(".py")
-        if file.is_file():
-            found[str(file.relative_to(recipe.user_path))] = hashlib.sha256(file.read_bytes()).hexdigest()
-    return found
+    finder = ModuleFinder([recipe.user_path], excludes=["archs", "objectives", "experiments"])
+    for path in recipe.import_paths:
+        with suppress(ImportError):  # an installed package's
+            finder.import_hook(path.rpartition(".")[0])
+    found = (getattr(module, "__file__", None) for module in finder.modules.values())
+    files = sorted({Path(file) for file in found if file})
+    return {
+        str(file.relative_to(recipe.user_path)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from archs import FAMILIES, CoreConfig, build, encoder_decoder, permuted_lm
 from archs.batch import PADDING, Batch
-from archs.flow import check_flow
-from archs.flow_report import Streams
-from archs.masks import Mask
+from archs.errors import unknown
+from archs.flow import check_flow, closure
+from archs.flow_report import FlowReport, Streams
+from archs.masks import Mask, MaskBuilder
 from archs.single_stack import SingleStack
 from objectives import OBJECTIVES
 from objectives.base import Vocabulary, Windows
@@ -20,6 +21,11 @@ from objectives.base import Vocabulary, Windows
 WORDS = ("the", "state", "of", "our", "union", "is", "strong", "and", "growing", "fast")
 SPECIALS = ("<pad>", "<s>", "</s>", "<mask>", "<cls>", "<sep>", "<X>", "<Y>", "<Z>")
 PIECES = (*SPECIALS, *WORDS)
+TEXT = Windows(torch.arange(len(SPECIALS), len(PIECES))[None])
+# For a mask of the user's: long enough to show a window, and two documents in a row, which masks keep apart.
+LONGER = Windows(
+    len(SPECIALS) + torch.arange(24)[None] % len(WORDS), segments=(torch.arange(24) >= 18).long()[None]
+)
 # A family, what it is asked in the picture, with rates that ten words can show, and a seed that shows much.
 QUESTIONS = {
     "encoder_ae": ("Encoder-AE", "mlm", {"rate": 0.2}, 1),
@@ -36,6 +42,7 @@ class Panel:
 
     measured: where the output of row q depends on the input at k in a model of one layer a stack. answers:
     what each row is asked to predict, "" if nothing. second_stream: the first query row of a permuted LM.
+    allowed: where something may flow, if that is not where something is seen.
     """
 
     title: str
@@ -45,9 +52,10 @@ class Panel:
     measured: Tensor
     answers: list[str]
     second_stream: int | None = None
+    allowed: Tensor | None = None
 
 
-def example(family: str) -> Batch:
+def example(family: str, text: Windows = TEXT) -> Batch:
     """One row of WORDS, built by the objective of QUESTIONS."""
     _, name, options, seed = QUESTIONS[family]
     vocabulary = Vocabulary(
@@ -63,8 +71,7 @@ def example(family: str) -> Batch:
         sentinels=(6, 7, 8),
     )
     objective = OBJECTIVES[name](vocabulary, FAMILIES[family].layout, **options)
-    text = torch.arange(len(SPECIALS), len(PIECES))[None]
-    return objective.build(Windows(text), torch.Generator().manual_seed(seed))
+    return objective.build(text, torch.Generator().manual_seed(seed))
 
 
 def panels(family: str) -> list[Panel]:
@@ -82,6 +89,23 @@ def panels(family: str) -> list[Panel]:
         return list(_two_stacks(batch, words, answers, measured))
     assert issubclass(kind, SingleStack)
     return [_panel("", kind.default_mask(batch), words, words, flows, answers)]
+
+
+def panel_of(mask: MaskBuilder, family: type[SingleStack]) -> tuple[Panel, FlowReport]:
+    """A mask of the user's in a family, over LONGER, and the report of it against the family's own mask.
+
+    Allowed is what both masks show, and each row's own input, which reaches it beside attention. Raises
+    UserError for a family of a kind that QUESTIONS does not ask.
+    """
+    if family.kind not in QUESTIONS:
+        raise unknown("kind of family to draw", family.kind, QUESTIONS)
+    batch = example(family.kind, LONGER)
+    torch.manual_seed(0)
+    report = check_flow(family(CoreConfig(len(PIECES), 1, 8, 1, 16, 64), mask=mask), batch)
+    words, flows = _words(batch.tokens, batch.segments), report.measured["tokens"]["tokens"][0]
+    panel = _panel("", mask(batch), words, words, flows, _answers(batch))
+    own = report.declared["tokens"]["tokens"][0]
+    return replace(panel, allowed=closure([panel.seen[None]])[0][0] & own), report
 
 
 def _panel(
