@@ -2,8 +2,9 @@
 
     python -m benchmarks.objectives [REPEATS]
 
-Every objective in every layout it can train, and MLM with every selection and replacement, dynamic and
-static, on full rows and on packed rows. The median over repeats and the middle half of them (the spread).
+Every objective in every layout it can train, the presets of mixtures, whose parts take turns, and MLM with
+every selection and replacement, dynamic and static, on full rows and on packed rows. The median over repeats
+and the middle half of them (the spread).
 Goal: 1 M tokens/s at 64 x 256, so that a loader never starves a step.
 """
 
@@ -13,6 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace as with_changes
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,8 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from archs import FAMILIES
+from experiments import build
+from experiments.compose import compose_recipe
 from objectives import OBJECTIVES, Objective, replace, select
 from objectives.base import Layout, Vocabulary, Windows
+from objectives.marks import BLANK, FUNCTION, NUMBER, UPPER
 from objectives.mlm import MLM
 from objectives.replace_similar import similar
 
@@ -38,12 +43,23 @@ SELECTIONS = (
     select.geometric_spans,
     select.poisson_spans,
 )
-REPLACEMENTS = (replace.bert, replace.mask_only, replace.random_token, replace.keep)
+CHUNKS = (select.phrases, select.entities)  # never static
+REPLACEMENTS = (replace.bert, replace.mask_only, replace.random_token, replace.keep, similar)
+MIXTURES = {  # presets, and a family that each trains
+    "gpt_bert": "decoder_ar",
+    "mixture": "prefix_lm",
+    "ul2": "encoder_decoder",
+    "ernie": "encoder_ae",
+}
 
 
 def vocabulary() -> Vocabulary:
-    """Six special tokens, a hundred sentinels; two pieces in three start words, one in 20 ends a sentence."""
+    """Six special tokens, a hundred sentinels; two pieces in three start words, one in 20 ends a sentence.
+
+    One in eight is a common word, one in ten has an upper-case letter, one in 50 is a number; ten neighbours.
+    """
     ids = torch.arange(VOCABULARY)
+    kinds = FUNCTION * (ids % 8 == 1) | UPPER * (ids % 10 == 2) | NUMBER * (ids % 50 == 3)
     return Vocabulary(
         size=VOCABULARY,
         word_starts=(ids >= SPECIAL) & (ids % 3 > 0),
@@ -56,6 +72,8 @@ def vocabulary() -> Vocabulary:
         sep=5,
         sentinels=tuple(range(6, SPECIAL)),
         sentence_ends=(ids >= SPECIAL) & (ids % 20 == 0),
+        kinds=(kinds | BLANK * (ids % 20 == 0)).to(torch.uint8),
+        neighbours=torch.randint(VOCABULARY, (VOCABULARY, 10), generator=torch.Generator().manual_seed(1)),
     )
 
 
@@ -71,12 +89,18 @@ def packed_rows(rng: torch.Generator) -> Windows:
 
 
 def objectives() -> Iterator[tuple[str, str, Objective]]:
-    """Each objective in each layout, then MLM's parts: name, layout or part, the objective."""
+    """Each objective in each layout, the mixtures, then MLM's parts: name, layout or part, the objective."""
     known = vocabulary()
     for name, kind in OBJECTIVES.items():
         layouts: dict[Layout, None] = dict.fromkeys(FAMILIES[family].layout for family in kind.families)
         for layout in layouts:
             yield name, layout, kind(known, layout)
+    for name, family in MIXTURES.items():
+        layout = FAMILIES[family].layout
+        recipe = compose_recipe([f"objective={name}", f"family={family}"])
+        yield name, layout, build.objective(recipe, known, layout)
+    for pick in CHUNKS:
+        yield "mlm", pick.__name__, MLM(known, "in_place", select=pick)
     for pick in SELECTIONS:
         yield "mlm", pick.__name__, MLM(known, "in_place", select=pick)
         # As BERT's: what is hidden and what stands in its place.
@@ -84,8 +108,6 @@ def objectives() -> Iterator[tuple[str, str, Objective]]:
         yield "mlm", f"{pick.__name__}, static", MLM(known, "in_place", fixed, replace.static)
     for write in REPLACEMENTS:
         yield "mlm", write.__name__, MLM(known, "in_place", replace=write)
-    neighbours = torch.randint(VOCABULARY, (VOCABULARY, 10), generator=torch.Generator().manual_seed(1))
-    yield "mlm", "similar", MLM(known, "in_place", replace=similar(neighbours))
 
 
 def measure(objective: Objective, windows: Windows, repeats: int) -> torch.Tensor:
@@ -93,6 +115,8 @@ def measure(objective: Objective, windows: Windows, repeats: int) -> torch.Tenso
     speeds = []
     for seed in range(-3, repeats):
         rng = torch.Generator().manual_seed(abs(seed))
+        step = max(seed, 0)
+        windows = with_changes(windows, step=step, fraction=(step + 0.5) / repeats)
         begun = time.perf_counter()
         objective.build(windows, rng)
         speeds.append(ROWS * WIDTH / (time.perf_counter() - begun))

@@ -113,6 +113,8 @@ def planning_vocabulary(size: int) -> Vocabulary:
         sep=ids["<sep>"],
         sentinels=tuple(number for name, number in ids.items() if name.startswith("<extra_id_")),
         sentence_ends=(torch.arange(size) % 20 == 0) & ~special,
+        kinds=torch.zeros(size, dtype=torch.uint8),
+        neighbours=torch.arange(size).roll(1)[:, None],
     )
 
 
@@ -173,7 +175,8 @@ def _sampled(recipe: Recipe, asks: Objective, vocabulary: Vocabulary) -> tuple[l
     shapes, targets = [], []
     for step in range(SAMPLED_STEPS):
         text = plain[torch.randint(len(plain), shape, generator=rng)]
-        batch = asks.build(Windows(text, step=step, fraction=(step + 0.5) / SAMPLED_STEPS), rng)
+        fraction = None if recipe.budget.stop == "seconds" else (step + 0.5) / SAMPLED_STEPS
+        batch = asks.build(Windows(text, step=step, fraction=fraction), rng)
         shapes.append(batch.to("meta"))
         targets.append(asks.supervised(batch))
     return shapes, round(statistics.mean(targets))

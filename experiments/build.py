@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import ModuleType
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from archs import FAMILIES, CoreConfig, Family
 from archs.errors import UserError, unknown
+from archs.rules import mask_builder
 from archs.single_stack import MaskBuilder, SingleStack
-from experiments.recipe import Recipe
-from objectives import OBJECTIVES, Objective
+from experiments.recipe import ObjectiveConfig, PartConfig, Recipe
+from objectives import OBJECTIVES, Objective, replace_similar
 from objectives import replace as replace_functions
 from objectives import select as select_functions
 from objectives.base import Layout, Vocabulary
+from objectives.mixture import Mixture, Part, way_of
+
+# What a recipe may name. A mixture is made of the others.
+SHIPPED: dict[str, type[Objective]] = {**OBJECTIVES, Mixture.name: Mixture}
 
 # Parts of an objective that are functions: where the shipped ones are, and what they are called with.
-FUNCTIONS: dict[str, tuple[ModuleType, list[str]]] = {
-    "select": (select_functions, ["tokens", "word_starts", "special", "rng"]),
-    "replace": (replace_functions, ["tokens", "hide", "vocabulary", "rng"]),
+FUNCTIONS: dict[str, tuple[tuple[ModuleType, ...], list[str]]] = {
+    "select": ((select_functions,), ["tokens", "word_starts", "special", "rng"]),
+    "replace": ((replace_functions, replace_similar), ["tokens", "hide", "vocabulary", "rng"]),
 }
 
 
@@ -40,7 +47,7 @@ def family(recipe: Recipe, config: CoreConfig) -> Family:
 
 
 def mask(recipe: Recipe) -> MaskBuilder | None:
-    """The user's mask builder. Raises UserError for a family with more masks than one to replace."""
+    """The user's rule or builder, as a builder. Raises UserError for a family with more masks than one."""
     path = recipe.family.mask
     if path is None:
         return None
@@ -50,22 +57,25 @@ def mask(recipe: Recipe) -> MaskBuilder | None:
             f"family '{recipe.family.name}' has more than one mask, so family.mask cannot replace it; it can "
             f"for: {', '.join(single)}"
         )
-    builder: Any = import_path(path, recipe.user_path, "family.mask")
-    if not callable(builder):
-        raise UserError(f"family.mask '{path}' is no function but {builder!r}; write def my_mask(batch)")
-    return cast(MaskBuilder, builder)
+    function: Any = import_path(path, recipe.user_path, "family.mask")
+    if not callable(function):
+        raise UserError(f"family.mask '{path}' is no function but {function!r}; write def rule(q, k)")
+    return mask_builder(function, path)
 
 
-def objective_class(recipe: Recipe) -> type[Objective]:
-    """The objective that the recipe names. Raises UserError if there is none of that name or import path."""
-    return _class(recipe, "objective", recipe.objective.name, OBJECTIVES, Objective)
+def objective_class(recipe: Recipe, config: ObjectiveConfig | None = None) -> type[Objective]:
+    """The objective that the recipe names, or `config`, a part of it. UserError if there is none such."""
+    return _class(recipe, "objective", (config or recipe.objective).name, SHIPPED, Objective)
 
 
 def check(recipe: Recipe) -> None:
     """Raises UserError unless the objective can train the family and takes the options, without building."""
     _check_pair(recipe, family_class(recipe), objective_class(recipe))
     mask(recipe)
-    _options(recipe)
+    _options(recipe, recipe.objective)
+    for name, part in recipe.objective.parts.items():
+        _way(recipe, name, part)
+        _options(recipe, part)
 
 
 def objective(recipe: Recipe, vocabulary: Vocabulary, layout: Layout) -> Objective:
@@ -74,7 +84,15 @@ def objective(recipe: Recipe, vocabulary: Vocabulary, layout: Layout) -> Objecti
     Raises UserError on what `check` refuses, and if the tokenizer lacks a special token.
     """
     check(recipe)
-    return objective_class(recipe)(vocabulary, layout, **_options(recipe))
+    options = _options(recipe, recipe.objective)
+    parts = {}
+    for name, part in recipe.objective.parts.items():
+        layout_of_part, brings = _way(recipe, name, part)
+        asks = objective_class(recipe, part)
+        parts[name] = Part(asks(vocabulary, layout_of_part, **_options(recipe, part)), brings, part.mode)
+    if "parts" in options:
+        options["parts"] = parts
+    return objective_class(recipe)(vocabulary, layout, **options)
 
 
 def import_path(path: str, user_path: str | None, what: str) -> Any:
@@ -83,7 +101,7 @@ def import_path(path: str, user_path: str | None, what: str) -> Any:
     What goes wrong *inside* the user's module stays loud.
     """
     module_name, _, attribute = path.rpartition(".")
-    if not all(part.isidentifier() for part in path.split(".")):
+    if not module_name or not all(part.isidentifier() for part in path.split(".")):
         raise UserError(f"{what} '{path}' is no import path; write package.module.name")
     # Last, so that a file of the user's called like a library's does not take its place.
     if user_path is not None and user_path not in sys.path:
@@ -93,15 +111,25 @@ def import_path(path: str, user_path: str | None, what: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
+        there = _modules_there(error.name, user_path)
         raise UserError(
-            f"{what} '{path}': no module '{error.name}' in '{user_path}' or among the installed packages; "
-            "run from the folder that holds it, or install it"
+            f"{what} '{path}': no module '{error.name}' in '{user_path}'{there} or among the installed "
+            "packages; run from the folder that holds it, or install it"
         ) from error
     if not hasattr(module, attribute):
         public = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
         error = unknown(f"name in module '{module.__name__}' ({module.__file__})", attribute, public)
         raise UserError(f"{what} '{path}': {error}")
     return getattr(module, attribute)
+
+
+def _modules_there(missing: str, user_path: str | None) -> str:
+    """The user's own modules beside the missing one, nearest names first: " (there: mine, other)"."""
+    parent, _, name = missing.rpartition(".")
+    files = Path(user_path or ".", *parent.split(".")).glob("*.py")
+    names = [file.stem for file in files if file.stem.isidentifier()]
+    near = difflib.get_close_matches(name, names, n=5, cutoff=0.0)
+    return f" (there: {', '.join(near)})" if near else ""
 
 
 def _class(recipe: Recipe, what: str, name: str, shipped: Mapping[str, type], base: type) -> Any:
@@ -125,18 +153,35 @@ def _check_pair(recipe: Recipe, family: type[Family], asks: type[Objective]) -> 
     )
 
 
-def _options(recipe: Recipe) -> dict[str, Any]:
+def _way(recipe: Recipe, name: str, part: PartConfig) -> tuple[Layout, MaskBuilder | None]:
+    """How a mixture's part is asked of the family, the first part by the family's own mask."""
+    family, asks = family_class(recipe), objective_class(recipe, part)
+    way = way_of(asks, family)
+    if way is None:
+        raise UserError(
+            f"part '{name}' of the mixture, objective '{part.name}', cannot train family "
+            f"'{recipe.family.name}'; it can train: {', '.join(asks.families)}"
+        )
+    if way[1] is not None and name == next(iter(recipe.objective.parts)):
+        raise UserError(
+            f"the mixture's first part '{name}', objective '{part.name}', is asked in evaluation, and family "
+            f"'{recipe.family.name}' cannot answer it by its own mask; list another part first"
+        )
+    return way
+
+
+def _options(recipe: Recipe, config: ObjectiveConfig) -> dict[str, Any]:
     """The constructor's keyword arguments, checked, functions bound."""
-    asks, given = objective_class(recipe), dict(recipe.objective.options)
-    who = f"objective '{recipe.objective.name}'"
-    taken = _check_arguments(asks, ["vocabulary", "layout"], given, who, skip=list(FUNCTIONS))
+    asks, given = objective_class(recipe, config), dict(config.options)
+    who = f"objective '{config.name}'"
+    taken = _check_arguments(asks, ["vocabulary", "layout"], given, who, skip=[*FUNCTIONS, "parts"])
     for part in FUNCTIONS.keys() & given.keys():
         given[part] = _function(recipe, part, given[part], taken)
     return given
 
 
 def _function(recipe: Recipe, part: str, given: str | dict[str, Any], of_objective: set[str]) -> Callable:
-    module, called_with = FUNCTIONS[part]
+    modules, called_with = FUNCTIONS[part]
     options = {} if isinstance(given, str) else {key: value for key, value in given.items() if key != "name"}
     name = given if isinstance(given, str) else given["name"]
     if "." in name:
@@ -144,6 +189,7 @@ def _function(recipe: Recipe, part: str, given: str | dict[str, Any], of_objecti
     else:
         shipped = {
             key: value
+            for module in modules
             for key, value in vars(module).items()
             if inspect.isfunction(value) and list(inspect.signature(value).parameters)[:4] == called_with
         }

@@ -18,16 +18,20 @@ from omegaconf.errors import OmegaConfBaseException
 from archs.errors import UserError, unknown
 from experiments.overrides import SEARCHPATH, key_of, parse, quoted, set_value, translate
 from experiments.presets import configs_dir
-from experiments.recipe import NOT_CONTENT, Recipe, SweepRecipe
+from experiments.recipe import GROUPS, NOT_CONTENT, Recipe, SweepRecipe
+from experiments.systems import KEY, expanded
 from experiments.validate import flatten, validated
 
 
 def compose_recipe(overrides: list[str], config_dir: Path | None = None) -> Recipe:
     """The recipe of one run from `configs/train.yaml` and overrides; the last of two equal keys wins.
 
+    `system=NAME` stands for the overrides of a published system, in front of all others.
+
     `config_dir` holds presets of the user's own beside the shipped ones, in folders of the same names:
     family/, size/, sweep/ and so on. Raises UserError, one line, on anything that is no recipe.
     """
+    overrides = expanded(overrides, config_dir)
     _check_keys(overrides, list(Recipe.model_fields))
     content = _from_here(_compose([text for one in overrides for text in translate(one)], config_dir))
     recipe = validated(Recipe, content)
@@ -53,16 +57,17 @@ def compose_sweep(
     differ in a key that none of them declares.
     """
     own = list(SweepRecipe.model_fields)
-    _check_keys(overrides, [*own, *(key for key in Recipe.model_fields if key not in own)])
+    _check_keys(overrides, [*own, *(key for key in Recipe.model_fields if key not in own), KEY])
     mine = [one for one in overrides if key_of(one).split(".")[0] in own]
     common = [one for one in overrides if one not in mine]
     sweep = _sweep(name, mine, [one for one in common if key_of(one) == SEARCHPATH], config_dir)
-    declared = sorted({key_of(one) for arm in sweep.arms.values() for one in arm})
+    arms = {arm: expanded(its, config_dir) for arm, its in sweep.arms.items()}
+    declared = sorted({key_of(one) for its in arms.values() for one in its})
     for one in common:
-        _refuse_in_sweep(sweep.name, key_of(one), declared)
+        _refuse_in_sweep(sweep.name, one, declared)
     first = {
         arm: compose_recipe([*sweep.overrides, *its, *common, f"name={quoted(arm)}"], config_dir)
-        for arm, its in sweep.arms.items()
+        for arm, its in arms.items()
     }
     _check_controlled(sweep.name, first, declared)
     return sweep, {
@@ -137,10 +142,14 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
-def _refuse_in_sweep(sweep: str, key: str, declared: list[str]) -> None:
+def _refuse_in_sweep(sweep: str, override: str, declared: list[str]) -> None:
+    key = key_of(override)
+    chosen = key in GROUPS and isinstance(parse(override).value(), str)
     if key == "seed":
         raise UserError("a sweep numbers its seeds itself; write seeds=3 for the seeds 0, 1 and 2")
     for other in declared:
+        if chosen and other.startswith(f"{key}."):
+            continue  # a preset for all arms, and under it what they differ in
         if _overlap(key, other):
             raise UserError(
                 f"{other} is what the arms of {sweep} differ in, so {key} cannot be set for all of them; "

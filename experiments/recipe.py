@@ -43,7 +43,8 @@ NOT_CONTENT: dict[str, Any] = {
 class FamilyConfig(Config):
     """`name` is one of `archs.FAMILIES` or the import path of a class: `package.module.Class`.
 
-    `mask` is the import path of a function Batch -> Mask that replaces a single stack's own mask.
+    `mask` is the import path of a rule (q, k) or (b, q, k), or of a builder Batch -> Mask, that replaces a
+    single stack's own mask.
     """
 
     name: str
@@ -71,6 +72,48 @@ class ObjectiveConfig(Config):
             if not isinstance(given, str) and not (isinstance(given, dict) and "name" in given):
                 raise ValueError(f"objective.options.{part} must be a name or {{name: …, option: …}}")
         return self
+
+    @property
+    def parts(self) -> dict[str, PartConfig]:
+        """Of a mixture, by name. Raises UserError for an entry that is no part."""
+        given = self.options.get("parts", {}) if self.name == "mixture" else {}
+        if not isinstance(given, dict):
+            raise UserError(f"objective.options.parts: came {given!r}, must be {{PART: {{name: mlm, …}}}}")
+        parts = {}
+        for name, content in given.items():
+            where = f"objective.options.parts.{name}"
+            if not str(name).isidentifier():
+                raise UserError(f"{where}: a part's name is made of letters, digits and '_'")
+            if isinstance(content, str):
+                content = {"name": content}
+            if not isinstance(content, dict):
+                raise UserError(f"{where}: came {content!r}, must be {{name: mlm, options: {{…}}}}")
+            parts[name] = validated(PartConfig, content, f"{where}.")
+            if parts[name].name == "mixture":
+                raise UserError(f"{where}: a mixture has no mixtures in it; list their parts instead")
+        return parts
+
+    @property
+    def functions(self) -> list[str]:
+        """The selections and replacements that are named here, in parts too."""
+        given = [self.options[part] for part in ("select", "replace") if self.options.get(part) is not None]
+        names = [each if isinstance(each, str) else each["name"] for each in given]
+        return names + [name for part in self.parts.values() for name in part.functions]
+
+    @property
+    def import_paths(self) -> list[str]:
+        """Code of the user's that is named here, in parts too."""
+        names = [self.name, *(part.name for part in self.parts.values()), *self.functions]
+        return [name for name in names if "." in name]
+
+
+class PartConfig(ObjectiveConfig):
+    """An objective of a mixture, `{name: mlm, options: {rate: 0.3}}` or its name alone.
+
+    `mode`: 1, 2, …: which mode token stands before its texts.
+    """
+
+    mode: Count | None = None
 
 
 class SizeConfig(Config):
@@ -150,7 +193,9 @@ class DataConfig(Config):
 
     source "auto" becomes `huggingface` if a dataset `name` is given, else what `path`'s suffix tells, else
     the embedded corpus; a validated recipe never says "auto". `text_column` is read in all sources but
-    text; `tokenizer` is a path, None trains one.
+    text; `tokenizer` is a path, None trains one. `segmenter` says where words are: "jieba" or the import path
+    of a function text -> words; `annotator` where named entities and phrases are: the import path of a
+    function text -> (start, end, kind). See docs/extend.md.
     """
 
     source: Literal["auto", "sotu", "text", "parquet", "jsonl", "huggingface"] = "auto"
@@ -158,7 +203,18 @@ class DataConfig(Config):
     name: str | None = None
     text_column: str = "text"
     tokenizer: str | None = None
+    segmenter: str | None = None
+    annotator: str | None = None
     cache: str = ".cache/pentarch"
+
+    @field_validator("segmenter", "annotator")
+    @classmethod
+    def _is_a_function(cls, name: str | None, info: Any) -> str | None:
+        shipped = ("jieba",) if info.field_name == "segmenter" else ()
+        if name is not None and name not in shipped and "." not in name:
+            allowed = " or ".join((*shipped, "the import path of a function, package.module.name"))
+            raise ValueError(f"data.{info.field_name} '{name}' is not known; give {allowed}")
+        return name
 
     @model_validator(mode="before")
     @classmethod
@@ -275,11 +331,9 @@ class Recipe(Config):
     @property
     def import_paths(self) -> list[str]:
         """What is named by an import path: code of the user's."""
-        options = self.objective.options
-        functions = [options[part] for part in ("select", "replace") if options.get(part) is not None]
-        names = [each if isinstance(each, str) else each["name"] for each in functions]
-        names += [self.family.name, self.family.mask or "", self.objective.name]
-        return [name for name in names if "." in name]
+        names = [self.family.name, self.family.mask or ""]
+        names += [self.data.segmenter or "", self.data.annotator or ""]
+        return [*self.objective.import_paths, *(name for name in names if "." in name)]
 
     def folder(self, group: str = "train") -> Path:
         """The run's folder: `<out>/<group>/<label>/seed<k>`; `group` is the sweep's name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -14,7 +14,9 @@ from archs.config import CoreConfig
 from archs.errors import UserError
 from archs.family import Family
 from experiments import build
+from experiments.data.marks import marker
 from experiments.data.store import Corpus, load_corpus
+from experiments.environment import tell_what_changed
 from experiments.folder import RunFolder, read_json
 from experiments.recipe import Recipe
 from objectives.base import Objective
@@ -50,6 +52,7 @@ def restore(folder: Path) -> Run:
     if written is None:
         raise damaged
     check_same_text(run, corpus, written["corpus"])
+    tell_what_changed(recipe, read_json(run.path / "environment.json") or {})
     family = build.family(recipe, CoreConfig(**written["plan"]["config"]))
     try:
         safetensors.torch.load_model(family, str(run.weights))
@@ -88,14 +91,21 @@ def prepare(recipe: Recipe) -> None:
 
 
 def corpus_of(recipe: Recipe) -> Corpus:
-    """The recipe's corpus, tokenised."""
+    """The recipe's corpus, tokenised; with neighbours of its tokens if it replaces by similar ones."""
     data = recipe.data
-    return load_corpus(
+    corpus = load_corpus(
         data.source,
         data.path,
         data.text_column,
         data.name,
         data.tokenizer,
         recipe.size.vocabulary,
+        marker(data.segmenter, data.annotator, recipe.user_path),
         cache=Path(data.cache),
     )
+    if "similar" not in recipe.objective.functions:
+        return corpus
+    from experiments.data.neighbours import neighbours  # scipy's sparse algebra is slow to import
+
+    table = neighbours(corpus, Path(data.cache))
+    return replace(corpus, vocabulary=replace(corpus.vocabulary, neighbours=table))

@@ -27,11 +27,26 @@ def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
 
 def plans(recipes: Recipes) -> list[Plan]:
     """One plan an arm, with the vocabulary the recipe asks for. Raises UserError if one cannot be matched."""
-    return [
+    planned = [
         plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm)
         for (arm, seed), recipe in recipes.items()
         if seed == 0
     ]
+    _check_one_reference(planned)
+    return planned
+
+
+def _check_one_reference(planned: list[Plan]) -> None:
+    """Raises UserError if arms that match the same quantity are matched to different amounts of it."""
+    first: dict[str, Plan] = {}
+    for each in planned:
+        other = first.setdefault(each.match, each)
+        if abs(each.reference - other.reference) > 1e-6 * other.reference:
+            raise UserError(
+                f"arms '{other.arm}' and '{each.arm}' would be matched to different {each.match}, "
+                f"{other.reference:,.4g} and {each.reference:,.4g}, since their sizes differ; set "
+                "budget.reference=plain, or budget.match=none"
+            )
 
 
 def check_spent(planned: list[Plan], budget: BudgetConfig) -> None:

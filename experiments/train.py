@@ -22,7 +22,7 @@ from archs.family import Family
 from experiments import budget, build
 from experiments.data.store import Corpus
 from experiments.data.windows import WindowStream, held_out
-from experiments.environment import environment
+from experiments.environment import environment, tell_what_changed
 from experiments.folder import RunFolder, read_json, write_json
 from experiments.gates import gates_of
 from experiments.learner import Learner
@@ -60,12 +60,17 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         settings, plan.steps or FAR, settings.accelerator, settings.devices, settings.accumulate
     )
     start = saved_step(run)
+    saved = (read_json(folder / "environment.json") or {}) if start else {}
     if start:
-        check_same_text(run, corpus, (read_json(folder / "environment.json") or {}).get("corpus"))
+        check_same_text(run, corpus, saved.get("corpus"))
+        tell_what_changed(recipe, saved)
     TAKEN.clear()
     run.set_status("running")
     write_json(folder / "gates.json", gates_of(recipe, corpus))
-    write_json(folder / "environment.json", {**environment(recipe), "corpus": corpus.digest})
+    here = {**environment(recipe), "corpus": corpus.digest}
+    if saved.get("user_source", here["user_source"]) != here["user_source"]:
+        here["user_source_before"] = saved["user_source"]  # what the first steps were trained with
+    write_json(folder / "environment.json", here)
     follow = tracker(recipe, folder, group) if is_first_process() else NoTracker()
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
@@ -178,8 +183,8 @@ def make_trainer(
 
 def validation_batches(recipe: Recipe, corpus: Corpus, asks: Objective) -> list[Batch]:
     """The objective's question on fixed held-out windows, the same for every seed."""
-    tokens = held_out(corpus.validation, VALIDATION_ROWS, recipe.size.length).tokens
-    return asks.validation(Windows(tokens), torch.Generator().manual_seed(mixed(0)))
+    held = held_out(corpus.validation, VALIDATION_ROWS, recipe.size.length)
+    return asks.validation(Windows(held.tokens, marks=held.marks), torch.Generator().manual_seed(mixed(0)))
 
 
 def saved_step(run: RunFolder) -> int:

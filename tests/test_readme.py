@@ -64,11 +64,17 @@ def write_files(page: Path, folder: Path) -> None:
     (folder / "SOME.txt").write_text("\n\n".join(some), encoding="utf-8")
 
 
-def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(*words: str, folder: Path, given: str = "") -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}  # tests run side by side
     return subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *words],
+        cwd=folder,
+        env=environment,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
@@ -100,15 +106,60 @@ def test_a_snippet_of_the_readme_trains(line: str, tmp_path: Path):
     folder = tmp_path / "runs" / "train" / name / "seed0"
     assert json.loads((folder / "status.json").read_text())["state"] == "trained"
     assert "mine." not in line or "mine.py" in (folder / "environment.json").read_text()
-    assert "family.mask" not in line or "causal & near" in (folder / "audit.json").read_text()
+    assert "family.mask" not in line or "mine.near & document" in (folder / "audit.json").read_text()
+
+
+EXTEND = ROOT / "docs" / "extend.md"
 
 
 def test_the_tests_of_the_walk_throughs_pass(tmp_path: Path):
-    write_files(ROOT / "docs" / "extending.md", tmp_path)
+    write_files(EXTEND, tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", folder=tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "7 passed" in done.stdout
+    assert "8 passed" in done.stdout
+
+
+@pytest.mark.parametrize("block", [block for block in blocks(EXTEND) if block.startswith("# mine.py")])
+def test_an_extension_is_shown_in_under_fifteen_lines(block: str):
+    assert len([line for line in block.splitlines() if line]) < 15
+
+
+# In one process, since importing takes longest. What is not for the smoke budget is planned.
+EVERY_LINE = """
+import shlex, sys
+from experiments.cli import main
+
+short = sys.argv[1:]
+for line in sys.stdin:
+    command, *words = shlex.split(line, comments=True)[1:]
+    if command == "sweep" and "budget=smoke" not in words:
+        command = "plan"
+    sys.argv[1:] = [command, *words, *(short if command in ("train", "sweep", "plan") else [])]
+    main()
+"""
+
+
+def test_every_command_of_the_walk_throughs_runs_in_an_empty_folder(tmp_path: Path):
+    write_files(EXTEND, tmp_path)
+    short = ["data.path=SOME.txt", "training.accelerator=cpu", "training.threads=1", "budget.amount=2"]
+    short += ["training.batch=4", "evaluation.party=false", "evaluation.finetune.steps=2"]
+    short += ["evaluation.likelihood_windows=4", "evaluation.pseudo_likelihood_windows=1"]
+    shown = [line for block in blocks(EXTEND) for line in block.splitlines() if line.startswith("pentarch ")]
+    done = run("-c", EVERY_LINE, *short, folder=tmp_path, given="\n".join(shown))
+    assert done.returncode == 0, done.stderr
+    verdicts = re.findall(r"^    (mine\.\w+ against .*)$", EXTEND.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(verdicts) == 2
+    assert all(verdict in done.stdout for verdict in verdicts), done.stdout
+    assert all((tmp_path / name).exists() for name in re.findall(r"--out (\S+)", "\n".join(shown)))
+    for line in shown:
+        name = re.search(r" name=(\w+)", line)
+        if name and "budget=smoke" in line:
+            arm = f"train/{name[1]}" if line.startswith("pentarch train") else f"{name[1]}/third"
+            folder = tmp_path / "runs" / arm / "seed0"
+            state = json.loads((folder / "status.json").read_text())["state"]
+            assert state == ("trained" if arm.startswith("train") else "done"), line
+            assert ("mine.py" in (folder / "environment.json").read_text()) == ("mine." in line), line
 
 
 @pytest.mark.parametrize("name", ["write.py", "typical.py"])

@@ -61,9 +61,10 @@ def test_a_part_or_option_that_is_not_there_is_one_line(chosen: str, words: list
 
 def test_similar_tokens_of_one_s_own_table_go_by_import_path(tmp_path, monkeypatch):
     (tmp_path / "macbert_table.py").write_text(
+        "from functools import partial\n"
         "import torch\n"
         "from objectives.replace_similar import nearest, similar\n\n"
-        "near = similar(nearest(torch.eye(64, 8), count=2))\n"
+        "near = partial(similar, neighbours=nearest(torch.eye(64, 8), count=2))\n"
     )
     monkeypatch.chdir(tmp_path)
     chosen = "objective.options.replace=macbert_table.near"
