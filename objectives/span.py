@@ -12,9 +12,9 @@ from archs.errors import UserError
 from objectives.base import Layout, Objective, Vocabulary, Windows
 from objectives.layouts import pair, start
 from objectives.mlm import MLM, check_rate
-from objectives.replace import sentinels
 from objectives.select import geometric_spans, random_spans
 from objectives.select_parts import traits
+from objectives.sentinels import sentinels
 from objectives.widths import SLACK, rounded, widened
 
 T5_MEAN = 3.0

@@ -6,7 +6,7 @@ from doctest import DocTestParser
 import pytest
 import torch
 
-from objectives import OBJECTIVES, layouts, modes, replace, replace_similar, select
+from objectives import OBJECTIVES, layouts, modes, replace, replace_similar, select, sentinels
 from objectives.causal import Causal
 from objectives.classification import Classification
 from objectives.conditional import Conditional
@@ -30,7 +30,7 @@ SELECTIONS = called_with(select, ["tokens", "word_starts", "special", "rng"])
 REPLACEMENTS = {
     **called_with(replace, ["tokens", "hide", "vocabulary", "rng"]),
     **called_with(replace_similar, ["tokens", "hide", "vocabulary", "rng"]),
-    "sentinels": replace.sentinels,
+    "sentinels": sentinels.sentinels,
 }
 OTHERS = [Mixture, Conditional, Classification, modes.marked, layouts.pair, layouts.read, layouts.blanks]
 SHOWN = [*OBJECTIVES.values(), *SELECTIONS.values(), *REPLACEMENTS.values(), *NOISES.values(), *OTHERS]

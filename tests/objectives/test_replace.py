@@ -20,9 +20,10 @@ from toy_text import (
 )
 
 from archs.errors import UserError
-from objectives.replace import bert, keep, mask_only, random_token, sentinels, static
+from objectives.replace import bert, keep, mask_only, random_token, static
 from objectives.replace_similar import nearest, similar
 from objectives.select_parts import choose
+from objectives.sentinels import sentinels
 
 
 def test_bert_masks_eighty_changes_ten_and_leaves_ten_in_a_hundred():
