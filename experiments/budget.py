@@ -22,6 +22,7 @@ from archs.config import CoreConfig
 from archs.count import Parameters, parameters
 from archs.errors import UserError
 from archs.family import Family
+from archs.single_stack import SingleStack
 from experiments.build import family_class, objective
 from experiments.recipe import Recipe, SizeConfig
 from objectives.base import Objective, Vocabulary, Windows
@@ -128,11 +129,6 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
     sampled, targets = _sampled(recipe, asks, vocabulary)
     config, measure, reference = _solve(recipe, family, asks, sampled, vocabulary, arm)
     flops = _mean_flops(family, asks, config, sampled)
-    if targets == 0:
-        raise UserError(
-            f"objective '{recipe.objective.name}' asks for no token, so arm '{arm or recipe.label}' would "
-            "learn nothing; check objective.options, and a select of your own"
-        )
     tokens = recipe.training.batch * recipe.size.length
     counted = parameters(family, config)
     with torch.device("meta"):
@@ -172,14 +168,43 @@ def _sampled(recipe: Recipe, asks: Objective, vocabulary: Vocabulary) -> tuple[l
     rng = torch.Generator().manual_seed(0)
     plain = (~vocabulary.special).nonzero().squeeze(1)
     shape = (recipe.training.batch, recipe.size.length)
-    shapes, targets = [], []
+    shapes: list[Batch] = []
+    targets: list[int] = []
     for step in range(SAMPLED_STEPS):
         text = plain[torch.randint(len(plain), shape, generator=rng)]
         fraction = None if recipe.budget.stop == "seconds" else (step + 0.5) / SAMPLED_STEPS
         batch = asks.build(Windows(text, step=step, fraction=fraction), rng)
+        _check_mask(recipe, batch)
         shapes.append(batch.to("meta"))
         targets.append(asks.supervised(batch))
+    for part in {batch.part for batch in shapes}:
+        if not any(number for number, batch in zip(targets, shapes, strict=True) if batch.part == part):
+            names = list(recipe.objective.parts)
+            which = f"part '{names[part]}'" if names else f"'{recipe.objective.name}'"
+            raise UserError(
+                f"objective {which} asks for no token, so '{recipe.label}' would learn nothing by it; "
+                "check its options, and a select of your own"
+            )
     return shapes, round(statistics.mean(targets))
+
+
+def _check_mask(recipe: Recipe, batch: Batch) -> None:
+    """Raises UserError if the batch brings a mask that does not go with the recipe's mask or positions."""
+    if batch.mask is None:
+        return
+    if recipe.family.mask is not None:
+        raise UserError(
+            f"objective '{recipe.objective.name}' brings masks of its own, so family.mask="
+            f"{recipe.family.mask} cannot replace them; leave family.mask out, or choose another objective"
+        )
+    kind = family_class(recipe)
+    if recipe.size.positions == "relative" and issubclass(kind, SingleStack) and not kind.both_ways:
+        rows = torch.arange(batch.tokens.shape[1])
+        if bool(batch.mask(batch).dense(len(batch.tokens), rows, rows).triu(1).any()):
+            raise UserError(
+                f"objective '{recipe.objective.name}' lets tokens see later ones, which family {kind.kind}'s "
+                "relative positions cannot tell apart; use family=prefix_lm, or size.positions=rope"
+            )
 
 
 def _mean_flops(family: type[Family], asks: Objective, config: CoreConfig, steps: list[Batch]) -> int:
@@ -210,7 +235,7 @@ def _solve(
 
     def measure(kind: type[Family], objective: Objective, steps: list[Batch], config: CoreConfig) -> float:
         if recipe.budget.match == "flops_per_token":
-            return _mean_flops(kind, objective, config, steps)
+            return _mean_flops(kind, objective, config, steps) / (recipe.training.batch * recipe.size.length)
         counted = parameters(kind, config)
         return counted.core if recipe.budget.match == "core_parameters" else counted.total
 

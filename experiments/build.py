@@ -75,7 +75,10 @@ def check(recipe: Recipe) -> None:
     _options(recipe, recipe.objective)
     for name, part in recipe.objective.parts.items():
         _way(recipe, name, part)
-        _options(recipe, part)
+        try:
+            _options(recipe, part)
+        except UserError as error:
+            raise UserError(f"part '{name}' of the mixture: {error}") from error
 
 
 def objective(recipe: Recipe, vocabulary: Vocabulary, layout: Layout) -> Objective:
@@ -138,6 +141,8 @@ def _class(recipe: Recipe, what: str, name: str, shipped: Mapping[str, type], ba
             raise unknown(what, name, shipped)
         return shipped[name]
     found = import_path(name, recipe.user_path, what)
+    if isinstance(found, type) and issubclass(found, Mixture):
+        raise UserError(f"{what} '{name}' is a mixture, which goes by its name: write objective=mixture")
     if not (isinstance(found, type) and issubclass(found, base)):
         raise UserError(f"{what} '{name}' must be a subclass of {base.__module__}.{base.__name__}")
     return found
@@ -162,10 +167,16 @@ def _way(recipe: Recipe, name: str, part: PartConfig) -> tuple[Layout, MaskBuild
             f"part '{name}' of the mixture, objective '{part.name}', cannot train family "
             f"'{recipe.family.name}'; it can train: {', '.join(asks.families)}"
         )
+    if way[1] is not None and recipe.family.mask is not None:
+        raise UserError(
+            f"part '{name}' of the mixture brings a mask of its own, which family.mask={recipe.family.mask} "
+            "cannot replace; leave family.mask out"
+        )
     if way[1] is not None and name == next(iter(recipe.objective.parts)):
         raise UserError(
             f"the mixture's first part '{name}', objective '{part.name}', is asked in evaluation, and family "
-            f"'{recipe.family.name}' cannot answer it by its own mask; list another part first"
+            f"'{recipe.family.name}' cannot answer it by its own mask; list another first, in a preset of "
+            "your own"
         )
     return way
 
@@ -198,10 +209,25 @@ def _function(recipe: Recipe, part: str, given: str | dict[str, Any], of_objecti
         found = shipped[name]
     if not callable(found):
         raise UserError(f"objective.options.{part} '{name}' is no function but {found!r}")
+    check_call(found, called_with, f"{part} '{name}'", more=True)
     for option in options.keys() & of_objective:
         raise UserError(f"'{option}' is an option of the objective: set objective.options.{option} instead")
     _check_arguments(found, called_with, options, f"{part} '{name}'")
     return partial(found, **options) if options else found
+
+
+def check_call(function: Callable, called_with: list[str], who: str, *, more: bool = False) -> None:
+    """Raises UserError unless a user's function takes these arguments by place; more: and others by name."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some builtins tell nothing
+        return
+    try:
+        (signature.bind_partial if more else signature.bind)(*called_with)
+    except TypeError as error:
+        raise UserError(
+            f"{who} is called with ({', '.join(called_with)}) and takes {signature}; change what it takes"
+        ) from error
 
 
 def _check_arguments(

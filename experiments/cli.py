@@ -257,8 +257,9 @@ def masks(
         draw_masks(out)
         return
     from experiments.compose import compose_recipe
+    from experiments.overrides import quoted
 
-    recipe = compose_recipe([f"family={family or 'decoder_ar'}", f"family.mask={mask}"])
+    recipe = compose_recipe([f"family={family or 'decoder_ar'}", f"family.mask={quoted(mask)}"])
     from experiments.pictures import draw_mask
 
     draw_mask(out, recipe)

@@ -60,6 +60,8 @@ def compose_sweep(
     _check_keys(overrides, [*own, *(key for key in Recipe.model_fields if key not in own), KEY])
     mine = [one for one in overrides if key_of(one).split(".")[0] in own]
     common = [one for one in overrides if one not in mine]
+    if any(key_of(one) == KEY for one in common):
+        common = expanded(common, config_dir)[1:]  # without its name: arms have theirs
     sweep = _sweep(name, mine, [one for one in common if key_of(one) == SEARCHPATH], config_dir)
     arms = {arm: expanded(its, config_dir) for arm, its in sweep.arms.items()}
     declared = sorted({key_of(one) for its in arms.values() for one in its})

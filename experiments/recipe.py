@@ -70,7 +70,7 @@ class ObjectiveConfig(Config):
         for part in ("select", "replace"):
             given = self.options.get(part, "")
             if not isinstance(given, str) and not (isinstance(given, dict) and "name" in given):
-                raise ValueError(f"objective.options.{part} must be a name or {{name: …, option: …}}")
+                raise ValueError(f"options.{part}: came {given!r}, must be a name or {{name: …, option: …}}")
         return self
 
     @property
@@ -88,8 +88,8 @@ class ObjectiveConfig(Config):
                 content = {"name": content}
             if not isinstance(content, dict):
                 raise UserError(f"{where}: came {content!r}, must be {{name: mlm, options: {{…}}}}")
-            parts[name] = validated(PartConfig, content, f"{where}.")
-            if parts[name].name == "mixture":
+            parts[name] = validated(PartConfig, content, f"{where}: ")
+            if "." not in parts[name].name and preset("objective", parts[name].name)["name"] == "mixture":
                 raise UserError(f"{where}: a mixture has no mixtures in it; list their parts instead")
         return parts
 

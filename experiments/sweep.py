@@ -21,17 +21,21 @@ Recipes = dict[tuple[str, int], Recipe]
 
 
 def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
-    """Prints the budget table; nothing is run, nothing written."""
-    Console().print(budget_table(plans(recipes), recipes))
+    """Prints the budget table; nothing is run, nothing written. Raises UserError for what `run` refuses."""
+    planned = plans(recipes)
+    Console().print(budget_table(planned, recipes))
+    check_spent(planned, next(iter(recipes.values())).budget)
 
 
 def plans(recipes: Recipes) -> list[Plan]:
     """One plan an arm, with the vocabulary the recipe asks for. Raises UserError if one cannot be matched."""
-    planned = [
-        plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm)
-        for (arm, seed), recipe in recipes.items()
-        if seed == 0
-    ]
+    planned = []
+    for (arm, seed), recipe in recipes.items():
+        if seed == 0:
+            try:
+                planned.append(plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm))
+            except UserError as error:
+                raise error if f"'{arm}'" in str(error) else UserError(f"arm '{arm}': {error}") from error
     _check_one_reference(planned)
     return planned
 
@@ -157,12 +161,16 @@ def budget_table(planned: list[Plan], recipes: Recipes) -> Table:
         table.add_row(
             f"{each.arm}\n[dim]{each.objective}[/dim]",
             f"{layers}\n[dim]{ffn}[/dim]",
-            f"{each.parameters.core:,}\n[dim]{each.deviation:+.2%}[/dim]",
+            f"{each.parameters.core:,}\n[dim]{_off_by(each)}[/dim]",
             short(each.flops_per_token),
             f"{count:,}" if count else "clock",
             *(short(count * one) if count else "" for one in spent),
         )
     return table
+
+
+def _off_by(each: Plan) -> str:
+    return "unmatched" if each.match == "none" else f"{each.deviation:+.2%}"
 
 
 def short(number: float) -> str:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from archs.errors import unknown
+from archs.errors import UserError, unknown
 from experiments.folder import RunFolder
+from experiments.overrides import key_of
 from experiments.presets import configs_dir, read_yaml
 from experiments.validate import Config, validated
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from experiments.recipe import Recipe
 
 KEY = "system"
 
@@ -32,15 +35,23 @@ class System(Config):
 
 def systems(config_dir: Path | None = None) -> dict[str, System]:
     """Every system by name, the shipped ones and those of `config_dir`. Raises UserError for a file amiss."""
+    if config_dir is not None and not config_dir.is_dir():
+        raise UserError(f"no folder '{config_dir}' to read presets from")
     folders = [configs_dir(), *([] if config_dir is None else [config_dir])]
     files = {file.stem: file for folder in folders for file in sorted((folder / KEY).glob("*.yaml"))}
-    return {name: validated(System, read_yaml(file), f"{file}: ") for name, file in files.items()}
+    found = {name: validated(System, read_yaml(file), f"{file}: ") for name, file in files.items()}
+    for name, system in found.items():
+        if any(key_of(one) == KEY for one in system.overrides):
+            raise UserError(
+                f"{files[name]}: a system cannot name another in its overrides; list them instead"
+            )
+    return found
 
 
 def expanded(overrides: list[str], config_dir: Path | None = None) -> list[str]:
     """The overrides with `system=NAME` written out, in front of all others, which may change it."""
-    named = [one.partition("=")[2] for one in overrides if one.startswith(f"{KEY}=")]
-    rest = [one for one in overrides if not one.startswith(f"{KEY}=")]
+    named = [one.partition("=")[2] for one in overrides if key_of(one) == KEY]
+    rest = [one for one in overrides if key_of(one) != KEY]
     if not named:
         return rest
     known = systems(config_dir)
@@ -62,9 +73,9 @@ def tables(runs: Path, config_dir: Path | None = None) -> tuple[Table, Table]:
     for heading in ("system", "paper", "leaves out of the original"):
         papers.add_column(heading, overflow="fold")
     for name, system in systems(config_dir).items():
-        family = compose_recipe([f"{KEY}={name}"], config_dir).family.name
+        recipe = compose_recipe([f"{KEY}={name}"], config_dir)
         words = (system.selection, system.replacement, system.sentence_task, system.structure)
-        parts.add_row(f"{name}\n[dim]{family}[/dim]", *words, _trained(runs, name))
+        parts.add_row(f"{name}\n[dim]{recipe.family.name}[/dim]", *words, _trained(runs, name, recipe))
         papers.add_row(name, system.paper, system.leaves_out)
     return parts, papers
 
@@ -91,8 +102,18 @@ def markdown(config_dir: Path | None = None) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _trained(runs: Path, name: str) -> str:
-    """Seeds of this system that are trained, in the sweep `systems` or by themselves."""
-    states = [RunFolder(folder).status["state"] for folder in sorted(runs.glob(f"*/{name}/seed*"))]
+def _is_of(run: RunFolder, recipe: Recipe) -> bool:
+    """Whether the run has the recipe's family and objective: its name alone may be given to anything."""
+    if not run.recipe.is_file():
+        return False
+    trained = read_yaml(run.recipe)
+    made = recipe.model_dump(mode="json", include={"family", "objective"})
+    return all(trained.get(group) == content for group, content in made.items())
+
+
+def _trained(runs: Path, name: str, recipe: Recipe) -> str:
+    """How many runs of this system are trained, in a sweep or by themselves, at any size or budget."""
+    folders = [RunFolder(folder) for folder in sorted(runs.glob(f"*/{name}/seed*"))]
+    states = [run.status["state"] for run in folders if _is_of(run, recipe)]
     done = sum(state in ("trained", "done") for state in states)
     return f"yes ({done})" if done else states[0] if states else "no"

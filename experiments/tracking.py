@@ -46,7 +46,7 @@ class WandbTracker:
             job_type=recipe.label,
             name=f"{recipe.label}-seed{recipe.seed}",
             tags=[recipe.family.name, recipe.objective.name, f"seed{recipe.seed}"],
-            config=recipe.model_dump(mode="json"),
+            config=recipe.model_dump(mode="json", exclude={"user_path"}),  # a folder of this machine
             dir=str(folder),
             mode=wandb_mode(),
             settings=wandb.Settings(silent=True, console="off"),

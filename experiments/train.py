@@ -28,7 +28,7 @@ from experiments.gates import gates_of
 from experiments.learner import Learner
 from experiments.listeners import Bar, Checkpoint, DivergedError, Record
 from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
-from experiments.recipe import Recipe, TrainingConfig
+from experiments.recipe import BudgetConfig, Recipe, TrainingConfig
 from experiments.run import check_same_text, corpus_of, prepare
 from experiments.steps import Steps, building, loader
 from experiments.tracking import NoTracker, Tracker, tracker
@@ -57,7 +57,12 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     plan = budget.plan_arm(recipe, corpus.vocabulary)
     settings = recipe.training
     trainer = make_trainer(
-        settings, plan.steps or FAR, settings.accelerator, settings.devices, settings.accumulate
+        settings,
+        plan.steps or FAR,
+        settings.accelerator,
+        settings.devices,
+        settings.accumulate,
+        unused=not build.objective_class(recipe).uses_all_parameters,
     )
     start = saved_step(run)
     saved = (read_json(folder / "environment.json") or {}) if start else {}
@@ -68,8 +73,11 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     run.set_status("running")
     write_json(folder / "gates.json", gates_of(recipe, corpus))
     here = {**environment(recipe), "corpus": corpus.digest}
+    before = saved.get("user_source_before", [])  # what earlier steps were trained with
     if saved.get("user_source", here["user_source"]) != here["user_source"]:
-        here["user_source_before"] = saved["user_source"]  # what the first steps were trained with
+        before = [*before, saved["user_source"]]
+    if before:
+        here["user_source_before"] = before
     write_json(folder / "environment.json", here)
     follow = tracker(recipe, folder, group) if is_first_process() else NoTracker()
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
@@ -86,7 +94,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         bar.close()
         follow.finish()
     if is_first_process():
-        finish(run, module, plan, corpus, windows)
+        finish(run, module, plan, corpus, windows, recipe.budget)
         print(f"trained: {folder}", file=sys.stderr)
 
 
@@ -101,6 +109,9 @@ def make_module(
     settings = recipe.training
     if settings.compile:
         prepare_to_compile()
+        # A mixture's parts have graphs of their own, in training and in validation; beyond the limit of 8,
+        # parts would silently run uncompiled.
+        torch._dynamo.config.recompile_limit = 8 * max(1, len(recipe.objective.parts))
         learner.compile()
     listeners: list[Listener] = [Checkpoint(run, settings.checkpoint_every)]
     if is_first_process():
@@ -156,13 +167,22 @@ def is_first_process() -> bool:
 
 
 def make_trainer(
-    settings: TrainingConfig, steps: int, accelerator: str, devices: int = 1, accumulate: int = 1
+    settings: TrainingConfig,
+    steps: int,
+    accelerator: str,
+    devices: int = 1,
+    accumulate: int = 1,
+    unused: bool = False,
 ) -> lightning.Trainer:
-    """Lightning's loop and nothing around it. Raises UserError if this machine has no such accelerator."""
+    """Lightning's loop and nothing around it. unused: some step may leave parameters without a gradient.
+
+    Raises UserError if this machine has no such accelerator.
+    """
     try:
         return lightning.Trainer(
             accelerator=accelerator,
             devices=devices,
+            strategy="ddp_find_unused_parameters_true" if unused and devices > 1 else "auto",
             precision=settings.precision,
             accumulate_grad_batches=accumulate,
             gradient_clip_val=settings.clip,
@@ -201,7 +221,12 @@ def saved_step(run: RunFolder) -> int:
 
 
 def finish(
-    run: RunFolder, module: Pretraining, plan: budget.Plan, corpus: Corpus, windows: WindowStream
+    run: RunFolder,
+    module: Pretraining,
+    plan: budget.Plan,
+    corpus: Corpus,
+    windows: WindowStream,
+    asked: BudgetConfig,
 ) -> None:
     """Exports the family, writes the audit, and only then says that the run is trained."""
     family = module.learner.family
@@ -210,7 +235,25 @@ def finish(
     partial.replace(run.weights)
     corpus.tokenizer.save(run.tokenizer)
     write_json(run.audit, audit(plan, module.spent, family, corpus, windows))
+    tell_if_off(module.spent, asked)
     run.set_status("trained")
+
+
+def tell_if_off(spent: Spent, asked: BudgetConfig) -> None:
+    """A line on stderr if the steps that were planned spent another amount than asked for.
+
+    Plans count on random text, where a selection of whole words, say, finds other words than in a real one.
+    """
+    if asked.stop not in ("flops", "tokens", "targets"):
+        return
+    used = getattr(spent, asked.stop)
+    off = used / asked.amount - 1
+    if abs(off) > asked.tolerance:
+        print(
+            f"warning: {used:,.4g} {asked.stop} spent, {off:+.1%} off budget.amount={asked.amount:,.4g}: "
+            "this text, or so few steps, cost other than planned",
+            file=sys.stderr,
+        )
 
 
 def audit(

@@ -87,12 +87,16 @@ class Objective:
     `families` names the kinds of family it can train; `needs` the special tokens. `layout` says how the
     family is given a [source; target] pair and comes from the family. Options are keyword arguments.
     language_model: whether the family's head learns to predict tokens, so that it can score and write.
+    moves_text: whether what stands first in a text need not stand first in what is read.
+    uses_all_parameters: whether every step gives all parameters a gradient, the objective's own too.
     """
 
     name: ClassVar[str]
     families: ClassVar[tuple[str, ...]]
     needs: ClassVar[tuple[str, ...]] = ()
     language_model: bool = True
+    moves_text: ClassVar[bool] = False
+    uses_all_parameters: ClassVar[bool] = True
 
     def __init__(self, vocabulary: Vocabulary, layout: Layout) -> None:
         vocabulary.require(self.needs, self.name)

@@ -48,6 +48,7 @@ class Denoising(Reconstruction):
     """
 
     name = "denoising"
+    moves_text = True
     families = ("encoder_decoder",)
 
     def __init__(

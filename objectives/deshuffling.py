@@ -24,6 +24,7 @@ class Deshuffling(Reconstruction):
     """
 
     name = "deshuffling"
+    moves_text = True
     families = ("encoder_decoder", "prefix_lm", "decoder_ar")
 
     def damaged(self, windows: Windows, rng: torch.Generator) -> Windows:

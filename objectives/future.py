@@ -28,16 +28,16 @@ class FutureNGram(MASS):
     >>> batch = future.batch(text, hiding(42, 43, 44)(text.tokens), seeded())
     >>> show(batch, "source", "tokens", "targets", "weights", "positions", "extras.sees")
     source       40 41  3  3  3  2
-    tokens        1 42 43  0  0  0 35 35  0  0  0  0
+    tokens        1 42 43  0  0  0 20 20  0  0  0  0
     targets      42 43 44  0  0  0 43 44  0  0  0  0
     weights       1  1  1  0  0  0  1  1  0  0  0  0
     positions     2  3  4  0  0  0  4  5  0  0  0  0
     extras.sees   0  1  2  3  4  5  0  1  2  3  4  5
 
-    35 tells the stream: for stream s the s-th sentinel from the last (Hugging Face: `ngram_embeddings`). Its
-    row stands where the token that it predicts will be read, one place after the main row that is asked for
-    the same token (Hugging Face: `position_ids + 1`). Beyond a document's fragment nothing is asked. Stream s
-    weighs decay ** s, and the loss is the weighted mean. n = 1 is MASS.
+    20, a sentinel, tells the stream (Hugging Face: `ngram_embeddings`). Its row stands where the token that
+    it predicts will be read, one place after the main row that is asked for the same token (Hugging Face:
+    `position_ids + 1`). Beyond a document's fragment nothing is asked. Stream s weighs decay ** s, and the
+    loss is the weighted mean. n = 1 is MASS.
 
     Unlike the paper's: there the main stream is asked nothing and one predicting stream more asks the next
     token; here the main stream asks it, so that the family's own decoder writes as it was trained. There the
@@ -58,11 +58,11 @@ class FutureNGram(MASS):
         replace: Replace = mask_only,
     ) -> None:
         super().__init__(vocabulary, layout, rate, replace)
-        most = len(vocabulary.sentinels) + 1
+        most = len(vocabulary.sentinels) - len(vocabulary.sentinels) // 2 + 1
         if not 1 <= n <= most:
             raise UserError(
-                f"objective '{self.name}': n={n} is not from 1 to {most}, one more than there are "
-                "sentinels to tell the streams by; ProphetNet has 2"
+                f"objective '{self.name}': n={n} is not from 1 to {most}: the first half of the "
+                "sentinels tells the streams apart; ProphetNet has 2"
             )
         if not 0 < decay <= 1:
             raise UserError(
@@ -90,10 +90,14 @@ class FutureNGram(MASS):
                 "sees": columns.repeat(1, self.n),
                 "place": torch.cat([columns] + [nobody] * (self.n - 1), 1),
             },
-            totals={"tokens": float(weights.sum())},
+            totals={"tokens": float(weights.sum()), "asked": float((weights > 0).sum())},
             target_index=index_targets(weights),
             mask=streams_mask,
         )
+
+    def supervised(self, batch: Batch) -> int:
+        """Targets, whatever they weigh."""
+        return round(batch.totals["asked"])
 
     def _stream(self, main: Batch, ahead: int) -> Batch:
         """The predicting stream that asks each main row's token `ahead` places after its own."""
@@ -107,12 +111,17 @@ class FutureNGram(MASS):
         pad = self.vocabulary.pad
         return with_changes(
             main,
-            tokens=torch.where(there, self.vocabulary.sentinels[-ahead], pad),
+            tokens=torch.where(there, stream_token(self.vocabulary, ahead), pad),
             targets=torch.where(there, later(main.targets, pad), pad),
             weights=later(main.weights, 0) * there * self.decay**ahead,
             positions=torch.where(there, later(main.positions, 0) + 1, 0),
             segments=torch.where(there, main.segments, PADDING),
         )
+
+
+def stream_token(vocabulary: Vocabulary, stream: int) -> int:
+    """Of stream 1, 2, …: sentinels from the middle down; spans take the first, mode tokens the last."""
+    return vocabulary.sentinels[-(len(vocabulary.sentinels) // 2) - stream]
 
 
 def streams_mask(batch: Batch) -> Mask:

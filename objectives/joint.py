@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from archs.batch import PADDING, Batch
 from archs.count import FORWARDS_A_TRAINING_STEP, head_flops
-from archs.errors import UserError
 from archs.family import Family
 from objectives.base import Layout, Loss, Vocabulary, Windows
 from objectives.layouts import pack_left, pair
 from objectives.loss import weighted_cross_entropy
-from objectives.mlm import MLM
+from objectives.mlm import MLM, check_weight
 from objectives.reconstruction import Reconstruction
 from objectives.replace import Replace, bert
 from objectives.select import uniform
@@ -60,8 +59,7 @@ class Joint(Reconstruction, MLM):
         weight: float = 1.0,
     ) -> None:
         super().__init__(vocabulary, layout, select, replace, rate)
-        if not 0 <= weight < float("inf"):
-            raise UserError(f"objective '{self.name}': weight={weight} is not a number from 0 on; 1 is usual")
+        check_weight(weight, self.name)
         self.rate = rate
         self.weight = weight
 

@@ -19,12 +19,15 @@ from archs.single_stack import SingleStack
 from objectives.base import Layout, Loss, Objective, Vocabulary, Windows
 from objectives.modes import marked, mode_token, unasked
 
-GOLDEN = 0.6180339887498949  # steps through [0, 1) so that any stretch of steps is shared out evenly
+GOLDEN = 0.6180339887498949  # steps through [0, 1) so that any stretch of steps is shared out about evenly
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of a mixture's objectives. mask: of its batches; mode: which mode token stands before its texts."""
+    """One of a mixture's objectives.
+
+    mask: of its batches where they bring none of their own; mode: which mode token stands before its texts.
+    """
 
     objective: Objective
     mask: MaskBuilder | None = None
@@ -36,7 +39,7 @@ class Mixture(Objective):
 
     weights: how often each is taken, in any unit; or schedule: stages `{until: share of the budget, weights:
     {…}}`, the last until 1. Shares are kept step by step, not by chance: the same for every seed, and any n
-    steps hold the shares to about one step. Dong et al. 2019 (UniLM) take thirds, Tay et al. 2023 (UL2) seven
+    steps hold the shares to a few steps. Dong et al. 2019 (UniLM) take thirds, Tay et al. 2023 (UL2) seven
     denoisers, Charpentier and Samuel 2024 (GPT-BERT) a ratio of two; masked after causal is a schedule of two
     stages.
 
@@ -62,6 +65,7 @@ class Mixture(Objective):
 
     name = "mixture"
     families = tuple(FAMILIES)
+    uses_all_parameters = False
 
     def __init__(
         self,
@@ -81,9 +85,14 @@ class Mixture(Objective):
             raise UserError("objective 'mixture': give either weights or a schedule of weights")
         stages = [{"until": 1.0, "weights": weights}] if schedule is None else schedule
         self.stages = checked_stages(stages, self.names)
-        for part in self.parts:
+        for part_name, part in parts.items():
             if part.mode is not None:
                 mode_token(vocabulary, part.mode)
+            if part.mode is not None and part.objective.moves_text:
+                raise UserError(
+                    f"part '{part_name}' of the mixture: objective '{part.objective.name}' moves the text "
+                    "about and would move its mode token too; leave mode out"
+                )
         self.language_model = self.parts[0].objective.language_model
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
@@ -107,7 +116,7 @@ class Mixture(Objective):
         batch = part.objective.build(windows, rng)
         if part.mode is not None:
             batch = unasked(batch, mode_token(self.vocabulary, part.mode))
-        return with_changes(batch, part=number, mask=part.mask or batch.mask)
+        return with_changes(batch, part=number, mask=batch.mask or part.mask)
 
     def validation(self, windows: Windows, rng: torch.Generator) -> list[Batch]:
         return [self._by(number, windows, rng) for number in range(len(self.parts))]
@@ -133,12 +142,13 @@ class Mixture(Objective):
 
     def modules(self, family: Family) -> nn.ModuleDict:
         each = zip(self.names, self.parts, strict=True)
-        return nn.ModuleDict({name: part.objective.modules(family) for name, part in each})
+        # A plain name could be one of ModuleDict's own attributes, as "type".
+        return nn.ModuleDict({f"of_{name}": part.objective.modules(family) for name, part in each})
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """The part's loss; its terms begin with the part's name, as "masked_tokens"."""
         name, part = self.names[batch.part], self.parts[batch.part].objective
-        own = modules[name]
+        own = modules[f"of_{name}"]
         assert isinstance(own, nn.ModuleDict)
         loss = part.loss(family, own, batch)
         return Loss(loss.value, {f"{name}_{term}": value for term, value in loss.terms.items()})
@@ -174,7 +184,7 @@ def _shares(weights: Any, names: Sequence[str]) -> Tensor:
         raise UserError(f"objective 'mixture': weights came as {weights!r}; write {{PART: number}}")
     for name, weight in weights.items():
         if name not in names:
-            raise unknown("part of objective 'mixture'", name, names)
+            raise unknown("part in the weights of objective 'mixture':", name, names)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
             raise UserError(
                 f"objective 'mixture': the weight of '{name}' is {weight!r}; give a number from 0 on"

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from archs.batch import PADDING, Batch
 from archs.errors import UserError
-from objectives.base import Layout, Objective, Select, Vocabulary, Windows
+from objectives.base import Layout, Select, Vocabulary, Windows
+from objectives.blank_filling import BlankFilling
 from objectives.chunker import KINDS, chunks_of
-from objectives.layouts import blanks, pair
 from objectives.replace import Replace, bert, replaced
 from objectives.select import uniform
 from objectives.select_parts import checked, traits
 
 
-class MLM(Objective):
+class MLM(BlankFilling):
     """Hides what `select` picks behind what `replace` puts there, and asks for it.
 
     select and replace: functions as in objectives.select and objectives.replace. A `select` that takes no
@@ -74,13 +74,6 @@ class MLM(Objective):
         seen = replaced(self.replace, tokens, hide, self.vocabulary, rng)
         return Batch.of(seen, tokens, hide, segments=segments, pair_label=pair_label, token_types=token_types)
 
-    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        """Nothing is hidden: the family hides the asked tokens one at a time."""
-        return pair(self.layout, context, None, continuation, None, self.vocabulary)
-
-    def prompt(self, context: Tensor, length: int) -> Batch:
-        return blanks(self.layout, context, torch.full((len(context),), length), self.vocabulary)
-
 
 def hidden(select: Select, windows: Windows, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
     """What `select` hides of the windows, (B,W) bool. It is told of entities and phrases if it asks for them.
@@ -112,3 +105,9 @@ def check_rate(rate: float, who: str) -> None:
     """Raises UserError unless 0 < rate <= 1."""
     if not 0 < rate <= 1:
         raise UserError(f"objective '{who}': rate={rate} is not above 0 and at most 1; BERT and T5 use 0.15")
+
+
+def check_weight(weight: float, who: str) -> None:
+    """Raises UserError unless a second loss has a weight from 0 on."""
+    if not 0 <= weight < float("inf"):
+        raise UserError(f"objective '{who}': weight={weight} is not a number from 0 on; 1 is usual")

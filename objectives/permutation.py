@@ -7,13 +7,14 @@ from torch import Tensor
 
 from archs.batch import PADDING, Batch
 from archs.errors import UserError
-from objectives.base import Layout, Objective, Vocabulary, Windows
+from objectives.base import Layout, Vocabulary, Windows
+from objectives.blank_filling import BlankFilling
 from objectives.documents import above_lowest
-from objectives.layouts import blanks, document_starts, pair
+from objectives.layouts import document_starts
 from objectives.select_parts import traits
 
 
-class Permutation(Objective):
+class Permutation(BlankFilling):
     """Predicts the last 1/k of a random order of the row's tokens, each given all that come before it.
 
     A row of W tokens has max(1, round(W/k)) targets, fewer only where fewer tokens are not special. The
@@ -65,7 +66,4 @@ class Permutation(Objective):
         of tokens. bos was not in training at all: as context it made this token and those after it less
         likely (docs/scoring.md).
         """
-        return pair(self.layout, context, None, continuation, None, self.vocabulary)
-
-    def prompt(self, context: Tensor, length: int) -> Batch:
-        return blanks(self.layout, context, torch.full((len(context),), length), self.vocabulary)
+        return super().ask(context, continuation)

@@ -11,11 +11,14 @@ from torch import Tensor
 from archs.batch import PADDING, Batch, positions_within
 from archs.errors import UserError
 from archs.masks import Mask, document
-from objectives.base import Layout, Objective, Vocabulary, Windows
-from objectives.layouts import blanks, document_starts, pack_left, pair
+from objectives.base import Layout, Vocabulary, Windows
+from objectives.blank_filling import BlankFilling
+from objectives.layouts import document_starts, pack_left
 from objectives.mlm import check_rate
 from objectives.select_parts import budget, traits
 from objectives.widths import rounded, widened
+
+LONGEST = 1000  # tokens of a span: any window cuts it
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ def mask(batch: Batch) -> Mask:
     return Mask(_Blockwise(batch.extras["rank"]), "blockwise") & document(batch.segments)
 
 
-class PseudoMasked(Objective):
+class PseudoMasked(BlankFilling):
     """Hidden tokens are asked twice: of [MASK] given the text, and block by block in a random order.
 
     Blocks are drawn until round(rate x maskable) tokens are hidden, the last one truncated: with probability
@@ -81,9 +84,10 @@ class PseudoMasked(Objective):
             raise UserError(
                 f"objective 'pseudo_masked': spans={spans} is not a share from 0 to 1; UniLMv2's is 0.4"
             )
-        if longest < 2:
+        if not 2 <= longest <= LONGEST:
             raise UserError(
-                f"objective 'pseudo_masked': longest={longest} is below 2, the shortest span; UniLMv2 has 6"
+                f"objective 'pseudo_masked': longest={longest} is not from 2, the shortest span, to "
+                f"{LONGEST}; UniLMv2 has 6"
             )
         self.rate = rate
         self.spans = spans
@@ -149,13 +153,6 @@ class PseudoMasked(Objective):
             mask=mask,
         )
         return dataclasses.replace(made, positions=copied(positions_within(tokens, segments), 0))
-
-    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        """Nothing is hidden: the family hides the asked tokens one at a time, as it does after MLM."""
-        return pair(self.layout, context, None, continuation, None, self.vocabulary)
-
-    def prompt(self, context: Tensor, length: int) -> Batch:
-        return blanks(self.layout, context, torch.full((len(context),), length), self.vocabulary)
 
 
 def _places(lengths: Tensor, maskable: Tensor, width: int, rng: torch.Generator) -> Tensor:

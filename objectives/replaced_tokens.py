@@ -18,7 +18,7 @@ from archs.errors import UserError, unknown
 from archs.family import Family
 from objectives.base import Layout, Loss, Vocabulary, Windows
 from objectives.loss import weighted_cross_entropy
-from objectives.mlm import MLM
+from objectives.mlm import MLM, check_weight
 from objectives.replace import mask_only
 from objectives.replaced_tokens_heads import (
     CopyOrOriginal,
@@ -73,6 +73,7 @@ class ReplacedTokens(MLM):
     """
 
     name = "replaced_tokens"
+    uses_all_parameters = False  # the family's own head may be idle
     language_model = False  # of the default variant
 
     def __init__(
@@ -97,6 +98,7 @@ class ReplacedTokens(MLM):
         self.variant = variant
         self.generator = generator
         self.weight = self.head.weight if weight is None else weight
+        check_weight(self.weight, self.name)
         self.language_model = self.head.language_model
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
@@ -125,7 +127,12 @@ class ReplacedTokens(MLM):
         return round(batch.totals[self.head.term])
 
     def modules(self, family: Family) -> nn.ModuleDict:
-        assert isinstance(family, EncoderAE)
+        """The generator and the head. Raises UserError for a family that is no encoder-AE."""
+        if not isinstance(family, EncoderAE):
+            raise UserError(
+                f"objective '{self.name}' trains an encoder_ae and makes its generator another; family "
+                f"{family.kind} cannot be trained by it, nor in a mixture"
+            )
         generator = make_generator(family, self.generator)
         return nn.ModuleDict({"generator": generator, "discriminator": self.head(family.config.width)})
 

@@ -15,7 +15,7 @@ from archs.family import Family
 from archs.heads import Classifier
 from objectives.base import Layout, Loss, Vocabulary, Windows
 from objectives.loss import weighted_cross_entropy
-from objectives.mlm import MLM
+from objectives.mlm import MLM, check_weight
 from objectives.replace import Replace, bert
 from objectives.select import uniform
 
@@ -31,12 +31,13 @@ class SentencePair(MLM):
         previous  they are swapped: the second stands first
         random    B is the end of another row, as long as the row's own
 
-    Rows of several documents or with padding stay as they are and are not asked (label -1). Tokens are hidden
-    as by MLM. weight: of the answer's loss; 0 is the control, the same input without that loss.
+    Rows of several documents or with padding are cut too, but neither swapped nor asked (label -1). Tokens
+    are hidden as by MLM. weight: of the answer's loss; 0 is the control, the same input without that loss.
     """
 
     answers: ClassVar[tuple[Answer, ...]]
     needs = ("mask", "cls", "sep")
+    moves_text = True
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class SentencePair(MLM):
         weight: float = 1.0,
     ) -> None:
         super().__init__(vocabulary, layout, select, replace, rate)
+        check_weight(weight, self.name)
         self.weight = weight
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:

@@ -9,16 +9,18 @@ from torch import Tensor
 
 from archs.batch import PADDING, Batch
 from archs.errors import UserError, unknown
-from objectives.base import Layout, Objective, Vocabulary, Windows
+from objectives.base import Layout, Vocabulary, Windows
+from objectives.blank_filling import BlankFilling
 from objectives.documents import Ordinary, above_lowest, per_document
-from objectives.layouts import blanks, document_starts, pack_left, pair
+from objectives.layouts import document_starts, pack_left
 from objectives.replace import random_token
 from objectives.widths import SLACK, rounded, widened
 
 Inside = Literal["independent", "sequential"]
+LONGEST = 1000  # tokens of a span: any window cuts it
 
 
-class SpanBySpan(Objective):
+class SpanBySpan(BlankFilling):
     """Each document's rest is predicted given its beginning, word by word or a span at a time.
 
     A document is split at a share uniform in [low, high] of its tokens that are not special; at least one is
@@ -48,7 +50,8 @@ class SpanBySpan(Objective):
     (there with a weight of 0.5 each, the default of `words`); spans are drawn, at most three tokens as there,
     where they are a corpus's significant bigrams and trigrams; content rows of a span see each other; the
     target is the document's rest, from a quarter to three quarters of it since texts are continued after
-    contexts of any length, and not fragments of a quarter. Query rows are never keys, as there.
+    contexts of any length, and not fragments of a quarter. Query rows are never keys; there each
+    sees itself too.
     """
 
     name = "span_by_span"
@@ -73,8 +76,8 @@ class SpanBySpan(Objective):
         for option, share in (("words", words), ("noise", noise)):
             if not 0 <= share <= 1:
                 raise UserError(f"objective 'span_by_span': {option}={share} is not a share from 0 to 1")
-        if longest < 1:
-            raise UserError(f"objective 'span_by_span': longest={longest} is below 1, the shortest span")
+        if not 1 <= longest <= LONGEST:
+            raise UserError(f"objective 'span_by_span': longest={longest} is not from 1 to {LONGEST}")
         if inside not in get_args(Inside):
             raise unknown("inside of objective 'span_by_span'", inside, get_args(Inside))
         self.low = low
@@ -143,10 +146,3 @@ class SpanBySpan(Objective):
             rank=rank,
             queries=widened(queries, usual if longest <= usual else width, PADDING),
         )
-
-    def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        """Word by word. As after permutation training, a text without context begins with a guess."""
-        return pair(self.layout, context, None, continuation, None, self.vocabulary)
-
-    def prompt(self, context: Tensor, length: int) -> Batch:
-        return blanks(self.layout, context, torch.full((len(context),), length), self.vocabulary)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from archs.errors import UserError
-from experiments.build import import_path
+from experiments.build import check_call, import_path
 from experiments.data.characters import first_ink, inside_characters
 from objectives.marks import ANNOTATED, ENTITY, ENTITY_START, PHRASE, PHRASE_START, WORD
 
@@ -145,6 +145,7 @@ def _function(path: str, user_path: str | None, what: str) -> Any:
     found = import_path(path, user_path, what)
     if not callable(found):
         raise UserError(f"{what} '{path}' is no function but {found!r}; name one that takes a text")
+    check_call(found, ["text"], f"{what} '{path}'")
     return found
 
 

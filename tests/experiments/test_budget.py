@@ -20,6 +20,7 @@ from experiments.compose import compose_sweep
 from experiments.learner import Learner
 from experiments.recipe import BudgetConfig, Recipe
 from experiments.sweep import Recipes, plans
+from experiments.sweep import plan as show_plan
 from objectives import OBJECTIVES
 from objectives.base import Windows
 
@@ -228,3 +229,20 @@ def test_each_factor_of_structure_is_a_sweep_that_can_be_matched(sweep: str) -> 
     if sweep == "batch_steps":
         spent = [(plan.steps or 0) * plan.flops_per_step for plan in planned.values()]
         assert max(spent) / min(spent) < 1.02
+
+
+def test_arms_of_different_batches_can_be_matched_on_flops_a_token() -> None:
+    planned = plans(compose_sweep("batch_steps", ["budget.match=flops_per_token"])[1])
+    assert all(abs(plan.deviation) <= plan.tolerance for plan in planned)
+    assert all(plan.measure == pytest.approx(plan.flops_per_token) for plan in planned)
+
+
+def test_a_plan_refuses_what_its_sweep_would() -> None:
+    few = ["size=tiny", "budget.stop=flops", "budget.amount=1e9"]
+    with pytest.raises(UserError, match="in 1 whole steps"):
+        show_plan(*compose_sweep("depth_width", few))
+
+
+def test_an_arm_that_is_not_matched_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    show_plan(*compose_sweep("shared_layers", []))
+    assert capsys.readouterr().out.count("unmatched") == 1

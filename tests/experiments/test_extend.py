@@ -33,6 +33,7 @@ import torch
 from archs.decoder_ar import DecoderAR
 from archs.masks import CAUSAL
 from objectives.causal import Causal
+from objectives.mixture import Mixture
 
 from widths_of_mine import WIDTH
 
@@ -65,12 +66,24 @@ def table(q, k):
     return torch.ones(64, 64).bool()
 
 
+def look_up(q, k):
+    return torch.ones(8, 8).bool()[q, k]
+
+
 def truth(q, k):
     return k <= q and q - k < 16
 
 
 def third(tokens, word_starts, special, rng):
     return (word_starts.cumsum(1) % 3 == 1) & ~special
+
+
+def of_two(tokens, rng):
+    return tokens > 0
+
+
+class Mixed(Mixture):
+    """Two objectives."""
 
 
 def flat(tokens, word_starts, special, rng):
@@ -150,6 +163,8 @@ MISTAKES = [
     ([DECODER, "family.mask=MINE.numbers"], ["'MINE.numbers' gives torch.int64", "booleans"]),
     ([DECODER, "family.mask=MINE.table"], ["'MINE.table' gives the shape (64, 64)"]),
     ([DECODER, "family.mask=MINE.truth"], ["'MINE.truth'", "& | ~ and torch.where"]),
+    ([DECODER, "objective=MINE.Mixed"], ["is a mixture, which goes by its name"]),
+    ([ENCODER, f"{SELECT}=MINE.of_two"], ["is called with (tokens, word_starts, special, rng)"]),
     (["family=permuted_lm", "family.mask=MINE.near"], ["more than one mask", "decoder_ar"]),
     ([ENCODER, f"{SELECT}=MINE.flat"], ["MINE.flat' returned (4,)", "return (1, 4) bool"]),
     ([ENCODER, f"{SELECT}=MINE.greedy"], ["MINE.greedy' hides", "hide & ~special"]),
@@ -260,6 +275,8 @@ def test_the_picture_of_a_mask_is_drawn_and_its_leaks_are_told(
         (["--family", "encoder_ae"], "--family goes with --mask"),
         (["--mask", "nowhere_at_all.near"], "no module 'nowhere_at_all'"),
         (["--mask", "MINE.near", "--family", "MINE.Unlike"], "unknown kind of family to draw 'unlike'"),
+        (["--mask", "null"], "family.mask 'null' is no import path"),
+        (["--mask", "MINE.look_up"], "reads a table beyond its end"),
     ],
 )
 def test_a_picture_that_cannot_be_drawn_is_one_line(
@@ -338,3 +355,8 @@ def test_an_arm_of_one_s_own_trains_in_a_process_of_its_own_and_says_when_its_fi
     run.set_status("running")
     train(recipe, run.path)
     assert f"warning: {mine}.py in '{tmp_path}' changed since this run began" in capsys.readouterr().err
+    before = read_json(run.path / "environment.json")["user_source_before"]
+    run.set_status("running")
+    train(recipe, run.path)  # the same file again: what the first steps were trained with is still told
+    assert read_json(run.path / "environment.json")["user_source_before"] == before
+    assert len(before) == 1

@@ -109,15 +109,32 @@ def test_a_system_of_ones_own_is_a_file_beside_the_presets(tmp_path: Path) -> No
     file = tmp_path / "system" / "mine.yaml"
     file.write_text(yaml.safe_dump({**words, "overrides": ["family=decoder_ar", "size.layers=3"]}))
     assert compose_recipe(["system=mine"], tmp_path).size.layers == 3
-    file.write_text(yaml.safe_dump({**words, "overrides": []}))
-    with pytest.raises(UserError, match=r"mine\.yaml: overrides"):
-        compose_recipe(["system=mine"], tmp_path)
+    for overrides, said in (
+        ([], r"mine\.yaml: overrides"),
+        (["system=bert"], r"mine\.yaml: .*cannot name another"),
+    ):
+        file.write_text(yaml.safe_dump({**words, "overrides": overrides}))
+        with pytest.raises(UserError, match=said):
+            compose_recipe(["system=mine"], tmp_path)
+    with pytest.raises(UserError, match="no folder 'nowhere'"):
+        compose_recipe(["system=mine"], Path("nowhere"))
+
+
+def test_a_system_cannot_be_given_to_arms_that_differ_in_what_it_says() -> None:
+    with pytest.raises(UserError, match="family is what the arms of five_families differ in"):
+        compose_sweep("five_families", ["system=bert"])
 
 
 def test_the_command_lists_every_system_and_which_are_trained(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "systems" / "bert" / "seed0")
-    folder.path.mkdir(parents=True)
-    folder.set_status("done")
+    # What has a system's name alone is none.
+    for name, made in (
+        ("bert", ["system=bert", "size=tiny"]),
+        ("roberta", ["system=roberta", "objective=sop"]),
+    ):
+        folder = RunFolder(tmp_path / "systems" / name / "seed0")
+        folder.path.mkdir(parents=True)
+        folder.set_status("done")
+        compose_recipe(made).to_yaml(folder.recipe)
     shown = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["systems", "--runs", str(tmp_path)])
     assert shown.exit_code == 0, shown.output
     for name in NAMES:

@@ -69,16 +69,30 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> KillAt:
 FAMILIES = ["encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# What counts steps, samples in its loss, or has parameters that a step leaves alone.
+OTHERS = ["system=ernie", "system=electra", "system=unilm"]
+# Masked language modelling and, in turn, the same beside a pair's head.
+PAIR_IN_TURN = [
+    "family=encoder_ae",
+    "objective=mixture",
+    "~objective.options.parts.prefix",
+    "~objective.options.parts.causal",
+    "objective.options.parts.pair=sop",
+    "~objective.options.weights",
+    "objective.options.weights={masked: 1, pair: 1}",
+]
+
+
+@pytest.mark.parametrize("recipe_of", [*(f"family={family}" for family in FAMILIES), *OTHERS])
 def test_a_killed_run_ends_as_an_undisturbed_one(
-    family: str,
+    recipe_of: str,
     compose: Compose,
     tmp_path: Path,
     kill_at: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = compose(
-        f"family={family}",
+        recipe_of,
         "size.dropout=0.1",
         "training.accumulate=2",
         "training.checkpoint_every=3",
@@ -126,10 +140,12 @@ def test_accumulation_does_not_change_the_loss(compose: Compose, tmp_path: Path)
     assert losses[4] == pytest.approx(losses[1], abs=2e-4)
 
 
-def test_processes_do_not_change_the_loss(compose: Compose, tmp_path: Path) -> None:
+@pytest.mark.parametrize("chosen", [["family=decoder_ar"], PAIR_IN_TURN], ids=["causal", "mixture"])
+def test_processes_do_not_change_the_loss(chosen: list[str], compose: Compose, tmp_path: Path) -> None:
     found = {}
     for devices in (1, 2):
-        recipe = compose(f"training.devices={devices}", "training.log_every=2", "budget.amount=6")
+        amounts = [f"training.devices={devices}", "training.log_every=2", "budget.amount=6"]
+        recipe = compose(*chosen, *amounts)
         recipe.to_yaml(tmp_path / f"{devices}.yaml")
         command = [
             sys.executable,

@@ -24,10 +24,11 @@ from archs.errors import UserError
 from archs.flow import check_flow
 from archs.masks import CAUSAL, document
 from objectives.base import Windows
-from objectives.future import FutureNGram
+from objectives.future import FutureNGram, stream_token
 from objectives.mass import MASS
+from objectives.modes import mode_token
 
-ONE_AHEAD, TWO_AHEAD = SENTINELS[-1], SENTINELS[-2]
+ONE_AHEAD, TWO_AHEAD = SENTINELS[14], SENTINELS[13]
 numbers_of_streams = st.integers(1, 5)
 
 
@@ -55,7 +56,7 @@ def test_the_streams_behind_the_fragment_ask_the_tokens_after_the_next():
     assert batch.targets[0, 14:15].tolist() == [44]
     assert batch.weights[0].tolist() == [1, 1, 1, 0, 0, 0, 0, 0.5, 0.5, 0, 0, 0, 0, 0, 0.25, 0, 0, 0, 0, 0, 0]
     assert batch.positions[0].tolist() == [2, 3, 4, 0, 0, 0, 0, 4, 5, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0]
-    assert batch.totals == {"tokens": 4.25}
+    assert batch.totals == {"tokens": 4.25, "asked": 6.0}
     seen = seen_of(batch)[0]
     rows = {row: seen[row].nonzero()[:, 0].tolist() for row in (0, 1, 2, 3, 7, 8, 9, 14)}
     assert rows == {0: [0], 1: [0, 1], 2: [0, 1, 2], 3: [], 7: [0, 7], 8: [0, 1, 8], 9: [], 14: [0, 14]}
@@ -107,7 +108,7 @@ def test_each_stream_is_the_main_stream_s_targets_moved_within_the_document(text
                     assert batch.weights[row, cell] == 0.5**ahead
                     assert batch.positions[row, cell] == mass.positions[row, later] + (ahead > 0)
                     assert batch.tokens[row, cell] == (
-                        SENTINELS[-ahead] if ahead else mass.tokens[row, place]
+                        SENTINELS[15 - ahead] if ahead else mass.tokens[row, place]
                     )
                 else:
                     assert batch.weights[row, cell] == 0
@@ -197,8 +198,8 @@ def test_a_continuation_is_asked_of_the_main_stream_alone_as_by_mass():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 0}, "n=0 is not from 1 to 31"),
-        ({"n": 32}, "n=32 is not from 1 to 31"),
+        ({"n": 0}, "n=0 is not from 1 to 16"),
+        ({"n": 17}, "n=17 is not from 1 to 16"),
         ({"decay": 0.0}, "decay=0.0 is not above 0"),
         ({"decay": 1.5}, "decay=1.5 is not above 0"),
         ({"rate": 0.0}, "objective 'future_ngram': rate=0.0"),
@@ -208,3 +209,16 @@ def test_an_impossible_option_is_refused(options, message):
     with pytest.raises(UserError, match=message) as error:
         objective(**options)
     assert "\n" not in str(error.value)
+
+
+def test_streams_mode_tokens_and_first_spans_have_sentinels_of_their_own():
+    modes = {mode_token(VOCABULARY, mode) for mode in range(1, 16)}
+    streams = [stream_token(VOCABULARY, stream) for stream in range(1, 16)]
+    assert set(streams).isdisjoint(modes)
+    assert streams == list(reversed(SENTINELS[:15]))
+
+
+def test_targets_are_counted_whatever_they_weigh():
+    objective = FutureNGram(VOCABULARY, "source_target", n=3, decay=0.1)
+    batch = objective.build(random_windows(4, 40, "full", 0), seeded())
+    assert objective.supervised(batch) == batch.supervised > batch.totals["tokens"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_text import VOCABULARY, seeded, tiny
+from toy_text import EOS, VOCABULARY, seeded, tiny
 
 from archs import FAMILIES
 from objectives import OBJECTIVES
@@ -20,19 +20,26 @@ SHOW_THE_TEXT = {"denoising", "deshuffling", "joint"}
 TAKE_REPLACE = {"mlm", "nsp", "sop", "sentence_structure", "mass", "masked_next", "joint"}
 WITH_NOISE = {"span_by_span": {"noise": 0.0}}
 PAIRS = [(name, family) for name, kind in OBJECTIVES.items() for family in kind.families]
-WIDTH = 13
+WIDTH, MIDDLE = 13, 6
 WORDS = torch.arange(36, 98)  # no sentence ends
 
 
 def texts(seed):
-    """Two rows of different tokens, and the same with one token exchanged for one that is not there."""
+    """Two rows of different tokens, and the same with one token exchanged for one that is not there.
+
+    Every other text is packed: eos in the middle ends a document.
+    """
     order = torch.randperm(len(WORDS), generator=seeded(seed))
     tokens = WORDS[order[: 2 * WIDTH]].view(2, WIDTH)
-    cell = seed % WIDTH
+    cell, packed = seed % WIDTH, bool(seed % 2)
+    if packed:
+        tokens[:, MIDDLE] = EOS
+        cell += cell == MIDDLE
     other = tokens.clone()
     spare = WORDS[order[2 * WIDTH :]]
     other[0, cell] = spare[spare % 2 == tokens[0, cell] % 2][0]  # begins a word if the other did
-    return tokens, other, int(tokens[0, cell]), int(other[0, cell])
+    segments = (torch.arange(WIDTH) > MIDDLE).long().repeat(2, 1) if packed else None
+    return Windows(tokens, segments), Windows(other, segments), int(tokens[0, cell]), int(other[0, cell])
 
 
 def answers(family, batch, token):
@@ -48,7 +55,7 @@ def differences(name, family, build, seeds=range(40)):
     largest, asked = 0.0, 0
     for seed in seeds:
         one, two, before, after = texts(seed)
-        first, second = (build(Windows(tokens), seeded(seed)) for tokens in (one, two))
+        first, second = (build(text, seeded(seed)) for text in (one, two))
         if name in SHOW_THE_TEXT and first.source is not None:
             second = replace(second, source=first.source)
         elif name in SHOW_THE_TEXT:  # one stack: [source; target]

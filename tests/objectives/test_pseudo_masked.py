@@ -282,7 +282,7 @@ def test_without_sentinels_the_pseudo_mask_is_the_mask():
         ({"rate": 0.0}, "objective 'pseudo_masked': rate=0.0 is not above 0"),
         ({"spans": 1.5}, "spans=1.5 is not a share from 0 to 1"),
         ({"spans": -0.1}, "spans=-0.1 is not a share"),
-        ({"longest": 1}, "longest=1 is below 2"),
+        ({"longest": 1}, "longest=1 is not from 2"),
     ],
 )
 def test_an_impossible_option_is_refused(options, message):

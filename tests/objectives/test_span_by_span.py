@@ -250,7 +250,7 @@ def test_query_rows_are_as_many_as_a_full_row_asks_at_most_or_the_window():
         ({"low": 0.7, "high": 0.2}, "low=0.7, high=0.2 must satisfy"),
         ({"words": 1.5}, "words=1.5 is not a share from 0 to 1"),
         ({"noise": -0.1}, "noise=-0.1 is not a share"),
-        ({"longest": 0}, "longest=0 is below 1"),
+        ({"longest": 0}, "longest=0 is not from 1"),
         ({"inside": "both"}, "unknown inside of objective 'span_by_span' 'both'; choose one of"),
     ],
 )
