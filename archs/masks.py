@@ -77,8 +77,8 @@ def asked(rule: Rule, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
         seen = rule(b, q, k)
     except IndexError as error:
         raise UserError(
-            f"mask '{name}' reads a table beyond its end ({error}); compare q and k cell by cell, as k <= q, "
-            "without tables of a width of their own"
+            f"mask '{name}' fails with IndexError: {error}; compare q and k cell by cell, as k <= q, without "
+            "tables of a width of their own"
         ) from error
     except RuntimeError as error:
         if "Boolean value of Tensor" not in str(error):

@@ -135,7 +135,7 @@ for line in sys.stdin:
     command, *words = shlex.split(line, comments=True)[1:]
     if command == "sweep" and "budget=smoke" not in words:
         command = "plan"
-    sys.argv[1:] = [command, *words, *(short if command in ("train", "sweep", "plan") else [])]
+    sys.argv[1:] = [command, *words, *(short if command in ("train", "sweep") else [])]
     main()
 """
 

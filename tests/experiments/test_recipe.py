@@ -99,7 +99,7 @@ def test_a_run_lies_under_its_group_label_and_seed():
         ({"size": {**TINY, "heads": 4, "kv_heads": 3}}, ["size: heads 4", "kv_heads 3"]),
         ({"size": {"layers": 2}}, ["size.width is missing"]),
         ({"size": 3}, ["size: came 3", "size.layers"]),
-        ({"objective": {"name": "mlm", "options": {"select": ["a"]}}}, ["objective.options.select"]),
+        ({"objective": {"name": "mlm", "options": {"select": ["a"]}}}, ["options.select", "['a']"]),
         ({"budget": {"stop": "steps", "amount": float("inf")}}, ["budget.amount"]),
         ({"name": "a/b"}, ["name", "'a/b'"]),
         ({"name": ".."}, ["name", "'..'"]),

@@ -18,7 +18,7 @@ from archs.config import CoreConfig
 from archs.encoder_decoder import EncoderDecoder
 from archs.hf.weights import Link, module, read
 from objectives.base import Vocabulary, Windows
-from objectives.future import FutureNGram, streams_mask
+from objectives.future import FutureNGram, stream_token, streams_mask
 
 SIZE, WIDTH, NGRAM = 61, 11, 3
 SENTINELS = tuple(range(50, 61))
@@ -110,7 +110,7 @@ def core(prophetnet: ProphetNetForConditionalGeneration) -> EncoderDecoder:
 
 def token_of(stream: int) -> int:
     """FutureNGram's, and another for the predicting stream 0, which FutureNGram has not."""
-    return SENTINELS[-stream] if stream else SENTINELS[0]
+    return stream_token(VOCABULARY, stream) if stream else SENTINELS[0]
 
 
 def links(config: ProphetNetConfig) -> list[Link]:
