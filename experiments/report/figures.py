@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from experiments.pictures import FLOWS, LEAK, SEEN, mask_figure
 from experiments.report.results import Metric, Spread
@@ -25,6 +25,7 @@ COLOURS = ("#0a6fc2", "#ee3d14", "#009e73", "#8a2f84", "#82902a", "#332288", "#5
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)))
 MARKERS = "osD^vP*X"
 AXES = (("tokens", "raw tokens read"), ("targets", "supervised targets"), ("flops", "training FLOPs"))
+APART = 3  # times: losses that end further apart are drawn on a logarithmic axis
 POINTS = 60  # of a training curve: means over as many stretches of the run
 
 
@@ -95,7 +96,14 @@ def _curve(sweep: Sweep, column: str, label: str) -> str:
                     markersize=3.2,
                     gid=gid,
                 )
-        axes.set(xlabel=label, ylabel="own loss, nats a target")
+        axes.set(xlabel=label, ylabel="own loss, nats")
+        ends = [row for run in sweep.runs for row in run.metrics[-1:]]
+        lasts = [row["validation_loss"] for row in ends if "validation_loss" in row]
+        if lasts and max(lasts) > APART * min(lasts):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axes.yaxis.set_major_formatter(ScalarFormatter())
+            axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_major_locator(MaxNLocator(4))
