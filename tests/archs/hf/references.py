@@ -12,7 +12,23 @@ from transformers import PreTrainedModel
 
 from archs.hf.cases import CASES, build
 from archs.hf.references import REFERENCES
+from objectives.base import Vocabulary
 
+# A vocabulary of the cases' size, for objectives on imported models.
+SPECIALS = 12
+VOCABULARY = Vocabulary(
+    size=61,
+    word_starts=torch.arange(61) % 2 == 0,
+    special=torch.arange(61) < SPECIALS,
+    pad=0,
+    bos=1,
+    eos=2,
+    mask=3,
+    cls=4,
+    sep=5,
+    sentinels=tuple(range(6, SPECIALS)),
+    sentence_ends=torch.arange(61) % 10 == 0,
+)
 NAMES = {
     f"{model} {configuration}": (model_type, arguments)
     for model, configuration, model_type, arguments in CASES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from references import made, open_auto
+from references import SPECIALS, VOCABULARY, made, open_auto
 from torch.optim import AdamW
 
 from archs.flow import check_flow
@@ -17,22 +17,8 @@ from archs.hf import from_hf, to_hf
 from archs.hf.parity import compare
 from archs.hf.references import REFERENCES
 from objectives import OBJECTIVES
-from objectives.base import Objective, Vocabulary, Windows
+from objectives.base import Objective, Windows
 
-SPECIALS = 12
-VOCABULARY = Vocabulary(
-    size=61,
-    word_starts=torch.arange(61) % 2 == 0,
-    special=torch.arange(61) < SPECIALS,
-    pad=0,
-    bos=1,
-    eos=2,
-    mask=3,
-    cls=4,
-    sep=5,
-    sentinels=tuple(range(6, SPECIALS)),
-    sentence_ends=torch.arange(61) % 10 == 0,
-)
 ASKED = [
     *((name, "mlm") for name in ("bert", "roberta", "albert", "electra", "modernbert")),
     *((name, "causal") for name in ("gpt2", "llama")),

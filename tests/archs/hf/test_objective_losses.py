@@ -7,30 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from references import made
+from references import SPECIALS, VOCABULARY, made
 from torch import Tensor
 
 from archs.batch import Batch
 from archs.hf import from_hf
 from archs.hf.samples import hidden_by, mapping
 from objectives import OBJECTIVES
-from objectives.base import Vocabulary, Windows
+from objectives.base import Windows
 
 LIMIT = 1e-5
-SPECIALS = 20
-VOCABULARY = Vocabulary(
-    61,
-    torch.arange(61) % 2 == 0,
-    torch.arange(61) < SPECIALS,
-    pad=0,
-    bos=1,
-    eos=2,
-    mask=3,
-    cls=4,
-    sep=5,
-    sentinels=tuple(range(6, SPECIALS)),
-    sentence_ends=torch.arange(61) % 10 == 0,
-)
 IGNORED = -100
 
 
