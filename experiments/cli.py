@@ -26,7 +26,12 @@ Presets = Annotated[
     Path | None,
     typer.Option("--config-dir", help="A folder of presets of your own: size/mine.yaml and so on."),
 ]
-Sweep = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep of configs/sweep, as five_families.")]
+Sweep = Annotated[
+    str,
+    typer.Argument(
+        metavar="SWEEP", help="A sweep of configs/sweep, as five_families; left out before claims=…: claims."
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", exists=True, file_okay=False)]
 
 
@@ -70,7 +75,7 @@ def sweep(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) 
     """
     from experiments.compose import compose_sweep
 
-    composed = compose_sweep(name, overrides or [], config_dir)
+    composed = compose_sweep(*_sweep_and_overrides(name, overrides), config_dir)
     from experiments import build
 
     for recipe in composed[1].values():
@@ -88,7 +93,7 @@ def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -
     """
     from experiments.compose import compose_sweep
 
-    composed = compose_sweep(name, overrides or [], config_dir)
+    composed = compose_sweep(*_sweep_and_overrides(name, overrides), config_dir)
     from experiments import build
 
     for recipe in composed[1].values():
@@ -293,6 +298,12 @@ def main() -> None:
         if tell is None:
             raise
         _stop(tell())
+
+
+def _sweep_and_overrides(name: str, overrides: list[str] | None) -> tuple[str, list[str]]:
+    """`claims=C11` alone is of the sweep of claims."""
+    given = overrides or []
+    return ("claims", [name, *given]) if "=" in name else (name, given)
 
 
 def _check_command(arguments: list[str]) -> None:

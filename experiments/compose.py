@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from archs.errors import UserError, unknown
+from experiments.claims import CONTROLS, check_arms, read_claims
 from experiments.overrides import SEARCHPATH, key_of, parse, quoted, set_value, translate
 from experiments.presets import configs_dir
 from experiments.recipe import GROUPS, NOT_CONTENT, Recipe, SweepRecipe
@@ -52,11 +53,11 @@ def compose_sweep(
 ) -> tuple[SweepRecipe, dict[tuple[str, int], Recipe]]:
     """A sweep, and its recipes by (arm, seed).
 
-    Overrides of the sweep's own keys (`seeds=3`, `arms.mine=[…]`, `~arms.prefix_lm`) go to the sweep, all
-    others to every arm. Raises UserError if an override is of a key that the arms differ in, or if the arms
+    Overrides of the sweep's own keys (`seeds=3`, `arms.mine=[…]`, `~arms.prefix_lm`, `claims=[C11]`) go to the
+    sweep, all others to every arm. A sweep with claims keeps the arms that they name. Raises UserError if an override is of a key that the arms differ in, or if the arms
     differ in a key that none of them declares.
     """
-    own = list(SweepRecipe.model_fields)
+    own = [*SweepRecipe.model_fields, CONTROLS]
     _check_keys(overrides, [*own, *(key for key in Recipe.model_fields if key not in own), KEY])
     mine = [one for one in overrides if key_of(one).split(".")[0] in own]
     common = [one for one in overrides if one not in mine]
@@ -84,12 +85,21 @@ def _sweep(name: str, overrides: list[str], searchpath: list[str], config_dir: P
     changes = [set_value(one, under="sweep.") for one in parsed if not one.is_delete()]
     dropped = [one.key_or_group.removeprefix("arms.") for one in parsed if one.is_delete()]
     content = _compose([*searchpath, f"+sweep={quoted(name)}", *changes], config_dir)["sweep"]
-    sweep = validated(SweepRecipe, content)
+    if content.get("claims") == []:
+        raise UserError(f"claims=[] leaves nothing for sweep '{name}' to decide; name claims, or claims=all")
+    named = {role: content.pop(key, None) or [] for role, key in (("control", CONTROLS), ("claim", "claims"))}
+    sweep = validated(SweepRecipe, {**content, "claims": read_claims(named, config_dir)})
     for arm in dropped:
         if arm not in sweep.arms:
             raise unknown("arm", arm, sweep.arms)
     arms = {arm: its for arm, its in sweep.arms.items() if arm not in dropped}
-    return validated(SweepRecipe, {**sweep.model_dump(), "arms": arms})
+    if not arms:
+        raise UserError(f"sweep '{name}' has no arm left to run; leave one of: {', '.join(sweep.arms)}")
+    check_arms(sweep.claims, arms)
+    if sweep.claims:
+        needed = {arm for claim in sweep.claims.values() for arm in claim.arms}
+        arms = {arm: its for arm, its in arms.items() if arm in needed}
+    return sweep.model_copy(update={"arms": arms})
 
 
 def _compose(overrides: list[str], config_dir: Path | None) -> dict[str, Any]:

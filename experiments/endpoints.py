@@ -1,0 +1,123 @@
+"""Endpoints: what a claim is decided on, one value an item, larger is better or smaller is.
+
+An endpoint names the rows of `scores/*.parquet` it reads. A mean over items enters a test item by item; a ratio
+of sums, such as nats over bytes, enters as jackknife pseudo-values, whose mean is the ratio up to its bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # plans and mistakes need none of these
+    import pandas as pd
+
+LN_2 = 0.6931471805599453
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Sum of `numerator` over sum of `denominator` (None: the number of rows), times `times`, of one table."""
+
+    table: str
+    numerator: str
+    denominator: str | None = None
+    times: float = 1.0
+    unit_of_likelihood: str | None = None  # "nll" or "pll": rows of another unit are not this measure
+
+    def holds(self, rows: pd.DataFrame) -> bool:
+        return self.unit_of_likelihood is None or set(rows["unit"]) == {self.unit_of_likelihood}
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Standard deviations of the difference of two arms, in the endpoint's unit, that `plan` counts with.
+
+    seed: of its mean over items, from one pretraining seed to the next; item: of an item's mean over seeds;
+    residual: what is left; items: how many there are.
+    """
+
+    seed: float
+    item: float
+    residual: float
+    items: int
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """measures: one, or several whose mean it is (a composite). switch: of EvaluationConfig, None if always.
+
+    task: whether a model from scratch could do it too, so that it must pass the assay. other: the same
+    question under another pooling, shown beside it and never decided on. prior: measured by the sweep that
+    docs/results names.
+    """
+
+    title: str
+    unit: str
+    better: str
+    decimals: int
+    measures: tuple[Measure, ...]
+    prior: Prior
+    switch: str | None = None
+    task: bool = True
+    pooling: str = ""
+    other: tuple[str, tuple[Measure, ...]] | None = None
+
+    @property
+    def sign(self) -> int:
+        """+1 where larger is better."""
+        return 1 if self.better == "higher" else -1
+
+    def text(self, value: float) -> str:
+        return f"{value:.{self.decimals}f}"
+
+
+ENDPOINTS: dict[str, Endpoint] = {
+    "understanding": Endpoint(
+        "Understanding: party of a paragraph",
+        "points",
+        "higher",
+        1,
+        (Measure("party", "correct", times=100),),
+        Prior(seed=1.0, item=6.0, residual=45.0, items=1000),
+        switch="party",
+    ),
+    "generation": Endpoint(
+        "Generation: infill, nats per byte of the target",
+        "nats/byte",
+        "lower",
+        4,
+        (Measure("target", "nats", "bytes"),),
+        Prior(seed=0.01, item=0.1, residual=0.1, items=200),
+        switch="target",
+    ),
+    "sentence_order": Endpoint(
+        "Order of sentences, by a linear probe",
+        "points",
+        "higher",
+        1,
+        (Measure("order", "correct_mean", times=100),),
+        Prior(seed=1.5, item=6.0, residual=60.0, items=1000),
+        switch="order",
+        pooling="mean",
+        other=("first", (Measure("order", "correct_first", times=100),)),
+    ),
+    "likelihood": Endpoint(
+        "Bits per byte, NLL",
+        "bits/byte",
+        "lower",
+        3,
+        (Measure("likelihood", "nats", "bytes", 1 / LN_2, "nll"),),
+        Prior(seed=0.01, item=0.05, residual=0.05, items=64),
+        task=False,
+    ),
+    "pseudo_likelihood": Endpoint(
+        "Bits per byte, pseudo-NLL",
+        "bits/byte",
+        "lower",
+        3,
+        (Measure("likelihood", "nats", "bytes", 1 / LN_2, "pll"),),
+        Prior(seed=0.02, item=0.05, residual=0.1, items=16),
+        task=False,
+    ),
+}

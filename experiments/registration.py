@@ -1,0 +1,109 @@
+"""What a sweep said it would do, written before anything is trained, and what was changed since.
+
+`sweep.json` holds the sweep as it was asked for, `design.json` the runs that follow from it, `claims.json` the
+claims with their hashes and every change made to them after training began.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from archs.errors import UserError
+from experiments.claims import Claim
+from experiments.design import Design
+from experiments.folder import read_json, write_json
+from experiments.recipe import SweepRecipe
+from experiments.validate import flatten
+
+SWEEP, DESIGN, CLAIMS = "sweep.json", "design.json", "claims.json"
+# What a sweep may not change once it has begun: of the runs that are there some would be of either kind.
+FIXED = ("overrides", "tuning", "budgets", "scales")
+
+
+def register(folder: Path, sweep: SweepRecipe, design: Design) -> None:
+    """Writes the three files. Raises UserError if a sweep that has begun is another now, or none can be written."""
+    begun = any(folder.glob("*/seed*/status.json")) or any(folder.glob("*/tuning/*/status.json"))
+    if begun:
+        _check_unchanged(folder, sweep)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if sweep.claims:
+            write_json(folder / CLAIMS, _claims(folder, sweep, begun))
+        write_json(folder / SWEEP, sweep.model_dump(mode="json"))
+        write_json(
+            folder / DESIGN,
+            {
+                "seeds": design.seeds,
+                "cells": [asdict(cell) for cell in design.cells],
+                "scratch": design.scratch,
+                "tuned": design.tuned,
+            },
+        )
+    except OSError as error:
+        raise UserError(
+            f"sweep folder '{folder}' cannot be written ({error.strerror}); set out=FOLDER to one that can"
+        ) from error
+
+
+def _check_unchanged(folder: Path, sweep: SweepRecipe) -> None:
+    before = read_json(folder / SWEEP)
+    if before is None:
+        return
+    now = sweep.model_dump(mode="json")
+    changed = [name for name in FIXED if before.get(name, now[name]) != now[name]]
+    changed += [f"arms.{arm}" for arm, its in before["arms"].items() if now["arms"].get(arm, its) != its]
+    if changed:
+        told = ", ".join(f"{key} ({_at(before, key)} there, {_at(now, key)} now)" for key in changed)
+        raise UserError(
+            f"sweep '{sweep.name}' has begun in '{folder}' and was edited since: {told}; put it back, or set "
+            "name=… or out=… for a new folder"
+        )
+
+
+def _at(content: dict[str, Any], key: str) -> Any:
+    outer, _, inner = key.partition(".")
+    return content[outer][inner] if inner else content[outer]
+
+
+def _claims(folder: Path, sweep: SweepRecipe, begun: bool) -> dict[str, Any]:
+    """The claims as they are now. Once training has begun each change is kept, and told."""
+    now = {name: claim.model_dump(mode="json") for name, claim in sweep.claims.items()}
+    content = {
+        "written": time.time(),
+        "seeds": sweep.seeds,
+        "claims": now,
+        "digests": {name: claim.digest() for name, claim in sweep.claims.items()},
+        "deviations": [],
+    }
+    before = read_json(folder / CLAIMS)
+    if before is None or not begun:
+        return content
+    changes = [*_changes(before["claims"], now)]
+    if before["seeds"] != sweep.seeds:
+        changes.append(f"seeds: {before['seeds']} before, {sweep.seeds} now")
+    for change in changes:
+        print(f"deviation, after training began: {change}", file=sys.stderr)
+    deviations = [*before["deviations"], *({"time": time.time(), "what": change} for change in changes)]
+    return content | {"written": before["written"], "deviations": deviations}
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    told = [f"claim {name} was added" for name in now if name not in before]
+    told += [f"claim {name} was dropped" for name in before if name not in now]
+    for name in now:
+        old, new = flatten(before.get(name, now[name])), flatten(now[name])
+        told += [
+            f"claim {name}: {key} was {old.get(key)}, is {new.get(key)}"
+            for key in sorted(old | new)
+            if old.get(key) != new.get(key)
+        ]
+    return told
+
+
+def claims_of(content: dict[str, Any]) -> dict[str, Claim]:
+    """The claims of a claims.json."""
+    return {name: Claim.model_validate(claim) for name, claim in content["claims"].items()}

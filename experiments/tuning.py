@@ -1,0 +1,169 @@
+"""Equal tuning: every arm tries the same learning rates, at a share of its budget, on validation text alone.
+
+Trials are runs of their own in `<sweep>/<arm>/tuning/`, on a seed that no result is of. What was tried, what it
+cost and what was chosen is in `<sweep>/tuning.json`.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from experiments.folder import RunFolder, read_json, read_lines, write_json
+from experiments.recipe import Recipe, TrackingConfig, TuningConfig
+
+SEED = 2**31 - 1  # of all trials
+FILE = "tuning.json"
+
+Train = Callable[[Recipe, Path], bool]  # trains a run; False if it diverged
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place of the grid. warmup: a share of the trial's budget."""
+
+    learning_rate: float
+    warmup: float
+
+    @property
+    def name(self) -> str:
+        return f"lr{self.learning_rate:g}-warmup{self.warmup:g}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point for one arm. loss: the arm's own validation loss at the end, nats; None if it diverged."""
+
+    point: Point
+    loss: float | None
+    flops: float
+    tokens: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Every arm's trials, in the order of the grid. rates: the grid that all arms tried in the end."""
+
+    fraction: float
+    rates: list[float]
+    warmups: list[float]
+    trials: dict[str, list[Trial]] = field(default_factory=dict)
+
+    def chosen(self, arm: str) -> Point:
+        """The point with the least loss; the smaller learning rate of two equal."""
+        return min(self.trials[arm], key=lambda trial: (_worst(trial.loss), trial.point.learning_rate)).point
+
+    def end(self, arm: str) -> int:
+        """-1 if the arm's best learning rate is the least of the grid, +1 if it is the greatest, else 0."""
+        rate = self.chosen(arm).learning_rate
+        return (rate == self.rates[-1]) - (rate == self.rates[0])
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """FLOPs, tokens and seconds of all trials together."""
+        every = [trial for trials in self.trials.values() for trial in trials]
+        return {name: sum(getattr(t, name) for t in every) for name in ("flops", "tokens", "seconds")}
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "seed": SEED,
+            "cost": self.cost,
+            "chosen": {arm: asdict(self.chosen(arm)) for arm in self.trials},
+            "at_the_end_of_the_grid": [arm for arm in self.trials if self.end(arm)],
+        }
+
+    @classmethod
+    def load(cls, folder: Path) -> Tuning | None:
+        """From a sweep's folder; None if it was not tuned."""
+        found = read_json(folder / FILE)
+        if found is None:
+            return None
+        trials = {
+            arm: [Trial(**{**each, "point": Point(**each["point"])}) for each in its]
+            for arm, its in found["trials"].items()
+        }
+        return cls(found["fraction"], found["rates"], found["warmups"], trials)
+
+
+def _worst(loss: float | None) -> float:
+    return math.inf if loss is None else loss
+
+
+def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, train: Train) -> Tuning:
+    """Runs the trials that are missing, for every arm the same, and writes tuning.json.
+
+    Where a best rate is at an end of the grid, all arms try one more there, `grid.extensions` times.
+    """
+    rates = list(grid.learning_rates)
+    for extension in range(grid.extensions + 1):
+        done = _tried(grid, rates, arms, folder, train)
+        write_json(folder / FILE, done.as_json())
+        ends = {done.end(arm) for arm in arms} - {0}
+        if not ends or extension == grid.extensions:
+            break
+        rates = [
+            *([rates[0] ** 2 / rates[1]] if -1 in ends else []),
+            *rates,
+            *([rates[-1] ** 2 / rates[-2]] if 1 in ends else []),
+        ]
+    for arm in arms:
+        point = done.chosen(arm)
+        told = ", at the end of the grid" if done.end(arm) else ""
+        print(
+            f"{arm}: learning rate {point.learning_rate:g}, warm-up {point.warmup:g}{told}", file=sys.stderr
+        )
+    return done
+
+
+def _tried(
+    grid: TuningConfig, rates: list[float], arms: dict[str, Recipe], folder: Path, train: Train
+) -> Tuning:
+    done = Tuning(grid.fraction, rates, grid.warmups)
+    for number, (arm, recipe) in enumerate(arms.items(), start=1):
+        print(
+            f"tuning [{number}/{len(arms)}] {arm}: {len(list(points(grid, rates, recipe)))} trials",
+            file=sys.stderr,
+        )
+        done.trials[arm] = [
+            _trial(grid, recipe, point, folder / arm / "tuning" / point.name, train)
+            for point in points(grid, rates, recipe)
+        ]
+    return done
+
+
+def points(grid: TuningConfig, rates: list[float], recipe: Recipe) -> Iterator[Point]:
+    """The grid's places, least learning rate first; without warm-ups of its own, at the recipe's."""
+    for rate, warmup in product(rates, grid.warmups or [recipe.training.warmup]):
+        yield Point(rate, warmup)
+
+
+def trial_recipe(grid: TuningConfig, recipe: Recipe, point: Point) -> Recipe:
+    """The arm at the fraction of its budget: a decayed run of its own, never a checkpoint of a longer one."""
+    return at(recipe, point).model_copy(
+        update={
+            "seed": SEED,
+            "budget": recipe.budget.at(scale=recipe.budget.scale * grid.fraction),
+            "tracking": TrackingConfig(name="none"),
+        }
+    )
+
+
+def at(recipe: Recipe, point: Point) -> Recipe:
+    """The recipe with the point's learning rate and warm-up."""
+    changes = {"learning_rate": point.learning_rate, "warmup": point.warmup}
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update=changes)})
+
+
+def _trial(grid: TuningConfig, recipe: Recipe, point: Point, folder: Path, train: Train) -> Trial:
+    finished = train(trial_recipe(grid, recipe, point), folder)
+    rows = [row for row in read_lines(RunFolder(folder).metrics)]
+    last: dict[str, Any] = rows[-1] if rows else {}
+    validated = [row["validation_loss"] for row in rows if "validation_loss" in row]
+    spent = {name: float(last.get(name, 0)) for name in ("flops", "tokens", "seconds")}
+    return Trial(point, validated[-1] if finished and validated else None, **spent)
