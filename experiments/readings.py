@@ -1,4 +1,4 @@
-"""A claim read under one definition of the budget, one scale, one pooling: tested part by part, then as a whole."""
+"""A claim read under one budget, scale and pooling: tested part by part, then as a whole."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Scored = Mapping[int, Items | None]  # the items of each seed; None or not there
 
 @dataclass(frozen=True)
 class Material:
-    """What decisions are made of. cells: the deciding one first; scratch: arm -> the untrained arm of its shape.
+    """What decisions are made of. cells: the deciding one first; scratch: an arm's untrained one of its shape.
 
     seeds: as declared. scored(arm, cell, endpoint, pooling): what its runs scored, empty if there are none.
     diverged(arm, cell): the seeds that did, which count and are never trained again.
@@ -59,7 +59,7 @@ class Material:
 class Finding:
     """One part of a claim under one cell, in the endpoint's unit; positive is in favour of the claim.
 
-    smallest: the difference that this sweep would have found four times in five, from the variances it saw, at
+    smallest: the difference that this sweep would have found four times in five, by the variances it saw, at
     the level that the correction leaves.
     """
 
@@ -84,8 +84,8 @@ class Finding:
 class Reading:
     """A claim under one cell and pooling ("" is each endpoint's own).
 
-    p: raw, of the whole claim; adjusted: Holm's, or for exploratory claims Benjamini-Hochberg's. missing: why it
-    could not be read, "" if it could.
+    p: raw, of the whole claim; adjusted: Holm's, or for exploratory claims Benjamini-Hochberg's. missing: why
+    it could not be read, "" if it could.
     """
 
     cell: Cell
@@ -180,7 +180,7 @@ def _pairing(found: Table, there: Mapping[str, Scored]) -> Pairing:
 
 
 def _p(claim: Claim, findings: list[Finding]) -> float:
-    """Of the side the results are on: of holding in every part (the largest), or of failing in one (Bonferroni)."""
+    """Of the side the results are on: holding in every part (the largest), or failing in one (Bonferroni)."""
     if claim.kind == "equivalence":
         return _equivalence_p(claim, findings[0])
     against = [finding.test.p for finding in findings if finding.test.mean <= 0]
