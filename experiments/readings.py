@@ -41,7 +41,7 @@ Scored = Mapping[int, Items | None]  # the items of each seed; None or not there
 
 @dataclass(frozen=True)
 class Material:
-    """What decisions are made of. cells: the deciding one first; scratch: an arm's untrained one of its shape.
+    """What decisions are made of. cells: the deciding one first; scratch: an arm's untrained twin.
 
     seeds: as declared. scored(arm, cell, endpoint, pooling): what its runs scored, empty if there are none.
     diverged(arm, cell): the seeds that did, which count and are never trained again.

@@ -25,7 +25,7 @@ FIXED = ("overrides", "tuning", "budgets", "scales")
 
 
 def register(folder: Path, sweep: SweepRecipe, design: Design) -> None:
-    """Writes the three files. Raises UserError if a sweep that has begun is another now, or cannot be written."""
+    """Writes the three files. UserError if a sweep that has begun is another now, or cannot be written."""
     begun = any(folder.glob("*/seed*/status.json")) or any(folder.glob("*/tuning/*/status.json"))
     if begun:
         _check_unchanged(folder, sweep)

@@ -28,8 +28,8 @@ from experiments.readings import (
 from experiments.stats import Test, crossed_test, relabelled
 
 RELABELLINGS = 200
-# Verdicts that an arm may give against itself. The expected share is 5% at most; of one arm's 200 relabellings,
-# which share its seeds, one time in fifty more than this share do by chance (docs/statistics.md).
+# Verdicts that an arm may give against itself. The expected share is 5% at most; of one arm and 200 splits,
+# which share seeds, more than this do by chance one time in fifty (docs/statistics.md).
 FALSE_VERDICTS = 0.08
 CORRECTIONS = {"confirmatory": "Holm", "exploratory": "Benjamini-Hochberg, exploratory"}
 
