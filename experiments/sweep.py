@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -18,6 +19,7 @@ from experiments.design import Design, Recipes, design
 from experiments.folder import RunFolder
 from experiments.recipe import EvaluationConfig, Recipe, SweepRecipe, TuningConfig
 from experiments.registration import register
+from experiments.sharing import share
 from experiments.tuning import at, tune
 
 
@@ -98,7 +100,7 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
     """Tunes, trains and evaluates every arm with every seed, then reports; what is done is not repeated.
 
     Of a sweep with claims the controls come first. If one does not hold, no verdict could be printed: what
-    the claims need besides is then not trained.
+    the claims need besides is then not trained. The same command given in several terminals shares the runs.
     """
     designed = design(sweep, recipes)
     planned = plans(designed.runs)  # a sweep whose declared match fails does not start
@@ -147,20 +149,26 @@ def _tuned(sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Pat
 
 def _run_all(some: Recipes, every: Recipes, sweep: str) -> None:
     """Trains and evaluates some of the sweep's runs."""
+    numbers = {key: number for number, key in enumerate(every, start=1)}
+    share(
+        {
+            recipe.folder(sweep): partial(
+                _run_one, recipe, sweep, f"[{numbers[arm, seed]}/{len(every)}] {arm}, seed {seed}"
+            )
+            for (arm, seed), recipe in some.items()
+        }
+    )
+
+
+def _run_one(recipe: Recipe, sweep: str, label: str) -> None:
     from experiments.evaluate import evaluate_run
 
-    console = Console(stderr=True)
-    for number, ((arm, seed), recipe) in enumerate(every.items(), start=1):
-        if (arm, seed) not in some:
-            continue
-        here = recipe.folder(sweep)
-        state = RunFolder(here).status["state"]
-        console.print(f"[{number}/{len(every)}] {arm}, seed {seed}: {state}", markup=False)
-        if not train_arm(recipe, here, sweep):
-            why = RunFolder(here).status["why"]
-            console.print(f"{arm}, seed {seed} diverged, which counts: {why}", markup=False)
-        elif not RunFolder(here).is_("done"):
-            evaluate_run(here, sweep)
+    console, run = Console(stderr=True), RunFolder(recipe.folder(sweep))
+    console.print(f"{label}: {run.status['state']}", markup=False)
+    if not train_arm(recipe, run.path, sweep):
+        console.print(f"{label} diverged, which counts: {run.status['why']}", markup=False)
+    elif not run.is_("done"):
+        evaluate_run(run.path, sweep)
 
 
 def train_arm(recipe: Recipe, folder: Path, group: str) -> bool:
