@@ -28,6 +28,7 @@ from experiments.tasks import infill, order, party
 from experiments.tasks.classification import classify
 from experiments.tasks.generation import fill
 from experiments.tasks.probe import POOLINGS
+from experiments.tasks.target import target
 from experiments.tracking import tracker
 from objectives.base import Windows
 
@@ -61,6 +62,7 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
         "likelihood": timed("likelihood", lambda: likelihood_of(run)),
         "party": timed("party", lambda: party_of(run)) if settings.party else None,
         "infill": timed("infill", lambda: infill_of(run)) if settings.infill else None,
+        "target": timed("target", lambda: target_of(run)) if settings.target else None,
         "order": timed("order", lambda: order_of(run)) if settings.order else None,
     }
     written = timed("samples", lambda: samples(run))
@@ -129,17 +131,32 @@ def party_data(examples: int) -> tuple[party.PartyData, dict[str, party.Baseline
 
 
 def infill_of(run: Run) -> dict[str, Any]:
-    corpus, seed = run.corpus, 0  # the same gaps for every seed of an arm
-    wanted = run.recipe.evaluation.finetune.examples
-    train = infill.examples(corpus.train, corpus.vocabulary, corpus.tokenizer, wanted, seed)
-    test = infill.examples(corpus.test, corpus.vocabulary, corpus.tokenizer, INFILL_TEST, seed)
-    rows = fill(run, train, test)
+    rows = fill(run, *gaps(run))
     save(run, "infill", rows)
     return {
         "chrf": float(rows.chrf.mean()),
         "first_word": float(rows.first_word.mean()),
         "items": len(rows),
         "decoding": run.family.decoding,
+    }
+
+
+def gaps(run: Run) -> tuple[infill.Infill, infill.Infill]:
+    """Those of train and of test: the same for every seed of an arm."""
+    corpus, wanted = run.corpus, run.recipe.evaluation.finetune.examples
+    train = infill.examples(corpus.train, corpus.vocabulary, corpus.tokenizer, wanted, seed=0)
+    return train, infill.examples(corpus.test, corpus.vocabulary, corpus.tokenizer, INFILL_TEST, seed=0)
+
+
+def target_of(run: Run) -> dict[str, Any]:
+    rows = target(run, *gaps(run))
+    save(run, "target", rows)
+    nats, count = float(rows.nats.to_numpy().sum()), float(rows.bytes.to_numpy().sum())
+    return {
+        "nats_per_byte": nats / count,
+        "items": len(rows),
+        "tokens": int(rows.tokens.to_numpy().sum()),
+        "bytes": count,
     }
 
 

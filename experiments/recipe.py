@@ -297,6 +297,7 @@ class EvaluationConfig(Config):
     pseudo_likelihood_windows: Count = 16
     party: bool = True
     infill: bool = True
+    target: bool = False
     order: bool = False
     finetune: FinetuneConfig = FinetuneConfig()
     samples: Annotated[int, Field(ge=0)] = 3

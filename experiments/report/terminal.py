@@ -18,6 +18,7 @@ HEADINGS = {
     "party_accuracy": "party\n% right",
     "infill_chrf": "infill\nchrF",
     "infill_first_word": "infill\n1st word %",
+    "target_nats_per_byte": "target\nnats/byte",
     "order_mean": "order\nmean, %",
     "order_first": "order\nown, %",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.report import audit
-from experiments.report.results import CHRF, NLL, ORDER_FIRST, PARTY, PLL
+from experiments.report.results import CHRF, NLL, ORDER_FIRST, PARTY, PLL, TARGET
 from experiments.report.runs import Run, Sweep
 
 SEEDS_FOR_A_VERDICT = 6  # below, an exact two-sided sign-flip over paired seeds cannot reach .05
@@ -11,6 +11,7 @@ TOKENS_A_PARAMETER = 20
 TASKS = {
     PARTY: "telling the party of a president from one paragraph",
     CHRF: "filling a removed sentence-middle",
+    TARGET: "the nats of a removed sentence-middle",
     ORDER_FIRST: "telling by a probe whether two pieces of text were swapped",
 }
 SOURCES = {
@@ -172,6 +173,15 @@ def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
                 "arm. Encoder-AE and permuted LM write into as many blanks as the gap has tokens, so they "
                 "see its length; the others write on and are cut at that length, without seeing it. "
                 f"Each writes by its own decoder ({'; '.join(ways)}), greedily.",
+            )
+        )
+    if any(run.ask("target") for run in done):
+        entries.append(
+            (
+                "Target of infill.",
+                "Every single stack is finetuned under the prefix mask here, an encoder-decoder as it is, so "
+                "these nats are true likelihoods of the same tokens and may be compared between all arms; "
+                "those above they may not be compared with.",
             )
         )
     if any(run.ask("party") for run in done):

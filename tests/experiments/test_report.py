@@ -105,6 +105,7 @@ def test_results_are_those_of_the_scores(one_seed: Path) -> None:
             "party_accuracy": (100 * tables["party"]["correct"].mean(), 1000),
             "infill_chrf": (tables["infill"]["chrf"].mean(), 200),
             "infill_first_word": (100 * tables["infill"]["first_word"].mean(), 200),
+            "target_nats_per_byte": (tables["target"]["nats"].sum() / tables["target"]["bytes"].sum(), 200),
             "order_mean": (100 * tables["order"]["correct_mean"].mean(), len(rows)),
             "order_first": (100 * tables["order"]["correct_first"].mean(), len(rows)),
         }
