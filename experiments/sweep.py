@@ -213,27 +213,31 @@ def budget_table(planned: list[Plan], recipes: Recipes) -> Table:
         title=f"budget: match {first.match} within {first.tolerance:.0%}, stop at {amount}",
         caption="k, M, G, T: 10³, 10⁶, 10⁹, 10¹². FLOPs of training, forward and backward;\n"
         "masked-out attention and padding are charged. Tokens: raw text read.\n"
-        "Targets: supervised tokens.",
+        "Targets: supervised tokens. Times P and M: of the core size and the\n"
+        "FLOPs a token of the reference, a decoder-AR.",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("arm\nobjective", no_wrap=True)
+    table.add_column("arm\nobjective", overflow="fold", min_width=11)  # numbers stay whole
     table.add_column("layers\nx width", no_wrap=True)
     steps = "steps\nx scale" if scaled else "\nsteps"
-    for name in ("core size\noff by", "FLOPs\na token", steps, "\ntokens", "\ntargets", "\nFLOPs"):
+    for name in ("core size\noff by", "times\nP, M", "FLOPs\na token", steps, "tokens\ntargets", "\nFLOPs"):
         table.add_column(name, justify="right", no_wrap=True)
     for each, scale in zip(planned, scales, strict=True):
         layers, _, ffn = each.shape.partition(", ")
         count = each.steps
-        spent = (each.tokens_per_step, each.targets_per_step, each.flops_per_step)
+        a_step = (each.tokens_per_step, each.targets_per_step, each.flops_per_step)
+        tokens, targets, flops = ("" if count is None else short(count * one) for one in a_step)
         table.add_row(
             f"{each.arm}\n[dim]{each.objective}[/dim]",
             f"{layers}\n[dim]{ffn}[/dim]",
             f"{each.parameters.core:,}\n[dim]{_off_by(each)}[/dim]",
+            f"{each.times_parameters:.2f} P\n{each.times_flops:.2f} M",
             short(each.flops_per_token),
             ("clock" if count is None else f"{count:,}") + (f"\n[dim]x {scale:g}[/dim]" if scaled else ""),
-            *("" if count is None else short(count * one) for one in spent),
+            f"{tokens}\n[dim]{targets}[/dim]",
+            flops,
         )
     return table
 
