@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -164,12 +164,8 @@ def respent(plan: Plan, recipe: Recipe, arm: str) -> Plan:
 
 
 def reference_flops_a_token(recipe: Recipe, vocabulary: Vocabulary) -> float:
-    """Training FLOPs of a decoder-AR of the recipe's size, plain and causal, per raw token."""
-    plain = FAMILIES["decoder_ar"]
-    causal = Causal(vocabulary, plain.layout)
-    steps, _ = _sampled(recipe, causal, vocabulary)
-    flops = _mean_flops(plain, causal, plain_config(recipe.size, vocabulary.size), steps)
-    return flops / (recipe.training.batch * recipe.size.length)
+    """Training FLOPs of what arms are matched to, per raw token."""
+    return _reference(recipe, vocabulary)("flops_per_token")
 
 
 def _steps(recipe: Recipe, a_step: dict[str, int]) -> int | None:
