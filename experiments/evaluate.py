@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from archs.decoding import Decoding, check_length
 from archs.flow import FlowReport, check_flow
 from archs.single_row import lay_out_for_rows
 from experiments import build
+from experiments.data.overlap import GRAM, overlaps
 from experiments.data.windows import held_out
 from experiments.folder import read_json, write_json, write_whole
 from experiments.likelihood import bits_per_byte, likelihood
 from experiments.run import Run, restore
 from experiments.scoring import require_language_model
 from experiments.tasks import infill, order, party
+from experiments.tasks.asked import INFILL_TEST, asked
 from experiments.tasks.classification import classify
 from experiments.tasks.generation import fill
 from experiments.tasks.probe import POOLINGS
@@ -32,7 +34,6 @@ from experiments.tasks.target import target
 from experiments.tracking import tracker
 from objectives.base import Windows
 
-INFILL_TEST = 200
 PROMPT, CONTINUATION = 32, 32  # tokens of a sample
 TEMPERATURE = 0.8
 FLOW_ROWS, FLOW_WIDTH = 2, 16
@@ -64,6 +65,7 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
         "infill": timed("infill", lambda: infill_of(run)) if settings.infill else None,
         "target": timed("target", lambda: target_of(run)) if settings.target else None,
         "order": timed("order", lambda: order_of(run)) if settings.order else None,
+        "overlap": timed("overlap", lambda: overlap_of(run)),
     }
     written = timed("samples", lambda: samples(run))
     write_json(folder / "samples.json", written)
@@ -165,6 +167,14 @@ def order_of(run: Run) -> dict[str, Any]:
     save(run, "order", rows)
     accuracy = {f"accuracy_{name}": rows[f"correct_{name}"].to_numpy().mean().item() for name in POOLINGS}
     return {**accuracy, "items": len(rows), **beside}
+
+
+def overlap_of(run: Run) -> dict[str, dict[str, Any]]:
+    """What the training text has of each task's test items, told in one line on stderr."""
+    found = overlaps(run.corpus, asked(run), Path(run.recipe.data.cache))
+    told = "; ".join(f"{name}: {each}" for name, each in found.items())
+    print(f"overlap of {GRAM}-grams with the training text: {told or 'no task'}", file=sys.stderr, flush=True)
+    return {name: asdict(each) for name, each in found.items()}
 
 
 def samples(run: Run) -> list[dict[str, str]]:

@@ -103,6 +103,15 @@ def test_every_arm_answers_the_same_items(finished: Path) -> None:
         assert all(table[columns].equals(tables[0][columns]) for table in tables)
 
 
+def test_overlap_with_the_training_text_is_one_answer_for_all_arms(finished: Path) -> None:
+    found = [read_json(finished / arm / "seed0" / "evaluation.json")["overlap"] for arm in ARMS]
+    assert found == [found[0]] * len(ARMS)
+    assert set(found[0]) == {"likelihood", "party", "infill", "target", "order"}
+    assert found[0]["infill"] == found[0]["target"]
+    # Paragraphs are those of the addresses that most of the training text is made of.
+    assert found[0]["party"]["items"] > 0.5 > 0.1 > found[0]["order"]["items"]
+
+
 def test_a_prediction_has_the_length_it_was_told(finished: Path) -> None:
     run = restore(finished / "permuted_lm" / "seed0")
     test = infill.examples(run.corpus.test, run.corpus.vocabulary, run.corpus.tokenizer, 200, 0)
