@@ -155,8 +155,8 @@ def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
 
 STACKS = {
     "halves": "Matched on parameters, it splits its depth between two stacks, and a token passes through one "
-    "of them. So it spends about half the FLOPs a token, takes more steps for the same FLOPs, and is shallower "
-    "than the single stacks.",
+    "of them. So it spends about half the FLOPs a token, takes more steps for the same FLOPs, and is "
+    "shallower than the single stacks.",
     "double": "It has two stacks of a single stack's depth. A token passes through one of them, so where "
     "parameters are matched it has twice as many as the single stacks for about their FLOPs a token.",
     "shared": "Its two stacks have one set of weights and a single stack's depth. Matched on parameters, its "
