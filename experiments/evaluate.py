@@ -23,6 +23,8 @@ from experiments.data.overlap import GRAM, overlaps
 from experiments.data.windows import held_out
 from experiments.folder import read_json, write_json, write_whole
 from experiments.likelihood import bits_per_byte, likelihood
+from experiments.report.audit import of_run
+from experiments.report.runs import read_run
 from experiments.run import Run, restore
 from experiments.scoring import require_language_model
 from experiments.tasks import infill, order, party
@@ -72,7 +74,8 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
     write_json(folder / "evaluation.json", content | {"seconds": seconds})
     follow = tracker(run.recipe, folder, group)
     spent = read_json(run.folder.audit)["spent"]  # where on the x-axes the scores belong
-    follow.log({**spent, "samples": written, "who_sees_whom": flow.measured["tokens"]["tokens"][0].numpy()})
+    shown = {"audit": of_run(read_run(folder, run.recipe.seed)), "samples": written}
+    follow.log({**spent, **shown, "who_sees_whom": flow.measured["tokens"]["tokens"][0].numpy()})
     follow.summary({k: v for k, v in content.items() if v is not None})
     follow.finish()
     run.folder.set_status("done")

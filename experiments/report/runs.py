@@ -121,10 +121,11 @@ def _runs(folder: Path) -> Iterator[Run]:
     for path in sorted(folder.glob("*/seed*")):
         seed = re.fullmatch(r"seed(\d+)", path.name)
         if seed and (path / "recipe.yaml").exists():
-            yield _run(path, int(seed[1]))
+            yield read_run(path, int(seed[1]))
 
 
-def _run(path: Path, seed: int) -> Run:
+def read_run(path: Path, seed: int) -> Run:
+    """One run from its folder, which has a recipe."""
     folder = RunFolder(path)
     status = folder.status
     return Run(

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.report import words
+from experiments.report.audit_table import audit_table
 from experiments.report.results import METRICS, Metric
 from experiments.report.runs import Sweep
 from experiments.report.tables import baselines, result_rows
@@ -26,8 +27,10 @@ ABREAST, WIDEST = 5, 10  # metrics, and characters of each, that fit into 80 col
 
 
 def show(sweep: Sweep, found: pd.DataFrame) -> None:
-    """Prints results, baselines, and what did not finish, to stdout."""
+    """Prints the audit, results, baselines, and what did not finish, to stdout."""
     console = Console(highlight=False)
+    if (audited := audit_table(sweep)) is not None:
+        console.print(audited)
     measured = set(found["metric"])
     shown = [metric for metric in METRICS if metric.name in measured]
     beside = baselines(sweep, found)

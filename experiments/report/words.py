@@ -151,15 +151,35 @@ def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
             )
         )
     if "encoder_decoder" in kinds and sweep.recipe["budget"]["match"] != "none":
-        entries.append(
-            (
-                "Depth of the encoder-decoder.",
-                "Matched on parameters, it splits its depth between two stacks, and a token passes through "
-                "one of them. So it spends about half the FLOPs a token, takes more steps for the same "
-                "FLOPs, and is shallower than the single stacks.",
-            )
-        )
+        entries += _of_stacks(sweep)
     return entries + _of_tasks(sweep.done)
+
+
+STACKS = {
+    "halves": "Matched on parameters, it splits its depth between two stacks, and a token passes through one "
+    "of them. So it spends about half the FLOPs a token, takes more steps for the same FLOPs, and is "
+    "shallower than the single stacks.",
+    "double": "It has two stacks of a single stack's depth. A token passes through one of them, so where "
+    "parameters are matched it has twice as many as the single stacks for about their FLOPs a token.",
+    "shared": "Its two stacks have one set of weights and a single stack's depth. Matched on parameters, its "
+    "feed-forward is narrower, for cross-attention is paid from it.",
+}
+
+
+def _of_stacks(sweep: Sweep) -> list[tuple[str, str]]:
+    """What sets the encoder-decoders apart, of each kind of stacks that was trained."""
+    families = [
+        run.recipe["family"]
+        for run in sweep.runs
+        if run.recipe and run.audit and run.audit["plan"]["family"] == "encoder_decoder"
+    ]
+    trained = {family.get("stacks") or "halves" for family in families}
+    heading = "Depth of the encoder-decoder"
+    return [
+        (f"{heading}{f', {stacks}' if len(trained) > 1 else ''}.", told)
+        for stacks, told in STACKS.items()
+        if stacks in trained
+    ]
 
 
 def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:

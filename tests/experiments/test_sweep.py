@@ -22,6 +22,8 @@ from experiments.data.windows import WindowStream
 from experiments.evaluate import evaluate_run, generate_text
 from experiments.folder import RunFolder, differences, read_json, read_lines
 from experiments.recipe import Recipe, SweepRecipe
+from experiments.report.audit import of_run
+from experiments.report.runs import read_run
 from experiments.run import restore
 from experiments.tasks import infill
 from experiments.train import train
@@ -221,7 +223,15 @@ def test_an_offline_wandb_run_holds_what_the_folder_holds(finished: Path) -> Non
         assert found[0]["run_id"] == found[1]["run_id"] == (folder / "wandb" / "run_id").read_text()
         assert arm in found[0]["tags"]
         assert list(evaluated.rglob("samples*.json"))
+        (file,) = evaluated.rglob("audit*.json")
+        assert read_table(file) == of_run(read_run(folder, 0))
         assert list(evaluated.rglob("who_sees_whom*.png"))
+
+
+def read_table(file: Path) -> list[dict[str, str]]:
+    """A W&B table, as it was logged."""
+    table = json.loads(file.read_text())
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
 def test_no_secret_of_the_environment_is_written(
