@@ -38,6 +38,17 @@ def test_a_claim_brings_its_arms_and_no_others() -> None:
     assert len(recipes) == 4 * 8
 
 
+def test_a_control_may_be_asked_as_a_claim_and_then_gates_nothing() -> None:
+    sweep, _ = compose_sweep("claims", ["claims=[C11,denoising_over_lm]", "controls=same_arm"])
+    assert {name: claim.role for name, claim in sweep.claims.items()} == {
+        "same_arm": "control",
+        "C11": "claim",
+        "denoising_over_lm": "claim",
+    }
+    with pytest.raises(UserError, match="'same_arm' is among the controls and the claims"):
+        compose_sweep("claims", ["claims=same_arm", "controls=same_arm"])
+
+
 def test_the_weights_of_half_a_gain_are_multiplied_out() -> None:
     """C5 is (2P - shared) - 1/2 (2P - prefix), multiplied out."""
     [claim] = read_claims({"control": [], "claim": "C5"}).values()
