@@ -44,7 +44,8 @@ class Material:
     """What decisions are made of. cells: the deciding one first; scratch: an arm's untrained twin.
 
     seeds: as declared. scored(arm, cell, endpoint, pooling): what its runs scored, empty if there are none.
-    excused: controls that gate nothing. diverged(arm, cell): the seeds that did, which count and are never trained again.
+    diverged(arm, cell): the seeds that did, which count and are never trained again. excused: controls that
+    gate nothing, and why.
     """
 
     claims: dict[str, Claim]
