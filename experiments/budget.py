@@ -32,6 +32,7 @@ FFN_STEP = 16  # feed-forward widths the solver tries: multiples of this
 WIDTH_STEPS = (0, -1, 1, -2, 2)  # widths it tries, in steps of 2 x heads around the reference
 SAMPLED_STEPS = 64  # enough that a step's mean cost is known to half a percent, and a mixture's shares too
 WIDEST = 8  # times the width of the size: how far the width follows a changed depth
+MATCHES_OF_FLOPS = ("flops_per_token", "flops_per_sequence")  # a match of parameters is any other
 LENGTH_MARGIN = 2  # positions an objective may need, in raw windows (source, sentinels and targets)
 
 
@@ -154,9 +155,10 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
 
 
 def _steps(recipe: Recipe, a_step: dict[str, int]) -> int | None:
-    if recipe.budget.stop == "seconds":
-        return None
-    return max(1, round(recipe.budget.amount / a_step[recipe.budget.stop]))
+    budget = recipe.budget
+    if budget.spends == 0:
+        return 0
+    return None if budget.stop == "seconds" else max(1, round(budget.spends / a_step[budget.stop]))
 
 
 def _sampled(recipe: Recipe, asks: Objective, vocabulary: Vocabulary) -> tuple[list[Batch], int]:
@@ -230,21 +232,27 @@ def _solve(
     depths = list(family.depths(deep))
     if size.decoder_layers is not None and depths != [deep]:
         depths = [replace(deep, decoder_layers=size.decoder_layers)]
-    if recipe.budget.match == "none":
+    match = recipe.budget.match
+    if match == "none":
         return depths[0], 0.0, 0.0
 
-    def measure(kind: type[Family], objective: Objective, steps: list[Batch], config: CoreConfig) -> float:
-        if recipe.budget.match == "flops_per_token":
-            return _mean_flops(kind, objective, config, steps) / (recipe.training.batch * recipe.size.length)
+    def measure(
+        kind: type[Family], objective: Objective, steps: list[Batch], length: int, config: CoreConfig
+    ) -> float:
+        if match in MATCHES_OF_FLOPS:
+            a_sequence = _mean_flops(kind, objective, config, steps) / recipe.training.batch
+            return a_sequence if match == "flops_per_sequence" else a_sequence / length
         counted = parameters(kind, config)
-        return counted.core if recipe.budget.match == "core_parameters" else counted.total
+        return counted.core if match == "core_parameters" else counted.total
 
     plain = FAMILIES["decoder_ar"]
     causal = Causal(vocabulary, plain.layout)
-    wanted = measure(plain, causal, _sampled(recipe, causal, vocabulary)[0], reference)
+    length = recipe.budget.reference_length or size.length
+    read = recipe.model_copy(update={"size": size.model_copy(update={"length": length})})
+    wanted = measure(plain, causal, _sampled(read, causal, vocabulary)[0], length, reference)
     best: tuple[float, CoreConfig, float] | None = None
-    of_arm = cache(partial(measure, family, asks, sampled))
-    if size.depth is not None or (size.shared_layers and recipe.budget.match != "flops_per_token"):
+    of_arm = cache(partial(measure, family, asks, sampled, size.length))
+    if size.depth is not None or (size.shared_layers and match not in MATCHES_OF_FLOPS):
         depths = [_widened(depth, wanted, of_arm) for depth in depths]
     for config in candidates(depths, wanted, of_arm):
         found = of_arm(config)

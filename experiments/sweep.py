@@ -15,7 +15,7 @@ from rich.table import Table
 from archs.errors import UserError
 from experiments.budget import Plan, plan_arm, planning_vocabulary
 from experiments.folder import RunFolder, write_json
-from experiments.recipe import BudgetConfig, Recipe, SweepRecipe
+from experiments.recipe import Recipe, SweepRecipe
 
 Recipes = dict[tuple[str, int], Recipe]
 
@@ -24,7 +24,7 @@ def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
     """Prints the budget table; nothing is run, nothing written. Raises UserError for what `run` refuses."""
     planned = plans(recipes)
     Console().print(budget_table(planned, recipes))
-    check_spent(planned, next(iter(recipes.values())).budget)
+    check_spent(planned, recipes)
 
 
 def plans(recipes: Recipes) -> list[Plan]:
@@ -53,18 +53,19 @@ def _check_one_reference(planned: list[Plan]) -> None:
             )
 
 
-def check_spent(planned: list[Plan], budget: BudgetConfig) -> None:
-    """Raises UserError if whole steps cannot spend the same: a budget of too few steps for its arms."""
-    if budget.stop not in ("flops", "tokens", "targets"):
-        return
+def check_spent(planned: list[Plan], recipes: Recipes) -> None:
+    """Raises UserError if whole steps cannot spend what an arm is to: a budget of too few steps."""
     for each in planned:
+        budget = recipes[each.arm, 0].budget
+        if budget.stop not in ("flops", "tokens", "targets") or not budget.spends:
+            continue
         spent = (each.steps or 0) * getattr(each, f"{budget.stop}_per_step")
-        off = spent / budget.amount - 1
+        off = spent / budget.spends - 1
         if abs(off) > budget.tolerance:
             raise UserError(
                 f"arm '{each.arm}' spends {spent:,.4g} {budget.stop} in {each.steps} whole steps, {off:+.1%} "
-                f"off budget.amount={budget.amount:,.4g}; allowed is ±{budget.tolerance:.1%}; raise the "
-                "amount, or lower training.batch"
+                f"off its budget of {budget.spends:,.4g}; allowed is ±{budget.tolerance:.1%}; raise "
+                "budget.amount, or lower training.batch"
             )
 
 
@@ -72,7 +73,7 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
     """Trains and evaluates every arm with every seed, then reports; what is done is not repeated."""
     planned = plans(recipes)  # a sweep whose declared match fails does not start
     first = next(iter(recipes.values()))
-    check_spent(planned, first.budget)
+    check_spent(planned, recipes)
     for recipe in recipes.values():
         RunFolder(recipe.folder(sweep.name)).check(recipe)
     folder = Path(first.out) / sweep.name
@@ -138,11 +139,14 @@ def train_apart(recipe: Recipe, folder: Path, group: str) -> None:
 
 def budget_table(planned: list[Plan], recipes: Recipes) -> Table:
     """What is equal between arms, and what is not; 80 columns wide."""
-    recipe = next(iter(recipes.values()))
-    amount, stop = recipe.budget.amount, recipe.budget.stop
+    budgets = [recipes[each.arm, 0].budget for each in planned]
+    first, scales = budgets[0], [budget.scale for budget in budgets]
+    scaled = len(set(scales)) > 1
+    amount = (
+        f"{first.amount if scaled else first.spends:,.4g} {first.stop}{' x budget.scale' if scaled else ''}"
+    )
     table = Table(
-        title=f"budget: match {recipe.budget.match} within {recipe.budget.tolerance:.0%}, "
-        f"stop at {amount:,.4g} {stop}",
+        title=f"budget: match {first.match} within {first.tolerance:.0%}, stop at {amount}",
         caption="k, M, G, T: 10³, 10⁶, 10⁹, 10¹². FLOPs of training, forward and backward;\n"
         "masked-out attention and padding are charged. Tokens: raw text read.\n"
         "Targets: supervised tokens.",
@@ -152,9 +156,10 @@ def budget_table(planned: list[Plan], recipes: Recipes) -> Table:
     )
     table.add_column("arm\nobjective", no_wrap=True)
     table.add_column("layers\nx width", no_wrap=True)
-    for name in ("core size\noff by", "FLOPs\na token", "\nsteps", "\ntokens", "\ntargets", "\nFLOPs"):
+    steps = "steps\nx scale" if scaled else "\nsteps"
+    for name in ("core size\noff by", "FLOPs\na token", steps, "\ntokens", "\ntargets", "\nFLOPs"):
         table.add_column(name, justify="right", no_wrap=True)
-    for each in planned:
+    for each, scale in zip(planned, scales, strict=True):
         layers, _, ffn = each.shape.partition(", ")
         count = each.steps
         spent = (each.tokens_per_step, each.targets_per_step, each.flops_per_step)
@@ -163,8 +168,8 @@ def budget_table(planned: list[Plan], recipes: Recipes) -> Table:
             f"{layers}\n[dim]{ffn}[/dim]",
             f"{each.parameters.core:,}\n[dim]{_off_by(each)}[/dim]",
             short(each.flops_per_token),
-            f"{count:,}" if count else "clock",
-            *(short(count * one) if count else "" for one in spent),
+            ("clock" if count is None else f"{count:,}") + (f"\n[dim]x {scale:g}[/dim]" if scaled else ""),
+            *("" if count is None else short(count * one) for one in spent),
         )
     return table
 

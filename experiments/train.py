@@ -58,7 +58,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     settings = recipe.training
     trainer = make_trainer(
         settings,
-        plan.steps or FAR,
+        steps_of(plan),
         settings.accelerator,
         settings.devices,
         settings.accumulate,
@@ -83,7 +83,8 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
         module = make_module(run, recipe, corpus, plan, follow, bar, start)
-        fit(run, trainer, module, windows, start)
+        if module.steps:  # else it stays untrained: the weights of its seed
+            fit(run, trainer, module, windows, start)
     except DivergedError as error:
         run.set_status("diverged", why=str(error))
         raise
@@ -96,6 +97,11 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     if is_first_process():
         finish(run, module, plan, corpus, windows, recipe.budget)
         print(f"trained: {folder}", file=sys.stderr)
+
+
+def steps_of(plan: budget.Plan) -> int:
+    """0 for an untrained run."""
+    return FAR if plan.steps is None else plan.steps
 
 
 def make_module(
@@ -127,10 +133,10 @@ def make_module(
             settings.weight_decay,
             settings.betas,
         ),
-        plan.steps or FAR,
+        steps_of(plan),
         recipe.seed,
         raw_tokens=plan.tokens_per_step,
-        seconds=recipe.budget.amount if recipe.budget.stop == "seconds" else None,
+        seconds=recipe.budget.spends if recipe.budget.stop == "seconds" else None,
         after_step=listeners,
     )
 
@@ -244,13 +250,13 @@ def tell_if_off(spent: Spent, asked: BudgetConfig) -> None:
 
     Plans count on random text, where a selection of whole words, say, finds other words than in a real one.
     """
-    if asked.stop not in ("flops", "tokens", "targets"):
+    if asked.stop not in ("flops", "tokens", "targets") or not asked.spends:
         return
     used = getattr(spent, asked.stop)
-    off = used / asked.amount - 1
+    off = used / asked.spends - 1
     if abs(off) > asked.tolerance:
         print(
-            f"warning: {used:,.4g} {asked.stop} spent, {off:+.1%} off budget.amount={asked.amount:,.4g}: "
+            f"warning: {used:,.4g} {asked.stop} spent, {off:+.1%} off the budget of {asked.spends:,.4g}: "
             "this text, or so few steps, cost other than planned",
             file=sys.stderr,
         )

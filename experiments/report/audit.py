@@ -21,6 +21,7 @@ MATCHES = {
     "core_parameters": "parameters without embeddings",
     "parameters": "all parameters",
     "flops_per_token": "FLOPs per raw token",
+    "flops_per_sequence": "FLOPs per window of text",
 }
 NOT_SETTINGS = ("out", "name", "user_path", "seed")
 
@@ -71,13 +72,14 @@ def _line(arm: str, runs: list[Run]) -> Line:
     plan: dict[str, Any] = audits[0]["plan"]
     steps = plan["steps"]
     core, embedding = plan["parameters"]["core"], plan["parameters"]["embedding"]
+    shares = target_shares(runs)
     extra = f" + {plan['extra_parameters']:,} of the objective" if plan["extra_parameters"] else ""
 
     def spent(name: str) -> str:
         return ranged((each["spent"][name] for each in audits), amount)
 
     def planned(name: str) -> str:
-        return f"planned {amount(steps * plan[f'{name}_per_step'])}" if steps else "by the clock"
+        return "by the clock" if steps is None else f"planned {amount(steps * plan[f'{name}_per_step'])}"
 
     cells = [
         Cell(plan["shape"], asked_shape(runs[0], plan)),
@@ -85,11 +87,11 @@ def _line(arm: str, runs: list[Run]) -> Line:
         Cell(ranged((each["parameters"] for each in audits), amount), f"planned {core + embedding:,}{extra}"),
         Cell("not matched" if plan["match"] == "none" else f"{plan['deviation']:+.2%}"),
         Cell(amount(plan["flops_per_token"])),
-        Cell(spent("steps"), f"planned {amount(steps)}" if steps else "by the clock"),
+        Cell(spent("steps"), "by the clock" if steps is None else f"planned {amount(steps)}"),
         Cell(spent("tokens"), planned("tokens")),
         Cell(ranged((each["epochs"] for each in audits), lambda number: f"{number:.2f}")),
         Cell(spent("targets"), planned("targets")),
-        Cell(ranged((target_share(run) for run in runs), lambda share: f"{share:.0%}")),
+        Cell(ranged(shares, lambda share: f"{share:.0%}") if shares else "none read"),
         Cell(spent("flops"), planned("flops")),
         Cell(spent("seconds")),
         Cell(", ".join(sorted({path.split(": ")[-1] for each in audits for path in each["attention"]}))),
@@ -97,10 +99,21 @@ def _line(arm: str, runs: list[Run]) -> Line:
     return Line(arm, plan["family"], plan["objective"], cells)
 
 
-def target_share(run: Run) -> float:
-    """Supervised targets of an audited run per raw token it read."""
-    assert run.audit is not None
-    return run.audit["spent"]["targets"] / run.audit["spent"]["tokens"]
+def target_shares(runs: Iterable[Run]) -> list[float]:
+    """Supervised targets per raw token read, least first; of audited runs that read any."""
+    spent = [run.audit["spent"] for run in runs if run.audit]
+    return sorted(each["targets"] / each["tokens"] for each in spent if each["tokens"])
+
+
+def scales(sweep: Sweep) -> list[float]:
+    """Each budget.scale of the arms, least first; 1 in recipes from before there was one."""
+    return sorted({run.recipe["budget"].get("scale", 1.0) for run in sweep.runs if run.recipe})
+
+
+def spends(sweep: Sweep) -> str:
+    """What a run spends, or the least and the greatest where arms differ in budget.scale."""
+    budgets = [run.recipe["budget"] for run in sweep.runs if run.recipe]
+    return ranged((each["amount"] * each.get("scale", 1.0) for each in budgets), amount)
 
 
 def asked_shape(run: Run, plan: dict[str, Any]) -> str:
@@ -143,8 +156,9 @@ def corpora(sweep: Sweep) -> set[str]:
 
 
 def read(sweep: Sweep) -> list[int]:
-    """Raw tokens that each audited run read, least first."""
-    return sorted(run.audit["spent"]["tokens"] for run in sweep.runs if run.audit)
+    """Raw tokens that each audited run read, least first; those of untrained runs left out."""
+    tokens = (run.audit["spent"]["tokens"] for run in sweep.runs if run.audit)
+    return sorted(number for number in tokens if number)
 
 
 def widest_deviation(sweep: Sweep) -> float | None:

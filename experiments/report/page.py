@@ -80,6 +80,6 @@ def _budget(sweep: Sweep) -> dict[str, str]:
     return {
         "match": audit.MATCHES[budget["match"]],
         "tolerance": f"{budget['tolerance']:.1%}",
-        "amount": audit.amount(budget["amount"]),
+        "amount": audit.spends(sweep),
         "stop": audit.UNITS[budget["stop"]],
     }

@@ -30,7 +30,7 @@ def scope(sweep: Sweep, measured: set[str]) -> str:
         tasks.insert(0, "predicting the second half of held-out windows")
     return (
         f"{text}; a core of {size['layers']} layers x {size['width']} with a vocabulary of "
-        f"{size['vocabulary']:,} and windows of {size['length']} tokens; {audit.amount(budget['amount'])} "
+        f"{size['vocabulary']:,} and windows of {size['length']} tokens; {audit.spends(sweep)} "
         f"{audit.UNITS[budget['stop']]} a run, with {audit.MATCHES[budget['match']]} matched; "
         f"{_count(len(sweep.seeds), 'seed')}; tasks: {'; '.join(tasks) or 'none measured yet'}."
     )
@@ -74,7 +74,7 @@ def no_verdict(sweep: Sweep) -> list[str]:
     ratios = sorted(
         run.audit["spent"]["tokens"] / run.audit["plan"]["parameters"]["core"]
         for run in sweep.runs
-        if run.audit
+        if run.audit and run.audit["spent"]["tokens"]  # an untrained run was to read none
     )
     if ratios and ratios[0] < TOKENS_A_PARAMETER:
         reasons.append(
@@ -128,16 +128,17 @@ def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
         ),
     ]
     tokens = audit.read(sweep)
-    if sweep.recipe["budget"]["stop"] != "tokens" and len(set(tokens)) > 1:
+    stop, scales = audit.UNITS[sweep.recipe["budget"]["stop"]], audit.scales(sweep)
+    same = f"Arms stop at the same {stop} and so" if len(scales) == 1 else f"Arms differ in their {stop} and"
+    if (sweep.recipe["budget"]["stop"] != "tokens" or len(scales) > 1) and len(set(tokens)) > 1:
         entries.append(
             (
                 "Amounts of text.",
-                f"Arms stop at the same {audit.UNITS[sweep.recipe['budget']['stop']]} and so read different "
-                f"amounts of text: from {tokens[0]:,} to {tokens[-1]:,} raw tokens. With the same seed they "
-                "read a common beginning of the same stream, in the same order.",
+                f"{same} read different amounts of text: from {tokens[0]:,} to {tokens[-1]:,} raw tokens. "
+                "With the same seed they read a common beginning of the same stream, in the same order.",
             )
         )
-    shares = sorted(audit.target_share(run) for run in sweep.runs if run.audit)
+    shares = audit.target_shares(sweep.runs)
     if shares and shares[-1] > 1.1 * shares[0]:
         entries.append(
             (

@@ -86,7 +86,7 @@ def test_every_pair_starts_near_ln_v_and_overfits_one_batch(family: str, objecti
     assert worst < FITTED
 
 
-@pytest.mark.parametrize("match", ["core_parameters", "parameters", "flops_per_token"])
+@pytest.mark.parametrize("match", ["core_parameters", "parameters", "flops_per_token", "flops_per_sequence"])
 def test_all_five_families_are_matched_within_the_tolerance(match: str, compose: Compose) -> None:
     plans = [
         plan_arm(compose(f"family={f}", f"budget.match={match}", "size.vocabulary=512"), VOCABULARY)
@@ -237,10 +237,75 @@ def test_arms_of_different_batches_can_be_matched_on_flops_a_token() -> None:
     assert all(plan.measure == pytest.approx(plan.flops_per_token) for plan in planned)
 
 
+def test_flops_a_sequence_are_those_a_token_times_the_length(compose: Compose) -> None:
+    size = ("family=prefix_lm", "size.length=48")
+    token, sequence = (
+        plan_arm(compose(*size, f"budget.match={match}"), VOCABULARY)
+        for match in ("flops_per_token", "flops_per_sequence")
+    )
+    assert sequence.config == token.config
+    assert sequence.measure == pytest.approx(48 * token.measure)
+    assert sequence.reference == pytest.approx(48 * token.reference)
+
+
+def test_arms_of_different_lengths_are_matched_on_flops_a_sequence(tmp_path: Path) -> None:
+    """And refused without one length for the reference of both."""
+    arms = "{short: [size.length=64], long: [size.length=80]}"
+    recipes = sweep_of(tmp_path, arms, "budget.match=flops_per_sequence", "size.width=128", "size.ffn=512")
+    with pytest.raises(
+        UserError, match="'short' and 'long' would be matched to different flops_per_sequence"
+    ):
+        plans(recipes)
+    alike = {
+        key: one.model_copy(update={"budget": one.budget.model_copy(update={"reference_length": 64})})
+        for key, one in recipes.items()
+    }
+    short, long = plans(alike)
+    assert 64 * short.flops_per_token == pytest.approx(80 * long.flops_per_token, rel=0.02)
+    assert long.config.ffn < short.config.ffn == 512
+
+
+def test_an_arm_of_half_the_budget_takes_half_the_steps(compose: Compose) -> None:
+    whole, half, double, none = (
+        plan_arm(compose("budget.stop=flops", "budget.amount=1e10", f"budget.scale={scale}"), VOCABULARY)
+        for scale in (1, 0.5, 2, 0)
+    )
+    assert whole.steps
+    assert half.steps == pytest.approx(whole.steps / 2, abs=1)
+    assert double.steps == pytest.approx(whole.steps * 2, abs=1)
+    assert none.steps == 0
+
+
+def test_an_untrained_arm_of_a_budget_in_seconds_takes_no_steps(compose: Compose) -> None:
+    assert plan_arm(compose("budget.stop=seconds", "budget.scale=0"), VOCABULARY).steps == 0
+
+
+def test_arms_of_other_scales_are_in_the_table_and_spend_theirs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = "{whole: [budget.scale=1], quarter: [budget.scale=0.25], untrained: [budget.scale=0]}"
+    recipes = sweep_of(tmp_path, arms, "budget.stop=tokens", "budget.amount=131072")
+    show_plan(compose_sweep("mine", [], tmp_path)[0], recipes)
+    shown = capsys.readouterr().out
+    assert "stop at 1.311e+05 tokens x budget.scale" in " ".join(shown.split())
+    assert [each.steps for each in plans(recipes)] == [128, 32, 0]
+    assert all(f"x {scale}" in shown for scale in ("1", "0.25", "0"))
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
 def test_a_plan_refuses_what_its_sweep_would() -> None:
     few = ["size=tiny", "budget.stop=flops", "budget.amount=1e9"]
     with pytest.raises(UserError, match="in 1 whole steps"):
         show_plan(*compose_sweep("depth_width", few))
+
+
+def test_an_arm_whose_share_of_the_budget_is_too_small_is_one_line(tmp_path: Path) -> None:
+    arms = "{whole: [budget.scale=1], little: [budget.scale=0.01]}"
+    recipes = sweep_of(tmp_path, arms, "budget.stop=tokens", "budget.amount=131072")
+    with pytest.raises(
+        UserError, match=r"arm 'little' spends 1,024 tokens in 1 whole steps, -21.9% off .*1,311;"
+    ):
+        show_plan(compose_sweep("mine", [], tmp_path)[0], recipes)
 
 
 def test_an_arm_that_is_not_matched_says_so(capsys: pytest.CaptureFixture[str]) -> None:

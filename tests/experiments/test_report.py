@@ -15,6 +15,7 @@ import pytest
 import sweep_folder
 
 from archs.errors import UserError
+from experiments.recipe import Recipe
 from experiments.report import write
 from experiments.report.results import METRICS, NLL, PLL, Spread, measure
 from experiments.report.results import spread as spread_of
@@ -223,6 +224,33 @@ def test_the_audit_shows_what_was_planned_beside_what_was_spent(one_seed: Path, 
     text = " ".join(Words(page_of(folder)).text.split())
     assert "777,777 planned 819,200" in text
     assert "from 777,777 to 819,200 raw tokens" in text
+
+
+def test_an_untrained_arm_is_on_the_page_beside_what_the_others_spent(one_seed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(one_seed, tmp_path / "untrained")
+    run = folder / "decoder_ar" / "seed0"
+    recipe = Recipe.from_yaml(run / "recipe.yaml")
+    budget = recipe.budget.model_copy(update={"scale": 0.0})
+    recipe.model_copy(update={"budget": budget}).to_yaml(run / "recipe.yaml")
+    content = json.loads((run / "audit.json").read_text())
+    content["plan"]["steps"] = 0
+    content |= {"spent": dict.fromkeys(content["spent"], 0), "epochs": 0, "attention": []}
+    (run / "audit.json").write_text(json.dumps(content))
+    (run / "metrics.jsonl").write_text("")
+    text = " ".join(Words(page_of(folder)).text.split())
+    assert "every run stops at 0 to 4e12 training FLOPs" in text
+    assert "none read" in text
+    assert "planned 0" in text
+    assert "The arms read 1.0 tokens per core parameter" in text, "an untrained arm was to read nothing"
+
+
+def test_recipes_from_before_there_was_a_scale_make_the_same_page(one_seed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(one_seed, tmp_path / "one_seed")
+    for path in folder.glob("*/seed0/recipe.yaml"):
+        path.write_text(re.sub("  (scale|reference_length): .*\n", "", path.read_text()))
+        assert Recipe.from_yaml(path).budget.spends == 4e12
+    here = str(tmp_path / "one_seed"), str(one_seed)
+    assert page_of(folder).replace(*here) == read(one_seed)
 
 
 def test_what_was_not_measured_is_said_and_breaks_nothing(one_seed: Path, tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from archs.decoder_ar import DecoderAR
 from archs.errors import UserError
 from experiments import train as training
+from experiments.evaluate import evaluate_run
 from experiments.folder import RunFolder, read_json, read_lines
 from experiments.listeners import Bar
 from experiments.module import Optimiser, Pretraining
@@ -208,6 +210,38 @@ def test_a_budget_in_seconds_stops_by_the_clock(compose: Compose, tmp_path: Path
     spent = read_json(tmp_path / "run" / "audit.json")["spent"]
     assert spent["seconds"] >= 1.5
     assert rows(tmp_path / "run")[-1]["step"] == spent["steps"]
+
+
+def test_an_untrained_run_holds_the_weights_of_its_seed_and_can_be_scored(
+    compose: Compose, tmp_path: Path
+) -> None:
+    recipe = compose("seed=3", "budget.scale=0", "evaluation.party=false", "evaluation.infill=false")
+    train(recipe, tmp_path / "run")
+    assert RunFolder(tmp_path / "run").is_("trained")
+    assert rows(tmp_path / "run") == []
+    audit = read_json(tmp_path / "run" / "audit.json")
+    assert audit["spent"] == {"steps": 0, "tokens": 0, "targets": 0, "flops": 0, "seconds": 0}
+    assert (audit["plan"]["steps"], audit["epochs"]) == (0, 0)
+    config = restore(tmp_path / "run").family.config
+    torch.manual_seed(3)
+    fresh = DecoderAR(config)
+    for name, weight in safetensors.torch.load_file(tmp_path / "run" / "model.safetensors").items():
+        assert torch.equal(weight, fresh.state_dict()[name]), name
+    evaluate_run(tmp_path / "run")
+    scores = read_json(tmp_path / "run" / "evaluation.json")["likelihood"]
+    assert scores["bits_per_byte"] == pytest.approx(scores["uniform_bits_per_byte"], rel=0.05)
+
+
+def test_an_untrained_run_by_the_clock_takes_no_step(compose: Compose, tmp_path: Path) -> None:
+    train(compose("budget.stop=seconds", "budget.scale=0"), tmp_path / "run")
+    assert read_json(tmp_path / "run" / "audit.json")["spent"]["steps"] == 0
+
+
+def test_half_a_budget_in_seconds_stops_after_half_of_them(compose: Compose, tmp_path: Path) -> None:
+    train(compose("budget.stop=seconds", "budget.amount=1", "budget.scale=0.5"), tmp_path / "run")
+    spent = read_json(tmp_path / "run" / "audit.json")["spent"]
+    assert spent["seconds"] >= 0.5
+    assert rows(tmp_path / "run")[-1]["fraction"] == 1
 
 
 def test_the_schedule_warms_up_and_ends_at_its_final_share() -> None:
