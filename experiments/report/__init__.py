@@ -10,6 +10,7 @@ from pathlib import Path
 
 from archs.errors import UserError
 from experiments.folder import write_whole
+from experiments.report.claim_tables import claimed
 from experiments.report.page import render
 from experiments.report.results import measure
 from experiments.report.runs import load
@@ -26,7 +27,8 @@ def write(folder: Path) -> Path:
     buffer = io.BytesIO()
     found.to_parquet(buffer, index=False)
     page = folder / "report" / "index.html"
-    content = render(sweep, found).encode()
+    of = claimed(sweep)
+    content = render(sweep, found, of).encode()
     try:
         page.parent.mkdir(exist_ok=True)
         write_whole(folder / "results.parquet", buffer.getvalue())

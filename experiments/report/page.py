@@ -11,29 +11,54 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.panels import QUESTIONS
-from experiments.report import audit, figures, samples, tables, words
+from experiments.report import (
+    audit,
+    claims_section,
+    figures,
+    methods,
+    overlap,
+    per_item,
+    samples,
+    tables,
+    tuning_section,
+    words,
+)
+from experiments.report.claim_tables import Claimed
 from experiments.report.results import METRICS, Metric, spread
 from experiments.report.runs import Sweep
+from experiments.tuning import Tuning
 
 
-def render(sweep: Sweep, found: pd.DataFrame) -> str:
-    """The whole page as HTML: no script, no style and no picture from elsewhere."""
-    environment = Environment(
+def templates() -> Environment:
+    """Where the pages' templates are, and how they are filled: everything is escaped, nothing left empty."""
+    return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render(sweep: Sweep, found: pd.DataFrame, claimed: Claimed | None) -> str:
+    """The whole page as HTML: no script, no style and no picture from elsewhere."""
+    tuning = tuning_section.section(sweep)
+    seeds = claimed.said.seeds if claimed else len(sweep.seeds)
     measured = set(found["metric"])
     shown = [metric for metric in METRICS if metric.name in measured]
     looks = figures.looks(sweep.arms)
-    return environment.get_template("page.html.j2").render(
+    return templates().get_template("page.html.j2").render(
         sweep=sweep,
         keys={arm: Markup(figures.key(arm, look)) for arm, look in looks.items()},
-        scope=words.scope(sweep, measured),
+        scope=words.scope(sweep, measured, seeds),
         can_say=words.can_say(sweep),
-        reasons=words.no_verdict(sweep),
+        claims=claims_section.section(claimed) if claimed else None,
+        verdicts_are=claims_section.VERDICTS_ARE,
+        reasons=words.limits(sweep, seeds) if claimed else words.no_verdict(sweep, tuning is not None),
+        tuning=tuning,
+        items=per_item.view(sweep, claimed) if claimed else None,
+        overlap=overlap.grid(sweep),
+        methods=methods.paragraphs(sweep, claimed, Tuning.load(sweep.folder)),
         outcome=words.outcome(sweep),
         not_comparable=words.not_comparable(sweep),
         audit_rows=audit.ROWS,
@@ -80,6 +105,5 @@ def _budget(sweep: Sweep) -> dict[str, str]:
     return {
         "match": audit.MATCHES[budget["match"]],
         "tolerance": f"{budget['tolerance']:.1%}",
-        "amount": audit.spends(sweep),
-        "stop": audit.UNITS[budget["stop"]],
+        "stops": audit.stops(sweep),
     }

@@ -87,6 +87,17 @@ class Sweep:
         return [run for run in self.runs if not run.done]
 
     @property
+    def stories(self) -> list[tuple[str, str, str]]:
+        """What became of runs that are not done: arm, its seeds in words, and their story."""
+        told: dict[tuple[str, str], list[str]] = {}
+        for run in self.unfinished:
+            told.setdefault((run.arm, run.story), []).append(str(run.seed))
+        return [
+            (arm, f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}", story)
+            for (arm, story), seeds in told.items()
+        ]
+
+    @property
     def seeds(self) -> list[int]:
         return sorted({run.seed for run in self.runs})
 
@@ -105,7 +116,7 @@ def load(folder: Path) -> Sweep:
             "runs/five_families, or start one: pentarch sweep five_families"
         )
     sweep = read_json(folder / "sweep.json")
-    wanted = [] if sweep is None else [(arm, seed) for arm in sweep["arms"] for seed in range(sweep["seeds"])]
+    wanted = [] if sweep is None else _declared(folder, sweep)
     for arm, seed in wanted:
         if (arm, seed) not in found:
             found[arm, seed] = Run(arm, seed, folder / arm / f"seed{seed}", "missing")
@@ -115,6 +126,13 @@ def load(folder: Path) -> Sweep:
     if sweep is None:
         return Sweep(folder, folder.resolve().name, "", None, arms, runs)
     return Sweep(folder, sweep["name"], sweep["question"], len(wanted), arms, runs)
+
+
+def _declared(folder: Path, sweep: dict[str, Any]) -> list[tuple[str, int]]:
+    """Every run that was to be: by design.json, or where there is none every arm under every seed."""
+    design = read_json(folder / "design.json")
+    seeds = dict.fromkeys(sweep["arms"], sweep["seeds"]) if design is None else design["seeds"]
+    return [(arm, seed) for arm, count in seeds.items() for seed in range(count)]
 
 
 def _runs(folder: Path) -> Iterator[Run]:

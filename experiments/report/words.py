@@ -17,22 +17,25 @@ SOURCES = {
 }
 
 
-def scope(sweep: Sweep, measured: set[str]) -> str:
-    """One sentence: corpus, size, budget, tasks."""
-    recipe = sweep.recipe
-    size, budget, data = recipe["size"], recipe["budget"], recipe["data"]
+def corpus(sweep: Sweep) -> str:
+    """Where the text is from, and how much of it there is."""
+    data = sweep.recipe["data"]
     text = SOURCES.get(data["source"]) or f"{data['source']} from {data['name'] or data['path']}"
     tokens = sorted({run.audit["raw_tokens_in_corpus"] for run in sweep.runs if run.audit})
-    if tokens:
-        text += f", {tokens[0]:,} tokens for training"
+    return text + (f", {tokens[0]:,} tokens for training" if tokens else "")
+
+
+def scope(sweep: Sweep, measured: set[str], seeds: int) -> str:
+    """One sentence: corpus, size, budget, tasks."""
+    size, budget = sweep.recipe["size"], sweep.recipe["budget"]
     tasks = [words for metric, words in TASKS.items() if metric.name in measured]
     if {NLL.name, PLL.name} & measured:
         tasks.insert(0, "predicting the second half of held-out windows")
     return (
-        f"{text}; a core of {size['layers']} layers x {size['width']} with a vocabulary of "
-        f"{size['vocabulary']:,} and windows of {size['length']} tokens; {audit.spends(sweep)} "
-        f"{audit.UNITS[budget['stop']]} a run, with {audit.MATCHES[budget['match']]} matched; "
-        f"{_count(len(sweep.seeds), 'seed')}; tasks: {'; '.join(tasks) or 'none measured yet'}."
+        f"{corpus(sweep)}; a core of {size['layers']} layers x {size['width']} with a vocabulary of "
+        f"{size['vocabulary']:,} and windows of {size['length']} tokens; {audit.stops(sweep)} "
+        f"a run, with {audit.MATCHES[budget['match']]} matched; "
+        f"{_count(seeds, 'seed')}; tasks: {'; '.join(tasks) or 'none measured yet'}."
     )
 
 
@@ -57,9 +60,18 @@ def can_say(sweep: Sweep) -> str:
     return text + "."
 
 
-def no_verdict(sweep: Sweep) -> list[str]:
-    """Why the page does not say who wins, most important first."""
-    seeds = len({run.seed for run in sweep.done})
+def no_verdict(sweep: Sweep, tuned: bool) -> list[str]:
+    """Why the page of a sweep without claims does not say who wins, most important first."""
+    return [
+        *limits(sweep, len({run.seed for run in sweep.done})),
+        "It makes no claims: no positive controls, no arms trained from scratch on each task (the assay gate) and "
+        "no second definition of the budget, which a verdict needs, are looked at here.",
+        *([] if tuned else _learning_rate(sweep)),
+    ]
+
+
+def limits(sweep: Sweep, seeds: int) -> list[str]:
+    """What makes less of a sweep's results, whether it makes claims or not."""
     reasons = []
     if seeds < 2:
         reasons.append(
@@ -81,18 +93,29 @@ def no_verdict(sweep: Sweep) -> list[str]:
             f"The arms read {_between(ratios, '.1f')} tokens per core parameter; about {TOKENS_A_PARAMETER} "
             "or more are what the protocol asks of a sweep that makes claims."
         )
-    behind = [run for run in sweep.done if run.ask("likelihood", "undertrained")]
+    behind = [run for run in sweep.done if run.ask("likelihood", "undertrained") and trained(run)]
     if behind:
         reasons.append(
             f"{len(behind)} of {_count(len(sweep.done), 'finished run')} ended above the trigram anchor: "
             "undertrained."
         )
-    return [
-        *reasons,
-        "Positive controls, arms trained from scratch on each task (the assay gate) and a second definition "
-        "of the budget, which a claim needs, are not looked at here.",
-        *_learning_rate(sweep),
-    ]
+    often = audit.repeated(sweep.runs)
+    if often:
+        reasons.append(
+            f"Repetition regime: {_listed(often)} read the text more than {audit.EPOCHS} times (up to "
+            f"{max(often.values()):.1f}); what repeated text teaches is not what as much new text does."
+        )
+    return reasons
+
+
+def trained(run: Run) -> bool:
+    """Whether it was to be trained at all."""
+    return bool(run.recipe.get("budget", {}).get("scale", 1.0))
+
+
+def _listed(arms: dict[str, float], most: int = 6) -> str:
+    names = list(arms)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _learning_rate(sweep: Sweep) -> list[str]:
