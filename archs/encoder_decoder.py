@@ -48,6 +48,7 @@ class EncoderDecoder(Family):
     kind = "encoder_decoder"
     layout = "source_target"
     decoding = "left to right, cached"
+    both_ways = False  # its rows are the decoder's
 
     def __init__(self, config: CoreConfig) -> None:
         super().__init__(config)

@@ -53,12 +53,15 @@ class Family(nn.Module, ABC):
     text's; "pll": pseudo-log-likelihood, each token given all others (Salazar et al. 2020). A score may also
     have the unit "pll_word_l2r", where the later tokens of the same word are hidden too (`EncoderAE.score`).
     No two units share an axis.
+    both_ways: whether its mask lets some row that it gives out see a later one. If not, a text's last row
+    alone has read all of it.
     """
 
     kind: ClassVar[str]
     decoding: ClassVar[str]
     unit: ClassVar[Unit] = "nll"
     layout: ClassVar[Literal["in_place", "concatenated", "source_target", "permuted"]]
+    both_ways: ClassVar[bool] = True
 
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()

@@ -25,7 +25,6 @@ class SingleStack(Family):
     """
 
     default_mask: ClassVar[MaskBuilder]
-    both_ways: ClassVar[bool] = True  # whether its mask lets some row see a later one
 
     def __init__(self, config: CoreConfig, mask: MaskBuilder | None = None) -> None:
         super().__init__(config)

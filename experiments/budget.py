@@ -154,6 +154,21 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
     )
 
 
+def respent(plan: Plan, recipe: Recipe, arm: str) -> Plan:
+    """The plan of an arm that differs in what it spends alone."""
+    a_step = {name: getattr(plan, f"{name}_per_step") for name in ("flops", "tokens", "targets")}
+    return replace(plan, arm=arm, steps=_steps(recipe, {**a_step, "steps": 1}))
+
+
+def reference_flops_a_token(recipe: Recipe, vocabulary: Vocabulary) -> float:
+    """Training FLOPs of a decoder-AR of the recipe's size, plain and causal, per raw token."""
+    plain = FAMILIES["decoder_ar"]
+    causal = Causal(vocabulary, plain.layout)
+    steps, _ = _sampled(recipe, causal, vocabulary)
+    flops = _mean_flops(plain, causal, plain_config(recipe.size, vocabulary.size), steps)
+    return flops / (recipe.training.batch * recipe.size.length)
+
+
 def _steps(recipe: Recipe, a_step: dict[str, int]) -> int | None:
     budget = recipe.budget
     if budget.spends == 0:

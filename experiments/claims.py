@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -128,7 +129,7 @@ class Claim(Config):
             return [
                 Part({better: 1.0, worse: -1.0}, endpoint)
                 for endpoint, arms in self.order.items()
-                for better, worse in zip(arms, arms[1:], strict=False)
+                for better, worse in pairwise(arms)
             ]
         return [Part(contrast, endpoint) for contrast in self.contrasts for endpoint in self.endpoints]
 

@@ -53,9 +53,9 @@ def compose_sweep(
 ) -> tuple[SweepRecipe, dict[tuple[str, int], Recipe]]:
     """A sweep, and its recipes by (arm, seed).
 
-    Overrides of the sweep's own keys (`seeds=3`, `arms.mine=[…]`, `~arms.prefix_lm`, `claims=[C11]`) go to the
-    sweep, all others to every arm. A sweep with claims keeps the arms that they name. Raises UserError if an override is of a key that the arms differ in, or if the arms
-    differ in a key that none of them declares.
+    Overrides of the sweep's own keys (`seeds=3`, `arms.mine=[…]`, `~arms.prefix_lm`, `claims=[C11]`) go to
+    the sweep, all others to every arm. A sweep with claims keeps the arms that they name. Raises UserError if
+    an override is of a key that the arms differ in, or if they differ in a key that none of them declares.
     """
     own = [*SweepRecipe.model_fields, CONTROLS]
     _check_keys(overrides, [*own, *(key for key in Recipe.model_fields if key not in own), KEY])

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from archs.errors import UserError
-from experiments.budget import plan_arm, planning_vocabulary, tokens_for
+from experiments.budget import plan_arm, planning_vocabulary, reference_flops_a_token
 from experiments.claims import Claim
 from experiments.endpoints import ENDPOINTS
-from experiments.recipe import Recipe, SweepRecipe
+from experiments.recipe import BudgetConfig, Recipe, SweepRecipe
 
 Recipes = dict[tuple[str, int], Recipe]
 SCRATCH = "scratch."
@@ -82,8 +83,8 @@ def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
     def add(name: str, recipe: Recipe, seeds: int) -> None:
         if name in arms and arms[name][0] != recipe:
             raise UserError(
-                f"arms collide: '{name}' is an arm of the sweep, and what another arm is called under a further "
-                "budget, at a further scale or from scratch; rename it"
+                f"arms collide: '{name}' is an arm of the sweep, and what another arm is called under a "
+                "further budget, at a further scale or from scratch; rename it"
             )
         arms[name] = recipe, max(seeds, arms[name][1] if name in arms else 0)
 
@@ -91,7 +92,9 @@ def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
         add(arm, _evaluated(first[arm], sweep, arm), _seeds(sweep, arm))
     for arm, untrained in scratch.items():
         own_tasks = [a for a in claimed if scratch.get(a) == untrained]
-        recipe = first[arm].model_copy(update={"name": untrained, "budget": first[arm].budget.at(scale=0.0)})
+        recipe = first[arm].model_copy(
+            update={"name": untrained, "budget": _with(first[arm].budget, scale=0.0)}
+        )
         if untrained not in arms:
             add(untrained, _evaluated(recipe, sweep, *own_tasks), sweep.seeds)
     tuned = {}
@@ -153,15 +156,19 @@ def _evaluated(recipe: Recipe, sweep: SweepRecipe, *arms: str) -> Recipe:
 
 def _under(recipe: Recipe, cell: Cell, own: Cell, name: str) -> Recipe:
     """The arm's recipe under a cell of the design."""
-    budget = recipe.budget.at(scale=recipe.budget.scale * cell.scale)
+    budget = _with(recipe.budget, scale=recipe.budget.scale * cell.scale)
     if cell.stop != own.stop:
-        budget = budget.at(stop=cell.stop, amount=_converted(recipe, cell.stop))
+        budget = _with(budget, stop=cell.stop, amount=_converted(recipe, cell.stop))
     return recipe.model_copy(update={"name": name, "budget": budget})
+
+
+def _with(budget: BudgetConfig, **changes: Any) -> BudgetConfig:
+    return budget.model_copy(update=changes)
 
 
 def _converted(recipe: Recipe, stop: str) -> float:
     """The amount that a decoder-AR of the size spends of `stop` when it spends the recipe's."""
-    flops_a_token = tokens_for(recipe, planning_vocabulary(recipe.size.vocabulary))
+    flops_a_token = reference_flops_a_token(recipe, planning_vocabulary(recipe.size.vocabulary))
     return recipe.budget.amount / flops_a_token if stop == "tokens" else recipe.budget.amount * flops_a_token
 
 

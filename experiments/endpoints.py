@@ -1,7 +1,7 @@
 """Endpoints: what a claim is decided on, one value an item, larger is better or smaller is.
 
-An endpoint names the rows of `scores/*.parquet` it reads. A mean over items enters a test item by item; a ratio
-of sums, such as nats over bytes, enters as jackknife pseudo-values, whose mean is the ratio up to its bias.
+An endpoint names the rows of `scores/*.parquet` it reads. A mean over items enters a test item by item; a
+ratio of sums, such as nats over bytes, as jackknife pseudo-values, whose mean is the ratio up to its bias.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LN_2 = 0.6931471805599453
 
 @dataclass(frozen=True)
 class Measure:
-    """Sum of `numerator` over sum of `denominator` (None: the number of rows), times `times`, of one table."""
+    """Sum of `numerator` over that of `denominator` (None: the number of rows), times `times`, of a table."""
 
     table: str
     numerator: str

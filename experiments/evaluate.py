@@ -24,9 +24,10 @@ from experiments.folder import read_json, write_json, write_whole
 from experiments.likelihood import bits_per_byte, likelihood
 from experiments.run import Run, restore
 from experiments.scoring import require_language_model
-from experiments.tasks import infill, party
+from experiments.tasks import infill, order, party
 from experiments.tasks.classification import classify
 from experiments.tasks.generation import fill
+from experiments.tasks.probe import POOLINGS
 from experiments.tracking import tracker
 from objectives.base import Windows
 
@@ -60,6 +61,7 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
         "likelihood": timed("likelihood", lambda: likelihood_of(run)),
         "party": timed("party", lambda: party_of(run)) if settings.party else None,
         "infill": timed("infill", lambda: infill_of(run)) if settings.infill else None,
+        "order": timed("order", lambda: order_of(run)) if settings.order else None,
     }
     written = timed("samples", lambda: samples(run))
     write_json(folder / "samples.json", written)
@@ -139,6 +141,13 @@ def infill_of(run: Run) -> dict[str, Any]:
         "items": len(rows),
         "decoding": run.family.decoding,
     }
+
+
+def order_of(run: Run) -> dict[str, Any]:
+    rows, beside = order.probe(run)
+    save(run, "order", rows)
+    accuracy = {f"accuracy_{name}": rows[f"correct_{name}"].to_numpy().mean().item() for name in POOLINGS}
+    return {**accuracy, "items": len(rows), **beside}
 
 
 def samples(run: Run) -> list[dict[str, str]]:

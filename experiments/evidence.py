@@ -55,7 +55,10 @@ def _of(scores: Path, measure: Measure) -> Items | None:
 
 
 def ratio_values(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Jackknife pseudo-values (I) of sum(above) / sum(below): n x all - (n - 1) x all but one (Tukey 1958)."""
+    """Jackknife pseudo-values (I) of sum(above) / sum(below): n x all - (n - 1) x all but one (Tukey 1958).
+
+    What `stats.pseudo_values` gives of the ratio, in one stroke.
+    """
     n = len(above)
     if n == 1:
         return above / below
@@ -112,6 +115,6 @@ def _rows(of: Table, seeds: Iterable[int]) -> np.ndarray:
 
 def _different() -> str:
     return (
-        "runs of one sweep were scored on different items, so they cannot be paired; evaluate them again with "
-        "one version and one text: pentarch evaluate RUN"
+        "runs of one sweep were scored on different items, so they cannot be paired; evaluate them again "
+        "with one version and one text: pentarch evaluate RUN"
     )

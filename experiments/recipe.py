@@ -289,13 +289,15 @@ class EvaluationConfig(Config):
     """What is measured after training.
 
     Likelihood is taken over `likelihood_windows` held-out windows; pseudo-likelihood, which needs one pass
-    for each token, over `pseudo_likelihood_windows` of them. `samples`: continuations shown.
+    for each token, over `pseudo_likelihood_windows` of them. `samples`: continuations shown. The tasks
+    `party`, `infill`, `order` and `target` are told in docs/evaluation.md.
     """
 
     likelihood_windows: Count = 64
     pseudo_likelihood_windows: Count = 16
     party: bool = True
     infill: bool = True
+    order: bool = False
     finetune: FinetuneConfig = FinetuneConfig()
     samples: Annotated[int, Field(ge=0)] = 3
 

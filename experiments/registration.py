@@ -1,7 +1,7 @@
 """What a sweep said it would do, written before anything is trained, and what was changed since.
 
-`sweep.json` holds the sweep as it was asked for, `design.json` the runs that follow from it, `claims.json` the
-claims with their hashes and every change made to them after training began.
+`sweep.json` holds the sweep as it was asked for, `design.json` the runs that follow from it, `claims.json`
+the claims with their hashes and every change made to them after training began.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FIXED = ("overrides", "tuning", "budgets", "scales")
 
 
 def register(folder: Path, sweep: SweepRecipe, design: Design) -> None:
-    """Writes the three files. Raises UserError if a sweep that has begun is another now, or none can be written."""
+    """Writes the three files. UserError if a sweep that has begun is another now, or cannot be written."""
     begun = any(folder.glob("*/seed*/status.json")) or any(folder.glob("*/tuning/*/status.json"))
     if begun:
         _check_unchanged(folder, sweep)

@@ -13,31 +13,56 @@ from rich.console import Console
 from rich.table import Table
 
 from archs.errors import UserError
-from experiments.budget import Plan, plan_arm, planning_vocabulary
-from experiments.folder import RunFolder, write_json
-from experiments.recipe import Recipe, SweepRecipe
-
-Recipes = dict[tuple[str, int], Recipe]
+from experiments.budget import Plan, plan_arm, planning_vocabulary, respent
+from experiments.design import Design, Recipes, design
+from experiments.folder import RunFolder
+from experiments.recipe import EvaluationConfig, Recipe, SweepRecipe, TuningConfig
+from experiments.registration import register
+from experiments.tuning import at, tune
 
 
 def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
-    """Prints the budget table; nothing is run, nothing written. Raises UserError for what `run` refuses."""
-    planned = plans(recipes)
-    Console().print(budget_table(planned, recipes))
-    check_spent(planned, recipes)
+    """Prints the budget table, and for claims what they cost and could show; nothing is run, nothing written.
+
+    Raises UserError for what `run` refuses.
+    """
+    designed = design(sweep, recipes)
+    planned = plans(designed.runs)
+    console = Console()
+    console.print(budget_table(planned, designed.runs))
+    if sweep.claims:
+        from experiments.forecast import claims_table, cost_table
+
+        console.print(cost_table(sweep, designed, planned))
+        console.print(claims_table(sweep))
+    check_spent(planned, designed.runs)
 
 
 def plans(recipes: Recipes) -> list[Plan]:
     """One plan an arm, with the vocabulary the recipe asks for. Raises UserError if one cannot be matched."""
+    sized: dict[str, Plan] = {}
     planned = []
     for (arm, seed), recipe in recipes.items():
         if seed == 0:
-            try:
-                planned.append(plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm))
-            except UserError as error:
-                raise error if f"'{arm}'" in str(error) else UserError(f"arm '{arm}': {error}") from error
+            shape = _shape(recipe)
+            if shape not in sized:
+                sized[shape] = _plan(recipe, arm)
+            planned.append(respent(sized[shape], recipe, arm))
     _check_one_reference(planned)
     return planned
+
+
+def _shape(recipe: Recipe) -> str:
+    """The same for arms that differ in what they spend and are asked alone."""
+    spent = recipe.budget.model_copy(update={"stop": "tokens", "amount": 1.0, "scale": 1.0})
+    return recipe.model_copy(update={"seed": 0, "budget": spent, "evaluation": EvaluationConfig()}).digest()
+
+
+def _plan(recipe: Recipe, arm: str) -> Plan:
+    try:
+        return plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm)
+    except UserError as error:
+        raise error if f"'{arm}'" in str(error) else UserError(f"arm '{arm}': {error}") from error
 
 
 def _check_one_reference(planned: list[Plan]) -> None:
@@ -70,41 +95,72 @@ def check_spent(planned: list[Plan], recipes: Recipes) -> None:
 
 
 def run(sweep: SweepRecipe, recipes: Recipes) -> None:
-    """Trains and evaluates every arm with every seed, then reports; what is done is not repeated."""
-    planned = plans(recipes)  # a sweep whose declared match fails does not start
-    first = next(iter(recipes.values()))
-    check_spent(planned, recipes)
-    for recipe in recipes.values():
-        RunFolder(recipe.folder(sweep.name)).check(recipe)
-    folder = Path(first.out) / sweep.name
-    claim(folder, sweep)
-    console = Console(stderr=True)
-    console.print(budget_table(planned, recipes))
-    from experiments.evaluate import evaluate_run
-    from experiments.report import write
+    """Tunes, trains and evaluates every arm with every seed, then reports; what is done is not repeated.
 
-    for number, ((arm, seed), recipe) in enumerate(recipes.items(), start=1):
-        here = recipe.folder(sweep.name)
-        state = RunFolder(here).status["state"]
-        console.print(f"[{number}/{len(recipes)}] {arm}, seed {seed}: {state}", markup=False)
-        if not train_arm(recipe, here, sweep.name):
-            why = RunFolder(here).status["why"]
-            console.print(f"{arm}, seed {seed} diverged, which counts: {why}", markup=False)
-        elif not RunFolder(here).is_("done"):
-            evaluate_run(here, sweep.name)
+    Of a sweep with claims the controls come first. If one does not hold, no verdict could be printed: what
+    the claims need besides is then not trained.
+    """
+    designed = design(sweep, recipes)
+    planned = plans(designed.runs)  # a sweep whose declared match fails does not start
+    check_spent(planned, designed.runs)
+    folder = Path(next(iter(recipes.values())).out) / sweep.name
+    if sweep.tuning is None:
+        _check_folders(designed.runs, sweep.name)
+    register(folder, sweep, designed)
+    Console(stderr=True).print(budget_table(planned, designed.runs))
+    runs = designed.runs if sweep.tuning is None else _tuned(sweep, sweep.tuning, designed, folder)
+    controls = {arm for claim in sweep.claims.values() if claim.role == "control" for arm in claim.arms}
+    first = {key: recipe for key, recipe in runs.items() if key[0] in controls}
+    _run_all(first, runs, sweep.name)
+    from experiments.report import failed_controls, write
+
+    failed = failed_controls(folder) if controls else []
+    if failed:
+        told = "; ".join(f"{outcome.name} ({outcome.verdict}: {outcome.why})" for outcome in failed)
+        print(
+            f"apparatus not validated: {told}. No verdict can be printed, so the arms of the claims are not "
+            "trained; raise budget.amount or seeds, or set controls=[] to train them without verdicts",
+            file=sys.stderr,
+        )
+    else:
+        _run_all({key: recipe for key, recipe in runs.items() if key not in first}, runs, sweep.name)
     page = write(folder)
     print(f"report: {page}", file=sys.stderr)
 
 
-def claim(folder: Path, sweep: SweepRecipe) -> None:
-    """Writes what is to be run before anything is, so that a report can name what is missing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
-    except OSError as error:
-        raise UserError(
-            f"sweep folder '{folder}' cannot be written ({error.strerror}); set out=FOLDER to one that can"
-        ) from error
+def _check_folders(runs: Recipes, sweep: str) -> None:
+    for recipe in runs.values():
+        RunFolder(recipe.folder(sweep)).check(recipe)
+
+
+def _tuned(sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Path) -> Recipes:
+    """The runs at the learning rates that their arms' trials chose."""
+    arms = {arm: designed.runs[arm, 0] for arm in dict.fromkeys(designed.tuned.values())}
+    done = tune(grid, arms, folder, lambda recipe, here: train_arm(recipe, here, sweep.name))
+    runs = {
+        (arm, seed): at(recipe, done.chosen(designed.tuned[arm])) if arm in designed.tuned else recipe
+        for (arm, seed), recipe in designed.runs.items()
+    }
+    _check_folders(runs, sweep.name)
+    return runs
+
+
+def _run_all(some: Recipes, every: Recipes, sweep: str) -> None:
+    """Trains and evaluates some of the sweep's runs."""
+    from experiments.evaluate import evaluate_run
+
+    console = Console(stderr=True)
+    for number, ((arm, seed), recipe) in enumerate(every.items(), start=1):
+        if (arm, seed) not in some:
+            continue
+        here = recipe.folder(sweep)
+        state = RunFolder(here).status["state"]
+        console.print(f"[{number}/{len(every)}] {arm}, seed {seed}: {state}", markup=False)
+        if not train_arm(recipe, here, sweep):
+            why = RunFolder(here).status["why"]
+            console.print(f"{arm}, seed {seed} diverged, which counts: {why}", markup=False)
+        elif not RunFolder(here).is_("done"):
+            evaluate_run(here, sweep)
 
 
 def train_arm(recipe: Recipe, folder: Path, group: str) -> bool:

@@ -1,7 +1,7 @@
 """Equal tuning: every arm tries the same learning rates, at a share of its budget, on validation text alone.
 
-Trials are runs of their own in `<sweep>/<arm>/tuning/`, on a seed that no result is of. What was tried, what it
-cost and what was chosen is in `<sweep>/tuning.json`.
+Trials are runs of their own in `<sweep>/<arm>/tuning/`, on a seed that no result is of. What was tried, what
+it cost and what was chosen is in `<sweep>/tuning.json`.
 """
 
 from __future__ import annotations
@@ -101,17 +101,18 @@ def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, train: Train
     Where a best rate is at an end of the grid, all arms try one more there, `grid.extensions` times.
     """
     rates = list(grid.learning_rates)
-    for extension in range(grid.extensions + 1):
-        done = _tried(grid, rates, arms, folder, train)
-        write_json(folder / FILE, done.as_json())
+    done = _tried(grid, rates, arms, folder, train)
+    for _ in range(grid.extensions):
         ends = {done.end(arm) for arm in arms} - {0}
-        if not ends or extension == grid.extensions:
+        if not ends:
             break
         rates = [
             *([rates[0] ** 2 / rates[1]] if -1 in ends else []),
             *rates,
             *([rates[-1] ** 2 / rates[-2]] if 1 in ends else []),
         ]
+        done = _tried(grid, rates, arms, folder, train)
+    write_json(folder / FILE, done.as_json())
     for arm in arms:
         point = done.chosen(arm)
         told = ", at the end of the grid" if done.end(arm) else ""
@@ -148,7 +149,7 @@ def trial_recipe(grid: TuningConfig, recipe: Recipe, point: Point) -> Recipe:
     return at(recipe, point).model_copy(
         update={
             "seed": SEED,
-            "budget": recipe.budget.at(scale=recipe.budget.scale * grid.fraction),
+            "budget": recipe.budget.model_copy(update={"scale": recipe.budget.scale * grid.fraction}),
             "tracking": TrackingConfig(name="none"),
         }
     )
@@ -162,7 +163,7 @@ def at(recipe: Recipe, point: Point) -> Recipe:
 
 def _trial(grid: TuningConfig, recipe: Recipe, point: Point, folder: Path, train: Train) -> Trial:
     finished = train(trial_recipe(grid, recipe, point), folder)
-    rows = [row for row in read_lines(RunFolder(folder).metrics)]
+    rows = read_lines(RunFolder(folder).metrics)
     last: dict[str, Any] = rows[-1] if rows else {}
     validated = [row["validation_loss"] for row in rows if "validation_loss" in row]
     spent = {name: float(last.get(name, 0)) for name in ("flops", "tokens", "seconds")}

@@ -53,6 +53,11 @@ class SentencePair(MLM):
         self.weight = weight
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
+        arranged, types, label = self.pairs(windows, rng)
+        return self.masked(arranged.tokens, arranged.segments, rng, label, types, arranged.marks)
+
+    def pairs(self, windows: Windows, rng: torch.Generator) -> tuple[Windows, Tensor, Tensor]:
+        """The windows (B,W+3) with nothing hidden, their token types (B,W+3) and labels (B)."""
         length = _lengths(windows)
         luck = torch.rand(2, len(length), generator=rng)
         cut = (length // 4 + (luck[0] * (length // 2 + 1)).long()).clamp(min=1).minimum(length - 1)
@@ -69,8 +74,7 @@ class SentencePair(MLM):
         swapped = torch.zeros_like(askable)
         if "previous" in self.answers:
             swapped = label == self.answers.index("previous")
-        arranged, types = self.arrange(windows, cut, swapped)
-        return self.masked(arranged.tokens, arranged.segments, rng, label, types, arranged.marks)
+        return *self.arrange(windows, cut, swapped), label
 
     def mixed(
         self, windows: Windows, cut: Tensor, askable: Tensor, random: Tensor, rng: torch.Generator

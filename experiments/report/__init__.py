@@ -11,10 +11,12 @@ from pathlib import Path
 from archs.errors import UserError
 from experiments.folder import write_whole
 from experiments.report.claim_tables import claimed
+from experiments.report.decision import controls, registered
 from experiments.report.page import render
 from experiments.report.results import measure
 from experiments.report.runs import load
 from experiments.report.terminal import show
+from experiments.verdicts import Outcome
 
 
 def write(folder: Path) -> Path:
@@ -42,4 +44,12 @@ def write(folder: Path) -> Path:
     return page
 
 
-__all__ = ["write"]
+def failed_controls(folder: Path) -> list[Outcome]:
+    """The controls of `runs/<sweep>/` that do not hold, by the runs that are there."""
+    said = registered(folder)
+    return (
+        [] if said is None else [each for each in controls(load(folder), said) if each.verdict != "supported"]
+    )
+
+
+__all__ = ["failed_controls", "write"]

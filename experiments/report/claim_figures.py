@@ -11,11 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.claims import Claim
 from experiments.endpoints import ENDPOINTS
+from experiments.readings import Finding, Reading
 from experiments.report import claim_words as words
 from experiments.report.claim_tables import Claimed
 from experiments.report.figures import COLOURS, MARKERS, inlined
 from experiments.svg import INK, MUTED, STYLE, to_svg
-from experiments.verdicts import Finding, Outcome, Reading
+from experiments.verdicts import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,11 @@ Row = tuple[Reading, Finding]
 
 def differences(of: Claimed, outcome: Outcome) -> str | None:
     """A row for each part and budget, the parts of one endpoint on one axis; None if nothing was found."""
-    rows = [(reading, finding) for reading in of.deciding(outcome) or outcome.readings for finding in reading.findings]
+    rows = [
+        (reading, finding)
+        for reading in of.deciding(outcome) or outcome.readings
+        for finding in reading.findings
+    ]
     if not rows:
         return None
     named = list(dict.fromkeys(finding.part.endpoint for _, finding in rows))
@@ -75,7 +80,9 @@ def _row(axes: Axes, number: int, reading: Reading, found: Finding, name: str) -
     if not math.isinf(found.smallest):
         width = 2 * found.smallest
         axes.barh([number], [width], 0.56, left=-found.smallest, color=MUTED, alpha=0.16, linewidth=0)
-    axes.plot((test.low, test.high), (number, number), color=colour, linewidth=6, alpha=0.3, solid_capstyle="butt")
+    axes.plot(
+        (test.low, test.high), (number, number), color=colour, linewidth=6, alpha=0.3, solid_capstyle="butt"
+    )
     if found.equivalence is not None:
         inner = found.equivalence.low, found.equivalence.high
         axes.plot(inner, (number, number), color=colour, linewidth=1.4, solid_capstyle="butt")
@@ -119,5 +126,12 @@ def _published(axes: Axes, claim: Claim) -> None:
     share = (place - low) / (high - low)
     side = "right" if share > 0.7 else "left" if share < 0.3 else "center"
     axes.annotate(
-        text, (place, 1), (0, 3), ("data", "axes fraction"), "offset points", size=8, color=COLOURS[1], ha=side
+        text,
+        (place, 1),
+        (0, 3),
+        ("data", "axes fraction"),
+        "offset points",
+        size=8,
+        color=COLOURS[1],
+        ha=side,
     )

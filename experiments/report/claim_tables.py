@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from experiments.claims import Claim
 from experiments.design import Cell as Place
 from experiments.endpoints import ENDPOINTS, Endpoint
+from experiments.readings import Finding, Reading, Standing, level
 from experiments.report import claim_words as words
 from experiments.report.audit import amount
 from experiments.report.decision import Registered, decision, registered
 from experiments.report.grid import Cell, Grid
 from experiments.report.runs import Sweep
-from experiments.verdicts import ALPHA, Assay, Decision, Finding, Outcome, Reading, Standing, level
-
-STANDINGS: dict[Standing, str] = {
-    "confirmatory": "Holm's correction",
-    "exploratory": "Benjamini-Hochberg, exploratory",
-    "control": "uncorrected",
-}
+from experiments.verdicts import CORRECTIONS, FALSE_VERDICTS, Assay, Decision, Outcome
 
 
 @dataclass(frozen=True)
@@ -32,8 +27,8 @@ class Claimed:
 
     def deciding(self, outcome: Outcome) -> list[Reading]:
         """The readings that decide: the endpoint's own pooling at the own scale, under each budget."""
-        first = outcome.readings[: len(self.said.cells)]
-        return [reading for reading in first if reading.cell.scale == self.said.cells[0].scale]
+        own = self.said.cells[0].scale
+        return [each for each in outcome.readings if each.pooling == "" and each.cell.scale == own]
 
     def decides(self, outcome: Outcome, reading: Reading) -> bool:
         return any(reading is each for each in self.deciding(outcome))
@@ -85,19 +80,21 @@ VERDICT_HEADS = [
     Cell("p, sign-flip", "raw"),
     Cell("p, corrected", "raw, of the claim"),
     Cell("smallest visible", "found 4 times in 5"),
-    Cell("seeds needed", "for the published"),
+    Cell("seeds needed", "for the published, or the margin"),
 ]
 
 
 def verdicts(of: Claimed, standing: Standing) -> Grid:
     """One row a part and budget definition of each claim of this standing."""
     rows = [row for each in of.decision.claims if each.standing == standing for row in _rows(of, each)]
-    return Grid(f"Verdicts, {standing} ({STANDINGS[standing]})", VERDICT_HEADS, rows)
+    return Grid(f"Verdicts, {standing} ({CORRECTIONS[standing]})", VERDICT_HEADS, rows)
 
 
 def _rows(of: Claimed, outcome: Outcome) -> list[list[Cell]]:
     numbers = [
-        _numbers(of, outcome, reading, finding) for reading in of.deciding(outcome) for finding in reading.findings
+        _numbers(of, outcome, reading, finding)
+        for reading in of.deciding(outcome)
+        for finding in reading.findings
     ]
     numbers = numbers or [[Cell("not measured", kind="none"), *[Cell("")] * 6]]
     published = Cell(words.published(outcome.claim), words.beside(outcome.claim, of.here), "prose narrow")
@@ -139,7 +136,10 @@ def readings(of: Claimed, outcome: Outcome) -> Grid:
     rows: list[list[Cell]] = []
     for reading in outcome.readings:
         said = words.told(outcome, reading)
-        first = Cell(words.STOPS.get(reading.cell.stop, reading.cell.stop), "decides" if of.decides(outcome, reading) else "")
+        first = Cell(
+            words.STOPS.get(reading.cell.stop, reading.cell.stop),
+            "decides" if of.decides(outcome, reading) else "",
+        )
         last = [
             Cell(words.p_text(reading.p)),
             Cell(words.p_text(reading.adjusted)),
@@ -218,10 +218,14 @@ def controls(of: Claimed) -> Grid:
                 effect = Cell(f"{words.signed(endpoint, test.mean)} {endpoint.unit}", small)
                 p = Cell(words.p_text(reading.p))
         if outcome.relabelling is not None:
-            effect = Cell(f"{outcome.relabelling:.1%}", f"of relabellings gave a verdict; allowed {ALPHA:.0%}")
+            effect = Cell(
+                f"{outcome.relabelling:.1%}", f"of relabellings gave a verdict; allowed {FALSE_VERDICTS:.0%}"
+            )
         said = Cell("held" if held else "did not hold", outcome.why, f"verdict {'good' if held else 'bad'}")
         rows.append([Cell(outcome.name, outcome.claim.statement), said, effect, p])
-    return Grid.of("Controls", ["control", "outcome", Cell("effect", "with 95% interval"), Cell("p", "raw")], rows)
+    return Grid.of(
+        "Controls", ["control", "outcome", Cell("effect", "with 95% interval"), Cell("p", "raw")], rows
+    )
 
 
 def assays(of: Claimed) -> Grid:
@@ -248,13 +252,17 @@ def registry(of: Claimed) -> Grid:
             Cell(name, claim.statement),
             Cell(of.said.digests[name], kind="code"),
             Cell(claim.role),
-            Cell("; ".join(dict.fromkeys(part.text for part in claim.parts)) or claim.arm or "", kind="prose"),
+            Cell(
+                "; ".join(dict.fromkeys(part.text for part in claim.parts)) or claim.arm or "", kind="prose"
+            ),
             Cell(", ".join(ENDPOINTS[point].title for point in claim.asked), kind="prose"),
             Cell(claim.expect, kind="prose"),
         ]
         for name, claim in of.said.claims.items()
     ]
-    return Grid.of("What was registered", ["claim", "hash", "role", "contrasts", "endpoints", "expected"], rows)
+    return Grid.of(
+        "What was registered", ["claim", "hash", "role", "contrasts", "endpoints", "expected"], rows
+    )
 
 
 def deviations(of: Claimed) -> list[str]:

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from experiments.claims import Claim
 from experiments.design import Cell
 from experiments.endpoints import ENDPOINTS, Endpoint
+from experiments.readings import Finding, Reading
 from experiments.stats import Test, seeds_needed
-from experiments.verdicts import Finding, Outcome, Reading
+from experiments.verdicts import Outcome
 
 TONES = {
     "supported": "good",
@@ -49,7 +50,7 @@ def smallest(finding: Finding) -> str:
 
 
 def needed(finding: Finding, claim: Claim, alpha: float) -> str:
-    """How many seeds would have found what was published, by the variances found here."""
+    """How many seeds find what was published, or the margin of an equivalence, by the variances found here."""
     count = needed_seeds(finding, claim, alpha)
     if count is not None:
         return str(count)
@@ -57,10 +58,11 @@ def needed(finding: Finding, claim: Claim, alpha: float) -> str:
 
 
 def needed_seeds(finding: Finding, claim: Claim, alpha: float) -> int | None:
-    effect = claim.published.effect
-    if not effect or not claim.published.comparable:
+    if not comparable(claim):
         return None
-    return seeds_needed(finding.test.variances, finding.test.items, abs(effect), alpha, most=MOST_SEEDS)
+    wanted = claim.margin or claim.published.effect
+    assert wanted
+    return seeds_needed(finding.test.variances, finding.test.items, abs(wanted), alpha, most=MOST_SEEDS)
 
 
 def comparable(claim: Claim) -> bool:
@@ -100,7 +102,9 @@ def stability(outcome: Outcome) -> list[str]:
     """For each part whether its sign is the same however the claim is read."""
     sentences = []
     for number, part in enumerate(outcome.claim.parts):
-        seen = [(r, r.findings[number]) for r in outcome.readings if len(r.findings) == len(outcome.claim.parts)]
+        seen = [
+            (r, r.findings[number]) for r in outcome.readings if len(r.findings) == len(outcome.claim.parts)
+        ]
         if not seen:
             continue
         above = [reading for reading, finding in seen if finding.test.mean > 0]

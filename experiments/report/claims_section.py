@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from experiments.readings import Standing
 from experiments.report import claim_tables as tables
 from experiments.report import claim_words as words
 from experiments.report.claim_figures import differences
 from experiments.report.claim_tables import Claimed
 from experiments.report.grid import Cell, Grid
-from experiments.verdicts import Outcome, Standing
+from experiments.verdicts import Outcome
 
 VERDICTS_ARE = (
     "A verdict holds for this corpus, size, budget and these tasks, under every definition of the budget; it is of "
@@ -106,7 +107,9 @@ def remarks(of: Claimed, outcome: Outcome) -> list[str]:
     if len(verdicts) > 1 and outcome.verdict != "not testable":
         found.append(f"Readings differ in their verdicts: {words.listed(sorted(verdicts))}.")
     if not words.comparable(outcome.claim):
-        found.append("What was published is no number of this endpoint's unit, so it stands beside and not on the axis.")
+        found.append(
+            "What was published is no number of this endpoint's unit, so it stands beside and not on the axis."
+        )
     lost = sorted(
         {
             (of.said.arm_under(arm, reading.cell), len(finding.table.seeds))
@@ -116,5 +119,7 @@ def remarks(of: Claimed, outcome: Outcome) -> list[str]:
             if len(finding.table.seeds) < of.said.seeds
         }
     )
-    found += [f"{arm}: {seeds} of {of.said.seeds} seeds enter; the others have no result." for arm, seeds in lost]
+    found += [
+        f"{arm}: {seeds} of {of.said.seeds} seeds enter; the others have no result." for arm, seeds in lost
+    ]
     return found

@@ -12,9 +12,10 @@ from experiments.design import Cell
 from experiments.endpoints import ENDPOINTS
 from experiments.evidence import Items, items
 from experiments.folder import read_json
+from experiments.readings import Material
 from experiments.registration import CLAIMS, DESIGN, claims_of
 from experiments.report.runs import Sweep
-from experiments.verdicts import Decision, Material, decide
+from experiments.verdicts import Decision, Outcome, decide, decide_controls
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ def registered(folder: Path) -> Registered | None:
 
 def decision(sweep: Sweep, said: Registered) -> Decision:
     """Every claim judged by what is in `scores/*.parquet`."""
+    return decide(_material(sweep, said))
+
+
+def controls(sweep: Sweep, said: Registered) -> list[Outcome]:
+    """The controls alone: the claims' runs need not be there."""
+    return decide_controls(_material(sweep, said))
+
+
+def _material(sweep: Sweep, said: Registered) -> Material:
     runs = {(run.arm, run.seed): run for run in sweep.runs}
 
     @cache
@@ -68,4 +78,4 @@ def decision(sweep: Sweep, said: Registered) -> Decision:
         name = said.arm_under(arm, cell)
         return {seed for (of, seed), run in runs.items() if of == name and run.state == "diverged"}
 
-    return decide(Material(said.claims, said.cells, said.scratch, said.seeds, scored, diverged))
+    return Material(said.claims, said.cells, said.scratch, said.seeds, scored, diverged)

@@ -83,7 +83,9 @@ def _curve(sweep: Sweep, column: str, label: str) -> str:
         for number, run in enumerate(sweep.runs):
             look = drawn[run.arm]
             if run.metrics:
-                x, y = _thinned([row[column] for row in run.metrics], [row["loss"] for row in run.metrics], points)
+                x, y = _thinned(
+                    [row[column] for row in run.metrics], [row["loss"] for row in run.metrics], points
+                )
                 axes.plot(x, y, color=look.colour, linewidth=1, alpha=0.35)
             validated = [row for row in run.metrics if "validation_loss" in row]
             if validated:

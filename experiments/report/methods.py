@@ -6,6 +6,7 @@ from typing import Any
 
 from experiments.claims import CONFIRMATORY
 from experiments.endpoints import ENDPOINTS
+from experiments.readings import ALPHA, FALSE_DISCOVERIES
 from experiments.report import audit
 from experiments.report.claim_tables import Claimed
 from experiments.report.claim_words import STOPS, listed
@@ -13,7 +14,7 @@ from experiments.report.runs import Sweep
 from experiments.report.tuning_section import rule
 from experiments.report.words import corpus
 from experiments.tuning import Tuning
-from experiments.verdicts import ALPHA, FALSE_DISCOVERIES, RELABELLINGS
+from experiments.verdicts import FALSE_VERDICTS, RELABELLINGS
 
 REFERENCES = (
     "Benjamini and Hochberg 1995, J. R. Stat. Soc. B 57",
@@ -42,7 +43,11 @@ def _training(sweep: Sweep) -> str:
     tokenizer = recipe["data"].get("tokenizer") or f"one byte-level BPE of {size['vocabulary']:,} entries"
     positions = size.get("positions", "rope")
     match = audit.MATCHES[budget["match"]]
-    equal = "Nothing was matched" if budget["match"] == "none" else f"Arms were matched on {match} within {budget['tolerance']:.1%}"
+    equal = (
+        "Nothing was matched"
+        if budget["match"] == "none"
+        else f"Arms were matched on {match} within {budget['tolerance']:.1%}"
+    )
     return (
         f"We trained {len(arms)} arms of {len(families)} architectures ({listed(families)}) on {corpus(sweep)}, with "
         f"{tokenizer} trained on the training split. All arms share one Transformer core of {size['layers']} layers x "
@@ -81,7 +86,7 @@ def _statistics(of: Claimed) -> str:
     controls = listed(outcome.name for outcome in of.decision.controls)
     relabelled = any(outcome.relabelling is not None for outcome in of.decision.controls)
     twin = (
-        f" An arm against itself (A/A, {RELABELLINGS} relabellings) had to give a verdict in at most {ALPHA:.0%}."
+        f" An arm against itself (A/A, {RELABELLINGS} relabellings) had to give a verdict in at most {FALSE_VERDICTS:.0%}."
         if relabelled
         else ""
     )
@@ -101,7 +106,10 @@ def _statistics(of: Claimed) -> str:
 def _software(sweep: Sweep) -> str:
     found: dict[str, set[str]] = {}
     for run in sweep.runs:
-        for name, version in {"python": run.environment.get("python"), **(run.environment.get("libraries") or {})}.items():
+        for name, version in {
+            "python": run.environment.get("python"),
+            **(run.environment.get("libraries") or {}),
+        }.items():
             if version:
                 found.setdefault(name, set()).add(str(version))
     told = ", ".join(f"{name} {' and '.join(sorted(versions))}" for name, versions in found.items())

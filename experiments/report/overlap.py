@@ -16,7 +16,10 @@ def grid(sweep: Sweep) -> Grid | None:
     if not found:
         return None
     measured = {run.arm for run in sweep.done if run.ask("overlap")}
-    rows = [[*row, "all" if set(arms) == measured else ", ".join(dict.fromkeys(arms))] for row, arms in found.items()]
+    rows = [
+        [*row, "all" if set(arms) == measured else ", ".join(dict.fromkeys(arms))]
+        for row, arms in found.items()
+    ]
     heads = ["task", "items that share a 13-gram", "13-grams shared", "arms"]
     return Grid.of("Overlap of tasks with training text", heads, rows)
 

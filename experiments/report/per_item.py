@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from experiments.evidence import items
+from experiments.readings import Finding
 from experiments.report import claim_words as words
 from experiments.report.claim_tables import Claimed
 from experiments.report.figures import COLOURS, inlined
@@ -18,7 +19,6 @@ from experiments.report.grid import Cell, Grid
 from experiments.report.runs import Run, Sweep
 from experiments.report.samples import shown
 from experiments.svg import INK, STYLE, to_svg
-from experiments.verdicts import Finding
 
 SHOWN = 6  # items of either end
 DRAWN = 240  # places of the figure, evenly spread over the items in order
@@ -40,11 +40,15 @@ def view(sweep: Sweep, of: Claimed) -> View | None:
     for outcome in of.decision.claims:
         for reading in of.deciding(outcome)[:1]:
             for finding in reading.findings[:1]:
-                keys, texts = _asked(sweep, of.said.arm_under(next(iter(finding.part.contrast)), reading.cell), finding)
+                keys, texts = _asked(
+                    sweep, of.said.arm_under(next(iter(finding.part.contrast)), reading.cell), finding
+                )
                 where = f"{finding.part.text} on {finding.endpoint.title}, by {words.place(reading.cell)}"
                 title = f"{outcome.name}: {where}"
                 pseudo = any(measure.denominator for measure in finding.endpoint.measures)
-                return View(title, Markup(_figure(title, finding)), _grid(title, finding, keys, texts), pseudo)
+                return View(
+                    title, Markup(_figure(title, finding)), _grid(title, finding, keys, texts), pseudo
+                )
     return None
 
 
@@ -53,12 +57,16 @@ def _asked(sweep: Sweep, arm: str, finding: Finding) -> tuple[list[str], dict[st
     run = next(run for run in sweep.of(arm) if run.seed == finding.table.seeds[0])
     found = items(run.path / "scores", finding.endpoint.measures)
     assert found is not None, "a finding is of runs that were scored"
-    return found.keys, {key: text for measure in finding.endpoint.measures for key, text in _texts(run, measure.table)}
+    return found.keys, {
+        key: text for measure in finding.endpoint.measures for key, text in _texts(run, measure.table)
+    }
 
 
 def _texts(run: Run, table: str) -> list[tuple[str, str]]:
     rows = pd.read_parquet(run.path / "scores" / f"{table}.parquet")
-    columns = [name for name in rows if name != "unit" and rows[name].map(lambda each: isinstance(each, str)).all()]
+    columns = [
+        name for name in rows if name != "unit" and rows[name].map(lambda each: isinstance(each, str)).all()
+    ]
     return [
         (f"{table} {row['item']}", " · ".join(shown(" ".join(row[name].split())) for name in columns))
         for row in rows.to_dict("records")

@@ -69,7 +69,13 @@ CHRF = Metric("infill_chrf", "Infill, chrF", "0 to 100", "higher", 1, "infill", 
 FIRST_WORD = Metric(
     "infill_first_word", "Infill, first word", "% exact", "higher", 1, "infill", _mean("first_word", 100)
 )
-METRICS = (NLL, PLL, PARTY, CHRF, FIRST_WORD)
+ORDER_MEAN = Metric(
+    "order_mean", "Order, mean of states", "% right", "higher", 1, "order", _mean("correct_mean", 100)
+)
+ORDER_FIRST = Metric(
+    "order_first", "Order, own token", "% right", "higher", 1, "order", _mean("correct_first", 100)
+)
+METRICS = (NLL, PLL, PARTY, CHRF, FIRST_WORD, ORDER_MEAN, ORDER_FIRST)
 # What the trigram gives the windows that a run was scored on: of two samples, so also two metrics.
 ANCHORS = {
     NLL: _likelihood("trigram_on_nll_windows", "Trigram", "nll", "trigram_nats"),

@@ -8,11 +8,29 @@ from typing import Any
 import pandas as pd
 
 from experiments.report.audit import amount
-from experiments.report.results import ANCHORS, NLL, PARTY, PLL, Metric, Spread, spread
+from experiments.report.results import (
+    ANCHORS,
+    NLL,
+    ORDER_FIRST,
+    ORDER_MEAN,
+    PARTY,
+    PLL,
+    Metric,
+    Spread,
+    spread,
+)
 from experiments.report.runs import Run, Sweep
 from experiments.validate import flatten
 
 NO_LANGUAGE_MODEL = "no language model"
+# Baselines that are shares: their name, the metric they stand beside, and where evaluation.json has them.
+SHARES = (
+    ("majority", PARTY, "party", "majority"),
+    ("majority", ORDER_MEAN, "order", "majority"),
+    ("majority", ORDER_FIRST, "order", "majority"),
+    ("TF-IDF + logistic", PARTY, "party", "tfidf_logistic"),
+    ("input embeddings", ORDER_MEAN, "order", "input_embeddings"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,9 +79,9 @@ def baselines(sweep: Sweep, found: pd.DataFrame) -> dict[str, dict[Metric, list[
     for metric, unit in ((NLL, "nll"), (PLL, "pll")):
         asked = [run for run in sweep.done if run.ask("likelihood", "unit") == unit]
         put("uniform", metric, [run.ask("likelihood", "uniform_bits_per_byte") for run in asked])
-    for name, field in (("majority", "majority"), ("TF-IDF + logistic", "tfidf_logistic")):
-        values = [run.ask("party", field) for run in sweep.done]
-        put(name, PARTY, [100 * value for value in values if value is not None])
+    for name, metric, task, field in SHARES:
+        values = [run.ask(task, field) for run in sweep.done]
+        put(name, metric, [100 * value for value in values if value is not None])
     return table
 
 

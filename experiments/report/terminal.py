@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.report import words
-from experiments.report.results import METRICS
+from experiments.report.results import METRICS, Metric
 from experiments.report.runs import Sweep
 from experiments.report.tables import baselines, result_rows
 
@@ -18,7 +18,10 @@ HEADINGS = {
     "party_accuracy": "party\n% right",
     "infill_chrf": "infill\nchrF",
     "infill_first_word": "infill\n1st word %",
+    "order_mean": "order\nmean, %",
+    "order_first": "order\nown, %",
 }
+ABREAST, WIDEST = 5, 10  # metrics, and characters of each, that fit into 80 columns; more make a second table
 
 
 def show(sweep: Sweep, found: pd.DataFrame) -> None:
@@ -26,26 +29,36 @@ def show(sweep: Sweep, found: pd.DataFrame) -> None:
     console = Console(highlight=False)
     measured = set(found["metric"])
     shown = [metric for metric in METRICS if metric.name in measured]
-    table = Table(title=sweep.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    beside = baselines(sweep, found)
+    for first in range(0, len(shown), ABREAST):
+        console.print(_table(sweep, found, shown[first : first + ABREAST], beside))
+    seeds = len({run.seed for run in sweep.done})
+    interval = "± is Student's 95% interval over seeds" if seeds > 1 else "one seed: no interval"
+    console.print(f"{words.outcome(sweep)} No verdict is printed; {interval}.", soft_wrap=False)
+    for run in sweep.unfinished:
+        console.print(f"  {run.arm}, seed {run.seed}: {run.story}", markup=False)
+
+
+def _table(
+    sweep: Sweep, found: pd.DataFrame, shown: list[Metric], beside: dict[str, dict[Metric, list[float]]]
+) -> Table:
+    table = Table(
+        title=sweep.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
     table.add_column("arm", overflow="fold", min_width=15)
     for metric in shown:
-        table.add_column(HEADINGS[metric.name], justify="right", overflow="fold")
+        table.add_column(HEADINGS[metric.name], justify="right", overflow="fold", max_width=WIDEST)
     for row in result_rows(sweep, found, shown):
         cells = [
             cell if isinstance(cell, str) else _two_lines(cell.text, cell.half_width and cell.interval)
             for cell in row.cells
         ]
         table.add_row(row.arm, *cells)
-    for name, values in baselines(sweep, found).items():
-        cells = [" to ".join(metric.text(value) for value in values.get(metric, [])) for metric in shown]
-        table.add_row(name, *cells, style="dim")
-    if shown:
-        console.print(table)
-    seeds = len({run.seed for run in sweep.done})
-    interval = "± is Student's 95% interval over seeds" if seeds > 1 else "one seed: no interval"
-    console.print(f"{words.outcome(sweep)} No verdict is printed; {interval}.", soft_wrap=False)
-    for run in sweep.unfinished:
-        console.print(f"  {run.arm}, seed {run.seed}: {run.story}", markup=False)
+    for name, values in beside.items():
+        if any(metric in values for metric in shown):
+            cells = [" to ".join(metric.text(value) for value in values.get(metric, [])) for metric in shown]
+            table.add_row(name, *cells, style="dim")
+    return table
 
 
 def _two_lines(value: str, interval: str | float | None) -> str:

@@ -68,7 +68,13 @@ def cost(tuning: Tuning, sweep: Sweep) -> str:
 
 
 def _grid(tuning: Tuning) -> Grid:
-    heads = ["arm", "learning rate", "warm-up", Cell("its loss", "nats, own question"), Cell("next best", "nats")]
+    heads = [
+        "arm",
+        "learning rate",
+        "warm-up",
+        Cell("its loss", "nats, own question"),
+        Cell("next best", "nats"),
+    ]
     return Grid.of("Tuning of every arm", [*heads, "trials", "diverged", "place in the grid"], _rows(tuning))
 
 
@@ -77,7 +83,11 @@ def _rows(tuning: Tuning) -> list[list[str | Cell]]:
     for arm, trials in tuning.trials.items():
         point, losses = tuning.chosen(arm), sorted(t.loss for t in trials if t.loss is not None)
         end = tuning.end(arm)
-        told = Cell(f"{ENDS[end]}: a better one may lie beyond", kind="prose bad") if end else Cell("inside", kind="good")
+        told = (
+            Cell(f"{ENDS[end]}: a better one may lie beyond", kind="prose bad")
+            if end
+            else Cell("inside", kind="good")
+        )
         best, second = [f"{loss:.4f}" for loss in losses[:2]] + ["none"] * (2 - len(losses[:2]))
         diverged = str(len(trials) - len(losses))
         told = told if losses else Cell("every trial diverged", kind="prose bad")
@@ -121,7 +131,13 @@ def _curve(arm: str, tuning: Tuning, look: Look) -> str:
             )
         if losses:
             axes.plot(
-                [chosen.learning_rate], [min(losses)], "o", markersize=12, fillstyle="none", color=INK, markeredgewidth=1.4
+                [chosen.learning_rate],
+                [min(losses)],
+                "o",
+                markersize=12,
+                fillstyle="none",
+                color=INK,
+                markeredgewidth=1.4,
             )
         for trial in trials:
             if trial.loss is None:

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments.design import Cell
+from experiments.readings import Finding, Reading
 from experiments.report import claim_words as words
 from experiments.report.claim_tables import Claimed
-from experiments.verdicts import Finding, Outcome, Reading
+from experiments.verdicts import Outcome
 
 
 def content(of: Claimed) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.report import audit
-from experiments.report.results import CHRF, NLL, PARTY, PLL
+from experiments.report.results import CHRF, NLL, ORDER_FIRST, PARTY, PLL
 from experiments.report.runs import Run, Sweep
 
 SEEDS_FOR_A_VERDICT = 6  # below, an exact two-sided sign-flip over paired seeds cannot reach .05
@@ -11,6 +11,7 @@ TOKENS_A_PARAMETER = 20
 TASKS = {
     PARTY: "telling the party of a president from one paragraph",
     CHRF: "filling a removed sentence-middle",
+    ORDER_FIRST: "telling by a probe whether two pieces of text were swapped",
 }
 SOURCES = {
     "sotu": "State of the Union addresses (the embedded corpus; the American Presidency Project, UCSB)"
@@ -203,6 +204,15 @@ def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
                 "No president is in both the training and the test part of the task, but pretraining may "
                 "have read the test paragraphs' text, without their labels, alike for all arms. Decoder-AR "
                 "reads the paragraph left to right, the others in both directions.",
+            )
+        )
+    if any(run.ask("order") for run in done):
+        entries.append(
+            (
+                "Order.",
+                "It is read off frozen states by a linear classifier, without finetuning: 50% is chance. The "
+                "own token is [cls] where rows see later ones, the last row of a decoder; only an objective "
+                "that asks it something teaches it anything of its own.",
             )
         )
     return entries

@@ -25,7 +25,22 @@ RATES = [1e-3, 2e-3, 4e-3, 8e-3]
 LOGITS = {"sop": {"order": 1.6}, "ae_mlm": {"party": 0.1}, "ae_span": {"party": 0.12}}
 NATS = {"ar_lm": -0.05, "ar_denoise": -0.02, "ed_half": -0.06, "ae_mlm": 0.2, "pm": 0.02}
 UNTRAINED = 0.9  # logits that a model from scratch is worse by
-WORDS = "the people of this great union have kept faith with peace and with commerce".split()
+WORDS = [
+    "the",
+    "people",
+    "of",
+    "this",
+    "great",
+    "union",
+    "have",
+    "kept",
+    "faith",
+    "with",
+    "peace",
+    "and",
+    "with",
+    "commerce",
+]
 
 
 def write_claims(
@@ -54,7 +69,9 @@ def _arms(
     """Seeds by arm, controls first, then from scratch, then claims under every cell."""
     arms: dict[str, int] = {}
     of = {
-        role: list(dict.fromkeys(arm for claim in claims.values() if claim.role == role for arm in claim.arms))
+        role: list(
+            dict.fromkeys(arm for claim in claims.values() if claim.role == role for arm in claim.arms)
+        )
         for role in ("control", "claim")
     }
     twice = {claim.arm for claim in claims.values() if claim.kind == "relabelling"}
@@ -66,9 +83,7 @@ def _arms(
         for arm in claim.arms
     }
     shapes: dict[str, str] = {}
-    scratch = {
-        arm: shapes.setdefault(family_of(arm), SCRATCH + arm) for arm in of["claim"] if arm in tasks
-    }
+    scratch = {arm: shapes.setdefault(family_of(arm), SCRATCH + arm) for arm in of["claim"] if arm in tasks}
     arms |= {arm: seeds for arm in scratch.values() if arm not in arms}
     tuned = {arm: arm for arm in of["control"]}
     for cell in cells:
@@ -168,7 +183,11 @@ def _declare(
             "deviations": [],
         },
     )
-    design = {"cells": [{"stop": c.stop, "scale": c.scale} for c in cells], "scratch": scratch, "tuned": tuned}
+    design = {
+        "cells": [{"stop": c.stop, "scale": c.scale} for c in cells],
+        "scratch": scratch,
+        "tuned": tuned,
+    }
     write_json(folder / "design.json", {"seeds": arms, **design})
     write_json(folder / FILE, tuning_of(sorted(set(tuned.values()))).as_json())
 

@@ -168,7 +168,11 @@ def scores(rng: np.random.Generator, unit: str, number: int) -> dict[str, pd.Dat
             "first_word": (rng.random(gaps) < 0.2).astype(int),
         }
     )
-    return {"likelihood": likelihood, "party": party, "infill": infill}
+    order = pd.DataFrame({"item": range(windows), "document": np.arange(windows) // 4, "label": 0})
+    for pooling in ("mean", "first"):
+        order[f"predicted_{pooling}"] = rng.integers(0, 2, windows)
+        order[f"correct_{pooling}"] = 1 - order[f"predicted_{pooling}"]
+    return {"likelihood": likelihood, "party": party, "infill": infill, "order": order}
 
 
 def evaluation(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -199,6 +203,7 @@ def evaluation(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
         },
         "party": {"accuracy": 0.5, "items": 1000, "majority": 0.5, "tfidf_logistic": 0.552},
         "infill": {"chrf": 0.0, "first_word": 0.0, "items": 200, "decoding": "left to right"},
+        "order": {"accuracy_mean": 0.5, "accuracy_first": 0.5, "majority": 0.488, "input_embeddings": 0.503},
         "flow": {"ok": True, "text": "information flows exactly where the mask says"},
         "seconds": {"likelihood": 1.0},
     }

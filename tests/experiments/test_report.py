@@ -17,10 +17,11 @@ import sweep_folder
 from archs.errors import UserError
 from experiments.recipe import Recipe
 from experiments.report import write
-from experiments.report.results import METRICS, NLL, PLL, Spread, measure
+from experiments.report.results import METRICS, NLL, ORDER_FIRST, ORDER_MEAN, PLL, Spread, measure
 from experiments.report.results import spread as spread_of
 from experiments.report.runs import load
-from experiments.report.tables import result_rows
+from experiments.report.tables import baselines, result_rows
+from experiments.report.terminal import HEADINGS
 
 FAMILIES = list(sweep_folder.OBJECTIVES)
 
@@ -104,6 +105,8 @@ def test_results_are_those_of_the_scores(one_seed: Path) -> None:
             "party_accuracy": (100 * tables["party"]["correct"].mean(), 1000),
             "infill_chrf": (tables["infill"]["chrf"].mean(), 200),
             "infill_first_word": (100 * tables["infill"]["first_word"].mean(), 200),
+            "order_mean": (100 * tables["order"]["correct_mean"].mean(), len(rows)),
+            "order_first": (100 * tables["order"]["correct_first"].mean(), len(rows)),
         }
         for metric, (value, items) in expected.items():
             row = found.loc[(arm, 0, metric)]
@@ -156,6 +159,28 @@ def test_runs_that_did_not_finish_are_named_and_give_no_result(
             assert re.search(rf"{run} ?: {re.escape(story)}", plain), run
     found = pd.read_parquet(three_seeds / "results.parquet")
     assert "permuted_lm" not in set(found["arm"])
+
+
+def test_every_metric_is_in_the_terminal_within_80_columns(
+    three_seeds: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    write(three_seeds)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert set(HEADINGS) == {metric.name for metric in METRICS}
+    words = {word for heading in HEADINGS.values() for word in heading.split()}
+    assert words <= {word for line in lines for word in line.split()}, "no heading is folded"
+    spread = spread_of(measure(load(three_seeds)), "decoder_ar", METRICS[-1])
+    assert spread is not None
+    assert {spread.text, spread.interval.removeprefix("± ")} <= set(" ".join(lines).split())
+
+
+def test_baselines_of_the_probe_stand_beside_it(one_seed: Path) -> None:
+    sweep = load(one_seed)
+    found = baselines(sweep, measure(sweep))
+    assert found["majority"][ORDER_FIRST] == found["majority"][ORDER_MEAN] == [48.8]
+    assert found["input embeddings"] == {ORDER_MEAN: [50.3]}
 
 
 def test_an_arm_without_results_says_so_and_keeps_its_place(three_seeds: Path) -> None:

@@ -41,6 +41,7 @@ SMALL = [
     "evaluation.finetune.steps=3",
     "evaluation.finetune.batch=4",
     "evaluation.finetune.examples=64",
+    "evaluation.order=true",
 ]
 
 
@@ -57,7 +58,7 @@ def test_one_sweep_leaves_five_finished_arms_and_a_page(finished: Path) -> None:
         run = RunFolder(finished / arm / "seed0")
         assert run.is_("done")
         assert read_json(run.path / "evaluation.json")["flow"]["ok"]
-        for name in ("likelihood", "party", "infill"):
+        for name in ("likelihood", "party", "infill", "order"):
             assert len(pd.read_parquet(run.scores / f"{name}.parquet")) > 0
     page = (finished / "report" / "index.html").read_text()
     assert all(arm in page for arm in ARMS)
@@ -94,6 +95,7 @@ def test_every_arm_answers_the_same_items(finished: Path) -> None:
     for name, columns in (
         ("party", ["item", "president", "label"]),
         ("infill", ["item", "left", "reference"]),
+        ("order", ["item", "document", "label"]),
     ):
         tables = [pd.read_parquet(finished / arm / "seed0" / "scores" / f"{name}.parquet") for arm in ARMS]
         assert all(table[columns].equals(tables[0][columns]) for table in tables)
@@ -232,7 +234,8 @@ def test_sweep_json_names_what_is_meant_to_run(finished: Path) -> None:
 def test_an_arm_that_diverges_is_counted_and_the_others_go_on(tmp_path: Path, cache: Path) -> None:
     overrides = [*SMALL, "tracking=none", f"out={tmp_path}", f"data.cache={cache}", "training.log_every=1"]
     overrides += ["~arms.encoder_ae", "~arms.encoder_decoder", "~arms.permuted_lm"]
-    overrides += ["evaluation.party=false", "evaluation.infill=false", "evaluation.samples=0"]
+    overrides += ["evaluation.party=false", "evaluation.infill=false", "evaluation.order=false"]
+    overrides += ["evaluation.samples=0"]
     sweep, recipes = compose_sweep("five_families", overrides)
     wild = recipes["decoder_ar", 0].model_dump()
     wild["training"] |= {"learning_rate": 1e30, "clip": 1e30}
