@@ -14,7 +14,13 @@ from experiments.report.audit import amount
 from experiments.report.decision import Registered, decision, registered
 from experiments.report.grid import Cell, Grid
 from experiments.report.runs import Sweep
-from experiments.verdicts import CORRECTIONS, FALSE_VERDICTS, Assay, Decision, Outcome
+from experiments.verdicts import FALSE_VERDICTS, Assay, Decision, Outcome
+
+
+LABELS: dict[Standing, str] = {
+    "confirmatory": "Confirmatory verdicts, corrected by Holm",
+    "exploratory": "Exploratory verdicts, corrected by Benjamini and Hochberg",
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ VERDICT_HEADS = [
 def verdicts(of: Claimed, standing: Standing) -> Grid:
     """One row a part and budget definition of each claim of this standing."""
     rows = [row for each in of.decision.claims if each.standing == standing for row in _rows(of, each)]
-    return Grid(f"Verdicts, {standing} ({CORRECTIONS[standing]})", VERDICT_HEADS, rows)
+    return Grid(LABELS[standing], VERDICT_HEADS, rows)
 
 
 def _rows(of: Claimed, outcome: Outcome) -> list[list[Cell]]:

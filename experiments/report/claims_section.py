@@ -1,8 +1,8 @@
-"""The page's section of verdicts: everything that is said of claims, in the order in which it is shown."""
+"""What is said of claims, in the order in which it is shown: on the page with figures, in Markdown without."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -15,9 +15,10 @@ from experiments.report.grid import Cell, Grid
 from experiments.verdicts import Outcome
 
 VERDICTS_ARE = (
-    "A verdict holds for this corpus, size, budget and these tasks, under every definition of the budget; it is of "
-    "the contrast that was registered, and arms are still not ranked."
+    "A verdict holds for this corpus, size, budget and these tasks, and is of the contrast that was "
+    "registered; arms are still not ranked."
 )
+STANDINGS: tuple[Standing, ...] = ("confirmatory", "exploratory")
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,19 @@ class Told:
     standing: Standing
     kind: str
     expected: str
-    figure: Markup | None
     remarks: list[str]
     readings: Grid
     behind: Grid
+    figure: Markup | None = None
 
 
 @dataclass(frozen=True)
 class Section:
-    """headline: the first thing a reader sees; failed: the controls that did not hold, in words."""
+    """headline: the first thing a reader sees. failed: the controls that did not hold."""
 
     headline: str
     failed: list[str]
-    verdicts: list[tuple[str, Grid]]
+    verdicts: list[tuple[Standing, Grid]]
     claims: list[Told]
     controls: Grid
     assays: Grid
@@ -53,8 +54,19 @@ class Section:
 
 
 def section(of: Claimed) -> Section:
-    standings: tuple[Standing, ...] = ("confirmatory", "exploratory")
-    grids = [(standing, tables.verdicts(of, standing)) for standing in standings]
+    """With figures."""
+    plain = words_of(of)
+    drawn = [differences(of, outcome) for outcome in of.decision.claims]
+    claims = [
+        told if svg is None else replace(told, figure=Markup(svg))
+        for told, svg in zip(plain.claims, drawn, strict=True)
+    ]
+    return replace(plain, claims=claims)
+
+
+def words_of(of: Claimed) -> Section:
+    """Without figures, which take longest."""
+    grids = [(standing, tables.verdicts(of, standing)) for standing in STANDINGS]
     return Section(
         headline(of),
         of.failed,
@@ -81,8 +93,17 @@ def headline(of: Claimed) -> str:
     return f"{claims} claim{'' if claims == 1 else 's'}: {told}."
 
 
+def limits(of: Claimed) -> list[str]:
+    """What makes less of this sweep's verdicts."""
+    found = []
+    if not of.decision.controls:
+        found.append("No positive control was asked for: nothing shows that the apparatus finds what is there.")
+    if len({cell.stop for cell in of.said.cells}) < 2:
+        found.append("Claims were read under one definition of the budget: under another they may fall otherwise.")
+    return found
+
+
 def _told(of: Claimed, outcome: Outcome) -> Told:
-    figure = differences(of, outcome)
     return Told(
         outcome.name,
         outcome.claim.statement,
@@ -90,7 +111,6 @@ def _told(of: Claimed, outcome: Outcome) -> Told:
         outcome.standing,
         outcome.claim.kind,
         outcome.claim.expect,
-        None if figure is None else Markup(figure),
         remarks(of, outcome),
         tables.readings(of, outcome),
         tables.behind(of, outcome),
@@ -100,26 +120,20 @@ def _told(of: Claimed, outcome: Outcome) -> Told:
 def remarks(of: Claimed, outcome: Outcome) -> list[str]:
     """What stands out of the readings, in sentences."""
     found = words.stability(outcome)
-    budgets = {reading.cell.stop for reading in of.deciding(outcome)}
-    if len(budgets) < 2:
-        found.append("It was run under one definition of the budget, so nothing is known of the other.")
     verdicts = {words.told(outcome, reading) for reading in outcome.readings}
-    if len(verdicts) > 1 and outcome.verdict != "not testable":
+    if len(verdicts) > 1:
         found.append(f"Readings differ in their verdicts: {words.listed(sorted(verdicts))}.")
     if not words.comparable(outcome.claim):
-        found.append(
-            "What was published is no number of this endpoint's unit, so it stands beside and not on the axis."
-        )
-    lost = sorted(
-        {
-            (of.said.arm_under(arm, reading.cell), len(finding.table.seeds))
-            for reading in outcome.readings
-            for finding in reading.findings
-            for arm in finding.part.contrast
-            if len(finding.table.seeds) < of.said.seeds
-        }
-    )
+        found.append("What was published is no number in this endpoint's unit: it stands beside, on no axis.")
+    lost = {
+        (of.said.arm_under(arm, reading.cell), len(finding.table.seeds))
+        for reading in outcome.readings
+        for finding in reading.findings
+        for arm in finding.part.contrast
+        if len(finding.table.seeds) < of.said.seeds
+    }
     found += [
-        f"{arm}: {seeds} of {of.said.seeds} seeds enter; the others have no result." for arm, seeds in lost
+        f"{arm}: {seeds} of {of.said.seeds} seeds enter; the others lack a result on one side."
+        for arm, seeds in sorted(lost)
     ]
     return found

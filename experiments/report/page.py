@@ -26,7 +26,6 @@ from experiments.report import (
 from experiments.report.claim_tables import Claimed
 from experiments.report.results import METRICS, Metric, spread
 from experiments.report.runs import Sweep
-from experiments.tuning import Tuning
 
 
 def templates() -> Environment:
@@ -38,6 +37,11 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def key_of(arm: str, look: figures.Look) -> Markup:
+    """An arm's swatch, ready for the page."""
+    return Markup(figures.key(arm, look))
 
 
 def render(sweep: Sweep, found: pd.DataFrame, claimed: Claimed | None) -> str:
@@ -52,16 +56,18 @@ def render(sweep: Sweep, found: pd.DataFrame, claimed: Claimed | None) -> str:
         .get_template("page.html.j2")
         .render(
             sweep=sweep,
-            keys={arm: Markup(figures.key(arm, look)) for arm, look in looks.items()},
+            keys={arm: key_of(arm, look) for arm, look in looks.items()},
             scope=words.scope(sweep, measured, seeds),
             can_say=words.can_say(sweep),
             claims=claims_section.section(claimed) if claimed else None,
             verdicts_are=claims_section.VERDICTS_ARE,
-            reasons=words.limits(sweep, seeds) if claimed else words.no_verdict(sweep, tuning is not None),
+            reasons=[*words.limits(sweep, seeds), *claims_section.limits(claimed)]
+        if claimed
+        else words.no_verdict(sweep, tuning is not None),
             tuning=tuning,
             items=per_item.view(sweep, claimed) if claimed else None,
             overlap=overlap.grid(sweep),
-            methods=methods.paragraphs(sweep, claimed, Tuning.load(sweep.folder)),
+            methods=methods.paragraphs(sweep, claimed, tuning_section.tried(sweep)),
             outcome=words.outcome(sweep),
             not_comparable=words.not_comparable(sweep),
             audit_rows=audit.ROWS,

@@ -32,17 +32,23 @@ class Section:
 
 def section(sweep: Sweep) -> Section | None:
     """None for a sweep that was not tuned."""
-    tuning = Tuning.load(sweep.folder)
-    if tuning is None or not any(tuning.trials.values()):
+    tuning = tried(sweep)
+    if tuning is None:
         return None
     drawn = looks([*sweep.arms, *(arm for arm in tuning.trials if arm not in sweep.arms)])
     return Section(
-        _grid(tuning),
+        table(tuning),
         [(arm, Markup(_curve(arm, tuning, drawn[arm]))) for arm in tuning.trials],
         cost(tuning, sweep),
         rule(tuning),
         [arm for arm in tuning.trials if tuning.end(arm)],
     )
+
+
+def tried(sweep: Sweep) -> Tuning | None:
+    """What every arm tried; None if nothing was tuned."""
+    tuning = Tuning.load(sweep.folder)
+    return tuning if tuning is not None and any(tuning.trials.values()) else None
 
 
 def rule(tuning: Tuning) -> str:
@@ -67,7 +73,7 @@ def cost(tuning: Tuning, sweep: Sweep) -> str:
     )
 
 
-def _grid(tuning: Tuning) -> Grid:
+def table(tuning: Tuning) -> Grid:
     heads = [
         "arm",
         "learning rate",
