@@ -12,7 +12,7 @@ from pathlib import Path
 from archs.errors import UserError
 from experiments.folder import write_whole
 from experiments.report import latex, markdown, verdicts_json
-from experiments.report.claim_tables import claimed
+from experiments.report.claimed import claimed
 from experiments.report.compare import page as compare_page
 from experiments.report.decision import controls, registered
 from experiments.report.page import render

@@ -128,7 +128,7 @@ def repeated(runs: Iterable[Run]) -> dict[str, float]:
 
 
 def stops(sweep: Sweep) -> str:
-    """What runs spend, by each definition of the budget that an arm has: `1e12 training FLOPs or 4e8 raw tokens`."""
+    """What runs spend, by each definition of the budget: `1e12 training FLOPs or 4e8 raw tokens`."""
     by: dict[str, list[Run]] = {}
     for run in sweep.runs:
         if run.recipe:

@@ -13,7 +13,7 @@ from experiments.claims import Claim
 from experiments.endpoints import ENDPOINTS
 from experiments.readings import Finding, Reading
 from experiments.report import claim_words as words
-from experiments.report.claim_tables import Claimed
+from experiments.report.claimed import Claimed
 from experiments.report.figures import COLOURS, MARKERS, inlined
 from experiments.svg import INK, MUTED, STYLE, to_svg
 from experiments.verdicts import Outcome
@@ -39,7 +39,7 @@ def differences(of: Claimed, outcome: Outcome) -> str | None:
     heights = [0.75 + 0.5 * len(group) for group in groups]
     tips: dict[str, str] = {}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.4, sum(heights)), layout="constrained")
+        figure = Figure(figsize=(4.4, sum(heights)), layout="constrained")
         drawn = figure.subplots(len(groups), squeeze=False, height_ratios=heights)
         for number, (axes, group) in enumerate(zip(drawn[:, 0], groups, strict=True)):
             tips |= _draw(axes, group, outcome.claim, number)

@@ -1,75 +1,20 @@
-"""The tables of claims: verdicts, the readings behind each, controls, assay and deviations."""
+"""The tables of claims: verdicts, and the readings behind each."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-
 from experiments.claims import Claim
 from experiments.design import Cell as Place
-from experiments.endpoints import ENDPOINTS, Endpoint
-from experiments.readings import Finding, Reading, Standing, level
+from experiments.endpoints import ENDPOINTS
+from experiments.readings import Finding, Reading, Standing
 from experiments.report import claim_words as words
-from experiments.report.audit import amount
-from experiments.report.decision import Registered, decision, registered
+from experiments.report.claimed import Claimed
 from experiments.report.grid import Cell, Grid
-from experiments.report.runs import Sweep
-from experiments.verdicts import FALSE_VERDICTS, Assay, Decision, Outcome
-
+from experiments.verdicts import Decision, Outcome
 
 LABELS: dict[Standing, str] = {
     "confirmatory": "Confirmatory verdicts, corrected by Holm",
     "exploratory": "Exploratory verdicts, corrected by Benjamini and Hochberg",
 }
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """What a sweep said it would decide, and what came of it. here: its own scale in a phrase."""
-
-    said: Registered
-    decision: Decision
-    here: str
-
-    def deciding(self, outcome: Outcome) -> list[Reading]:
-        """The readings that decide: the endpoint's own pooling at the own scale, under each budget."""
-        own = self.said.cells[0].scale
-        return [each for each in outcome.readings if each.pooling == "" and each.cell.scale == own]
-
-    def decides(self, outcome: Outcome, reading: Reading) -> bool:
-        return any(reading is each for each in self.deciding(outcome))
-
-    def level(self, outcome: Outcome) -> float:
-        return level(self.said.claims, outcome.name)
-
-    @property
-    def registered_on(self) -> str:
-        return date(self.said.written)
-
-    @property
-    def failed(self) -> list[str]:
-        return [outcome.name for outcome in self.decision.failed_controls]
-
-
-def date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
-
-
-def claimed(sweep: Sweep) -> Claimed | None:
-    """None for a sweep without claims."""
-    said = registered(sweep.folder)
-    return None if said is None else Claimed(said, decision(sweep, said), here(sweep, said))
-
-
-def here(sweep: Sweep, said: Registered) -> str:
-    """`10,622,976 core parameters, 61,210,624 raw tokens`: of the arms of claims under the deciding budget."""
-    arms = {arm for claim in said.claims.values() if claim.role == "claim" for arm in claim.arms}
-    audits = [run.audit for run in sweep.runs if run.audit and run.arm in arms]
-    if not audits:
-        return "nothing trained yet"
-    core = max(each["plan"]["parameters"]["core"] for each in audits)
-    most = max(each["spent"]["tokens"] for each in audits)
-    return f"{amount(core)} core parameters, {amount(most)} raw tokens"
 
 
 def verdict_cell(outcome: Outcome) -> Cell:
@@ -82,11 +27,10 @@ VERDICT_HEADS = [
     Cell("contrast"),
     Cell("effect", "with 95% interval"),
     Cell("published", "and how far from here"),
-    Cell("p, crossed", "raw"),
-    Cell("p, sign-flip", "raw"),
-    Cell("p, corrected", "raw, of the claim"),
+    Cell("p, raw", "crossed test; sign-flip"),
+    Cell("p, corrected", "of the whole claim"),
     Cell("smallest visible", "found 4 times in 5"),
-    Cell("seeds needed", "for the published, or the margin"),
+    Cell("seeds needed", "for the published"),
 ]
 
 
@@ -102,7 +46,7 @@ def _rows(of: Claimed, outcome: Outcome) -> list[list[Cell]]:
         for reading in of.deciding(outcome)
         for finding in reading.findings
     ]
-    numbers = numbers or [[Cell("not measured", kind="none"), *[Cell("")] * 6]]
+    numbers = numbers or [[Cell("not measured", kind="none"), *[Cell("")] * 5]]
     published = Cell(words.published(outcome.claim), words.beside(outcome.claim, of.here), "prose narrow")
     first = [Cell(outcome.name, outcome.claim.statement), verdict_cell(outcome)]
     more = [Cell(outcome.name), Cell("")]
@@ -118,9 +62,8 @@ def _numbers(of: Claimed, outcome: Outcome, reading: Reading, finding: Finding) 
     return [
         Cell(finding.part.text, f"{endpoint.title}, by {words.place(reading.cell)}", "prose narrow"),
         Cell(f"{words.signed(endpoint, test.mean)} {endpoint.unit}", within(outcome.claim, finding), "fold"),
-        Cell(words.p_text(test.p_crossed)),
-        Cell(words.p_text(test.p_sign_flip)),
-        Cell(words.p_text(reading.adjusted), words.p_text(reading.p)),
+        Cell(words.p_text(test.p_crossed), f"sign-flip {words.p_text(test.p_sign_flip)}"),
+        Cell(words.p_text(reading.adjusted), f"raw {words.p_text(reading.p)}"),
         Cell(words.smallest(finding), endpoint.unit),
         Cell(needed, kind="none" if needed == words.NOT_COMPARABLE else ""),
     ]
@@ -210,67 +153,3 @@ def assay_cell(decision: Decision, claim: Claim, place: Place) -> Cell:
         return Cell("no task")
     failed = [ENDPOINTS[each.endpoint].title for each in asked if not each.passed]
     return Cell("failed", ", ".join(failed), "bad") if failed else Cell("passed", kind="good")
-
-
-def controls(of: Claimed) -> Grid:
-    rows = []
-    for outcome in of.decision.controls:
-        held = outcome.verdict == "supported"
-        effect, p = Cell(""), Cell("")
-        for reading in outcome.readings[:1]:
-            for finding in reading.findings[:1]:
-                endpoint, test = finding.endpoint, finding.test
-                small = f"{within(outcome.claim, finding)}; {finding.part.text}"
-                effect = Cell(f"{words.signed(endpoint, test.mean)} {endpoint.unit}", small)
-                p = Cell(words.p_text(reading.p))
-        if outcome.relabelling is not None:
-            effect = Cell(
-                f"{outcome.relabelling:.1%}", f"of relabellings gave a verdict; allowed {FALSE_VERDICTS:.0%}"
-            )
-        said = Cell("held" if held else "did not hold", outcome.why, f"verdict {'good' if held else 'bad'}")
-        rows.append([Cell(outcome.name, outcome.claim.statement), said, effect, p])
-    return Grid.of(
-        "Controls", ["control", "outcome", Cell("effect", "with 95% interval"), Cell("p", "raw")], rows
-    )
-
-
-def assays(of: Claimed) -> Grid:
-    rows = [[_task(each), *_assay(ENDPOINTS[each.endpoint], each)] for each in of.decision.assays]
-    heads = ["task", Cell("gain over the same models from scratch", "with 95% interval"), "seeds", "assay"]
-    return Grid.of("Assay of every task", heads, rows)
-
-
-def _task(each: Assay) -> Cell:
-    return Cell(ENDPOINTS[each.endpoint].title, f"by {words.place(each.cell)}")
-
-
-def _assay(endpoint: Endpoint, each: Assay) -> list[Cell]:
-    if each.gain is None:
-        return [Cell("not measured", kind="none"), Cell(""), Cell("failed", kind="bad")]
-    passed = Cell("passed", kind="good") if each.passed else Cell("failed", kind="bad")
-    return [Cell(words.gain(endpoint, each.gain), endpoint.unit), Cell(str(each.gain.seeds)), passed]
-
-
-def registry(of: Claimed) -> Grid:
-    """What was written down: each claim with its hash, its contrasts and its endpoints."""
-    rows = [
-        [
-            Cell(name, claim.statement),
-            Cell(of.said.digests[name], kind="code"),
-            Cell(claim.role),
-            Cell(
-                "; ".join(dict.fromkeys(part.text for part in claim.parts)) or claim.arm or "", kind="prose"
-            ),
-            Cell(", ".join(ENDPOINTS[point].title for point in claim.asked), kind="prose"),
-            Cell(claim.expect, kind="prose"),
-        ]
-        for name, claim in of.said.claims.items()
-    ]
-    return Grid.of(
-        "What was registered", ["claim", "hash", "role", "contrasts", "endpoints", "expected"], rows
-    )
-
-
-def deviations(of: Claimed) -> list[str]:
-    """Every change after training began, with its time; [] if there was none."""
-    return [f"{date(each['time'])}: {each['what']}" for each in of.said.deviations]

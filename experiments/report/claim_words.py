@@ -50,7 +50,7 @@ def smallest(finding: Finding) -> str:
 
 
 def needed(finding: Finding, claim: Claim, alpha: float) -> str:
-    """How many seeds find what was published, or the margin of an equivalence, by the variances found here."""
+    """How many seeds find what was published, or an equivalence's margin, by the variances found here."""
     count = needed_seeds(finding, claim, alpha)
     if count is not None:
         return str(count)

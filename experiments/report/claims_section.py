@@ -1,4 +1,4 @@
-"""What is said of claims, in the order in which it is shown: on the page with figures, in Markdown without."""
+"""What is said of claims, in the order in which it is shown: with figures or without."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from markupsafe import Markup
 from experiments.readings import Standing
 from experiments.report import claim_tables as tables
 from experiments.report import claim_words as words
+from experiments.report import control_tables
 from experiments.report.claim_figures import differences
-from experiments.report.claim_tables import Claimed
+from experiments.report.claimed import Claimed
 from experiments.report.grid import Cell, Grid
 from experiments.verdicts import Outcome
 
@@ -66,17 +67,17 @@ def section(of: Claimed) -> Section:
 
 def words_of(of: Claimed) -> Section:
     """Without figures, which take longest."""
-    grids = [(standing, tables.verdicts(of, standing)) for standing in STANDINGS]
+    grids: list[tuple[Standing, Grid]] = [(standing, tables.verdicts(of, standing)) for standing in STANDINGS]
     return Section(
         headline(of),
         of.failed,
         [(standing, grid) for standing, grid in grids if grid.rows],
         [_told(of, outcome) for outcome in of.decision.claims],
-        tables.controls(of),
-        tables.assays(of),
-        tables.registry(of),
+        control_tables.controls(of),
+        control_tables.assays(of),
+        control_tables.registry(of),
         of.registered_on,
-        tables.deviations(of),
+        control_tables.deviations(of),
         of.here,
     )
 
@@ -97,9 +98,13 @@ def limits(of: Claimed) -> list[str]:
     """What makes less of this sweep's verdicts."""
     found = []
     if not of.decision.controls:
-        found.append("No positive control was asked for: nothing shows that the apparatus finds what is there.")
+        found.append(
+            "No positive control was asked for: nothing shows that the apparatus finds what is there."
+        )
     if len({cell.stop for cell in of.said.cells}) < 2:
-        found.append("Claims were read under one definition of the budget: under another they may fall otherwise.")
+        found.append(
+            "Claims were read under one definition of the budget: under another they may fall otherwise."
+        )
     return found
 
 

@@ -1,45 +1,18 @@
-"""Two sweeps side by side: what both claimed, what both trained, and what differs between them."""
+"""Two sweeps side by side: what both claimed, and what both trained."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from experiments.report import audit, figures
 from experiments.report import claim_words as words
-from experiments.report.claim_tables import Claimed, claimed, deviations
+from experiments.report import figures
+from experiments.report.claim_tables import verdict_cell
+from experiments.report.differences import Side, differing, warnings
 from experiments.report.grid import Cell, Grid
 from experiments.report.page import key_of, templates
-from experiments.report.results import METRICS, measure, spread
-from experiments.report.runs import Sweep, load
-from experiments.validate import flatten
-from experiments.verdicts import Outcome
-
-HERE_ALONE = {"data.cache", "tracking.name", "tracking.project"}  # of the place, not of the sweep
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two sweeps, read."""
-
-    sweep: Sweep
-    found: pd.DataFrame
-    of: Claimed | None
-
-    @classmethod
-    def read(cls, folder: Path) -> Side:
-        sweep = load(folder)
-        return cls(sweep, measure(sweep), claimed(sweep))
-
-    @property
-    def outcomes(self) -> dict[str, Outcome]:
-        return {} if self.of is None else {outcome.name: outcome for outcome in self.of.decision.outcomes}
+from experiments.report.results import METRICS, spread
 
 
 def page(one: Path, two: Path) -> str:
@@ -71,80 +44,66 @@ def _name(folder: Path, other: Path) -> str:
     return here.name if here.name != there.name else f"{here.parent.name}/{here.name}"
 
 
-def warnings(one: Side, two: Side) -> list[str]:
-    """Why the two may not be compared, what weighs most first; [] if nothing speaks against it."""
-    found = []
-    corpora = audit.corpora(one.sweep), audit.corpora(two.sweep)
-    if corpora[0] != corpora[1]:
-        found.append(
-            f"They read different text (digests {_told(corpora[0])} and {_told(corpora[1])}): bits per byte and "
-            "tasks made of it are other questions."
-        )
-    changed = {key.partition(".")[0] for key, _, _ in _settings(one, two)}
-    for group, what in (
-        ("size", "Their cores differ in size"),
-        ("budget", "They spent other budgets"),
-        ("evaluation", "They were evaluated otherwise, so items or finetuning differ"),
-    ):
-        if group in changed:
-            found.append(f"{what}: an effect may differ for that alone.")
-    other = [name for name in one.outcomes if name in two.outcomes and not _same_claim(one, two, name)]
-    if other:
-        found.append(f"Under one name they make different claims (by hash): {words.listed(other)}.")
-    for side in (one, two):
-        if side.of is not None and side.of.failed:
-            found.append(f"Apparatus of {side.sweep.name} not validated: {words.listed(side.of.failed)} did not hold.")
-        if side.of is not None and side.of.said.deviations:
-            found.append(f"{side.sweep.name} was changed after training began: {'; '.join(deviations(side.of))}.")
-    return found
-
-
-def _told(digests: set[str]) -> str:
-    return words.listed(sorted(digests))
-
-
-def _same_claim(one: Side, two: Side, name: str) -> bool:
-    assert one.of is not None
-    assert two.of is not None
-    return one.of.said.digests[name] == two.of.said.digests[name]
-
-
 def claims(one: Side, two: Side) -> Grid | None:
-    """Claim by claim the verdict and the effect of both; None if neither makes any."""
+    """Claim by claim the verdict and the effects of both; None if neither makes any."""
     names = list(dict.fromkeys([*one.outcomes, *two.outcomes]))
     if not names:
         return None
+    rows = [row for name in names for row in _claim(one, two, name)]
+    sides = [Cell(what, side.sweep.name) for side in (one, two) for what in ("verdict", "effect")]
+    return Grid.of("Claims of both", ["claim", "hash", "contrast", *sides], rows)
+
+
+def _claim(one: Side, two: Side, name: str) -> list[list[Cell]]:
+    """A row for each part and cell that either sweep decided on."""
+    claim = next(side.outcomes[name].claim for side in (one, two) if name in side.outcomes)
+    hashes = [side.of.said.digests[name] for side in (one, two) if side.of and name in side.outcomes]
+    same = "in one alone" if len(hashes) < 2 else "same" if len(set(hashes)) == 1 else "differs"
+    effects = _effects(one, name), _effects(two, name)
+    wheres = list(dict.fromkeys([*effects[0], *effects[1]])) or [("", "")]
     rows = []
-    for name in names:
-        both = [side.outcomes.get(name) for side in (one, two)]
-        claim = next(outcome.claim for outcome in both if outcome)
-        hashes = [side.of.said.digests[name] for side in (one, two) if side.of and name in side.outcomes]
-        same = "in one sweep only" if len(hashes) < 2 else "same" if len(set(hashes)) == 1 else "differs"
-        cells = [cell for side, outcome in zip((one, two), both, strict=True) for cell in _claim(side, outcome)]
-        rows.append([Cell(name, claim.statement), Cell(same, ", ".join(dict.fromkeys(hashes)), "prose"), *cells])
-    sides = [cell for side in (one, two) for cell in (Cell("verdict", side.sweep.name), Cell("effect", side.sweep.name))]
-    return Grid.of("Claims of both", ["claim", "hash", *sides], rows)
+    for number, where in enumerate(wheres):
+        head = [Cell(name, claim.statement), Cell(same, ", ".join(dict.fromkeys(hashes)), "prose narrow")]
+        row = [*(head if number == 0 else [Cell(name), Cell("")]), Cell(*where, kind="prose narrow")]
+        for side, found in zip((one, two), effects, strict=True):
+            row += [
+                _verdict(side, name) if number == 0 else Cell(""),
+                found.get(where, Cell("none", kind="none")),
+            ]
+        rows.append(row)
+    return rows
 
 
-def _claim(side: Side, outcome: Outcome | None) -> list[Cell]:
-    if outcome is None or side.of is None:
-        return [Cell("not claimed", kind="none"), Cell("")]
-    tone = words.TONES.get(outcome.verdict, "muted")
-    effects = [
-        f"{words.signed(f.endpoint, f.test.mean)} {words.interval(f.endpoint, f.test.low, f.test.high)} {f.endpoint.unit}, "
-        f"{f.part.text}, by {words.place(reading.cell)}"
-        for reading in side.of.deciding(outcome)
-        for f in reading.findings
-    ]
+def _verdict(side: Side, name: str) -> Cell:
+    outcome = side.outcomes.get(name)
+    return Cell("not claimed", kind="none") if outcome is None else verdict_cell(outcome)
+
+
+def _effects(side: Side, name: str) -> dict[tuple[str, str], Cell]:
+    """By contrast, and endpoint with cell."""
+    if side.of is None or name not in side.outcomes:
+        return {}
+    outcome = side.outcomes[name]
     if outcome.relabelling is not None:
-        effects = [f"{outcome.relabelling:.1%} of relabellings"]
-    return [Cell(outcome.verdict, outcome.why, f"verdict {tone}"), Cell("; ".join(effects) or "not measured", kind="prose")]
+        return {
+            (outcome.claim.arm or "", "against itself"): Cell(f"{outcome.relabelling:.1%}", "of relabellings")
+        }
+    return {
+        (found.part.text, f"{found.endpoint.title}, by {words.place(reading.cell)}"): Cell(
+            f"{words.signed(found.endpoint, found.test.mean)} {found.endpoint.unit}",
+            words.interval(found.endpoint, found.test.low, found.test.high),
+        )
+        for reading in side.of.deciding(outcome)
+        for found in reading.findings
+    }
 
 
 def results(one: Side, two: Side, arms: list[str]) -> Grid:
     """Arms that both have, each metric of both sweeps side by side."""
     shown = [m for m in METRICS if any(m.name in set(side.found["metric"]) for side in (one, two))]
-    heads = [Cell(metric.title, f"{metric.unit}, {side.sweep.name}") for metric in shown for side in (one, two)]
+    heads = [
+        Cell(metric.title, f"{metric.unit}, {side.sweep.name}") for metric in shown for side in (one, two)
+    ]
     rows = []
     for arm in arms:
         cells = []
@@ -154,51 +113,10 @@ def results(one: Side, two: Side, arms: list[str]) -> Grid:
                 if value is None:
                     cells.append(Cell("not measured", kind="none"))
                 else:
-                    cells.append(Cell(value.text, f"{value.interval}; {value.items:,} items x {len(value.values)} seeds"))
+                    cells.append(
+                        Cell(
+                            value.text, f"{value.interval}; {value.items:,} items x {len(value.values)} seeds"
+                        )
+                    )
         rows.append([Cell(arm, arm=True), *cells])
     return Grid.of("Results of the arms that both have", ["arm", *heads], rows)
-
-
-def differing(one: Side, two: Side) -> Grid:
-    """Settings, seeds, budgets of claims and arms in which the sweeps differ."""
-    rows = [[Cell(key, kind="code"), first, second] for key, first, second in [*_sweeps(one, two), *_settings(one, two)]]
-    return Grid.of("What differs between the sweeps", ["what", one.sweep.name, two.sweep.name], rows)
-
-
-def _sweeps(one: Side, two: Side) -> Iterator[tuple[str, str, str]]:
-    rows: dict[str, tuple[str, str]] = {
-        "corpus": (_told(audit.corpora(one.sweep)), _told(audit.corpora(two.sweep))),
-        "seeds": (_seeds(one), _seeds(two)),
-        "cells of claims": (_cells(one), _cells(two)),
-        "arms of one alone": (_alone(one, two), _alone(two, one)),
-    }
-    return ((key, *values) for key, values in rows.items() if values[0] != values[1])
-
-
-def _seeds(side: Side) -> str:
-    return str(side.of.said.seeds if side.of else len(side.sweep.seeds))
-
-
-def _cells(side: Side) -> str:
-    return "no claims" if side.of is None else "; ".join(map(words.place, side.of.said.cells))
-
-
-def _alone(side: Side, other: Side) -> str:
-    return ", ".join(arm for arm in side.sweep.arms if arm not in other.sweep.arms) or "none"
-
-
-def _settings(one: Side, two: Side) -> list[tuple[str, str, str]]:
-    """Settings of an arm that both have, where the two recipes differ; of every such arm the first to differ."""
-    found: dict[str, tuple[str, str]] = {}
-    for arm in one.sweep.arms:
-        first, second = _recipe(one, arm), _recipe(two, arm)
-        if first and second:
-            for key in sorted(first.keys() | second.keys()):
-                if first.get(key) != second.get(key) and key not in HERE_ALONE:
-                    found.setdefault(key, (f"{first.get(key)}", f"{second.get(key)}"))
-    return [(key, *values) for key, values in found.items()]
-
-
-def _recipe(side: Side, arm: str) -> dict[str, Any]:
-    recipe = next((run.recipe for run in side.sweep.of(arm) if run.recipe), {})
-    return flatten({key: value for key, value in recipe.items() if key not in audit.NOT_SETTINGS})

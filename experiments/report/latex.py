@@ -6,7 +6,8 @@ import pandas as pd
 
 from experiments.readings import Standing
 from experiments.report import claim_words as words
-from experiments.report.claim_tables import LABELS, Claimed
+from experiments.report.claim_tables import LABELS
+from experiments.report.claimed import Claimed
 from experiments.report.claims_section import STANDINGS
 from experiments.report.grid import Cell, Grid
 from experiments.report.markdown import results
@@ -27,9 +28,7 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "±": r"$\pm$",
-    "×": r"$\times$",
     "→": r"$\to$",
-    "–": "--",
     "…": r"\dots{}",
 }
 HEAD = "% Needs \\usepackage{booktabs}. Written by pentarch report; a new report writes it again."

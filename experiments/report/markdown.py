@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from experiments.report import audit, claims_section, methods, overlap, tables, tuning_section, words
-from experiments.report.claim_tables import Claimed
+from experiments.report import audit, claims_section, limits, methods, overlap, tables, tuning_section, words
+from experiments.report.claimed import Claimed
 from experiments.report.grid import Cell, Grid
 from experiments.report.results import Metric
 from experiments.report.runs import Sweep
@@ -29,7 +29,7 @@ def _parts(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed |
         yield _list(f"{arm}, {which}: {story}" for arm, which, story in sweep.stories)
     if of is None:
         yield "**No verdict on which arm is better is printed**, and arms are never ranked. Why:"
-        yield _list(words.no_verdict(sweep, tuning is not None))
+        yield _list(limits.no_verdict(sweep, tuning is not None))
     else:
         yield from _claims(sweep, of, seeds)
     if tuning is not None:
@@ -54,10 +54,12 @@ def _parts(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed |
 def _claims(sweep: Sweep, of: Claimed, seeds: int) -> Iterator[str]:
     told = claims_section.words_of(of)
     yield "## Verdicts"
-    yield f"**{escaped(told.headline)}**" + ("" if told.failed else f" {escaped(claims_section.VERDICTS_ARE)}")
-    limits = words.limits(sweep, seeds) + claims_section.limits(of)
-    if limits:
-        yield _list(map(escaped, limits))
+    yield f"**{escaped(told.headline)}**" + (
+        "" if told.failed else f" {escaped(claims_section.VERDICTS_ARE)}"
+    )
+    lessening = limits.limits(sweep, seeds) + claims_section.limits(of)
+    if lessening:
+        yield _list(map(escaped, lessening))
     for standing, grid in told.verdicts:
         yield f"### {standing.capitalize()}"
         yield table(grid)
@@ -83,7 +85,10 @@ def _claims(sweep: Sweep, of: Claimed, seeds: int) -> Iterator[str]:
 
 def results(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> Grid:
     """The page's table of results."""
-    heads = [Cell("arm"), *(Cell(metric.title, f"{metric.unit}, {metric.better} is better") for metric in shown)]
+    heads = [
+        Cell("arm"),
+        *(Cell(metric.title, f"{metric.unit}, {metric.better} is better") for metric in shown),
+    ]
     rows: list[list[Cell]] = []
     for row in tables.result_rows(sweep, found, shown):
         cells = [

@@ -8,11 +8,11 @@ from experiments.claims import CONFIRMATORY
 from experiments.endpoints import ENDPOINTS
 from experiments.readings import ALPHA, FALSE_DISCOVERIES
 from experiments.report import audit
-from experiments.report.claim_tables import Claimed
 from experiments.report.claim_words import STOPS, listed
+from experiments.report.claimed import Claimed
 from experiments.report.runs import Sweep
 from experiments.report.tuning_section import rule
-from experiments.report.words import corpus
+from experiments.report.words import corpus, count
 from experiments.tuning import Tuning
 from experiments.verdicts import FALSE_VERDICTS, RELABELLINGS
 
@@ -49,14 +49,16 @@ def _training(sweep: Sweep) -> str:
         else f"Arms were matched on {match} within {budget['tolerance']:.1%}"
     )
     return (
-        f"We trained {len(arms)} arms of {len(families)} architectures ({listed(families)}) on {corpus(sweep)}, with "
-        f"{tokenizer} trained on the training split. All arms share one Transformer core of {size['layers']} layers x "
-        f"{size['width']} ({size['ffn']} in the feed-forward layers, {size['heads']} heads, positions: {positions}) and "
-        f"windows of {size['length']} tokens packed with document masks. {equal}; runs stopped at {audit.stops(sweep)}. "
-        f"FLOPs are counted for forward and backward passes, with masked-out attention and padding charged. "
-        f"Optimisation: AdamW (betas {training['betas'][0]:g} and {training['betas'][1]:g}, weight decay "
-        f"{training['weight_decay']:g}, gradients clipped at {training['clip']:g}), batches of {training['batch']} windows, "
-        f"warm-up over {training['warmup']:.0%} of the arm's own budget and a cosine to {training['final']:.0%} of the peak."
+        f"We trained {len(arms)} arms of {len(families)} architectures ({listed(families)}) on "
+        f"{corpus(sweep)}, with {tokenizer} trained on the training split. All arms share one Transformer "
+        f"core of {size['layers']} layers x {size['width']} ({size['ffn']} in the feed-forward layers, "
+        f"{size['heads']} heads, positions: {positions}) and windows of {size['length']} tokens packed with "
+        f"document masks. {equal}; runs stopped at {audit.stops(sweep)}. FLOPs are counted for forward and "
+        "backward passes, with masked-out attention and padding charged. Optimisation: AdamW (betas "
+        f"{training['betas'][0]:g} and {training['betas'][1]:g}, weight decay {training['weight_decay']:g}, "
+        f"gradients clipped at {training['clip']:g}), batches of {training['batch']} windows, warm-up over "
+        f"{training['warmup']:.0%} of the arm's own budget and a cosine to {training['final']:.0%} of the "
+        "peak."
     )
 
 
@@ -73,12 +75,12 @@ def _decided_on(of: Claimed) -> str:
     scales = sorted({cell.scale for cell in of.said.cells})
     at = "" if scales == [1.0] else f" and at {listed(f'{scale:g}' for scale in scales)} times the amount"
     changed = len(of.said.deviations)
-    after = "no deviation followed" if not changed else f"{changed} deviations followed, all listed"
+    after = f"{count(changed, 'deviation')} followed, all listed" if changed else "no deviation followed"
     return (
-        f"{len(claims)} claims, their contrasts, margins and endpoints were registered and hashed before training "
-        f"({of.registered_on}); {after}. Endpoints: {endpoints}. Each claim was read with the budget matched in "
-        f"{stops}{at}, over {of.said.seeds} seeds that pair the arms' data order; it decides at the amount itself, and "
-        "where budgets disagree no side is taken."
+        f"{len(claims)} claims, their contrasts, margins and endpoints were registered and hashed before "
+        f"training ({of.registered_on}); {after}. Endpoints: {endpoints}. Each claim was read with the "
+        f"budget matched in {stops}{at}, over {of.said.seeds} seeds that pair the arms' data order; it "
+        "decides at the amount itself, and where budgets disagree no side is taken."
     )
 
 
@@ -86,20 +88,23 @@ def _statistics(of: Claimed) -> str:
     controls = listed(outcome.name for outcome in of.decision.controls)
     relabelled = any(outcome.relabelling is not None for outcome in of.decision.controls)
     twin = (
-        f" An arm against itself (A/A, {RELABELLINGS} relabellings) had to give a verdict in at most {FALSE_VERDICTS:.0%}."
+        f" An arm against itself (A/A, {RELABELLINGS} relabellings) had to give a verdict in at most "
+        f"{FALSE_VERDICTS:.0%}."
         if relabelled
         else ""
     )
     return (
-        "For seeds s and items i, D[s, i] is the contrast of arms paired by seed and item. We test its mean with crossed "
-        "random effects for seeds and items, V = max(MS_s + MS_i - MS_r, MS_s, MS_i)/(S I) with Satterthwaite's degrees of "
-        "freedom floored at S - 1, and beside it with the exact sign-flip over seeds; a verdict needs both. Ratios enter as "
-        "jackknife pseudo-values. Equivalence is two one-sided tests against a margin fixed beforehand. A claim of several "
-        f"parts takes the largest p. The first {CONFIRMATORY} claims are confirmatory, corrected by Holm at {ALPHA:g}; "
-        f"others are exploratory, by Benjamini-Hochberg at q = {FALSE_DISCOVERIES:g}. A task informs claims only where "
-        "pretrained arms together beat the same models untrained. Controls had to hold before any verdict: "
-        f"{controls}.{twin} Pretraining and finetuning share a seed, so finetuning's variance is not separated from the "
-        "seed's. The smallest visible effect is what these variances show with power .8."
+        "For seeds s and items i, D[s, i] is the contrast of arms paired by seed and item. We test its "
+        "mean with crossed random effects for seeds and items, V = max(MS_s + MS_i - MS_r, MS_s, MS_i)/(S "
+        "I) with Satterthwaite's degrees of freedom floored at S - 1, and beside it with the exact "
+        "sign-flip over seeds; a verdict needs both. Ratios enter as jackknife pseudo-values. Equivalence "
+        "is two one-sided tests against a margin fixed beforehand. A claim of several parts takes the "
+        f"largest p. The first {CONFIRMATORY} claims are confirmatory, corrected by Holm at {ALPHA:g}; "
+        f"others are exploratory, by Benjamini-Hochberg at q = {FALSE_DISCOVERIES:g}. A task informs claims "
+        "only where pretrained arms together beat the same models untrained. Controls had to hold before "
+        f"any verdict: {controls}.{twin} Pretraining and finetuning share a seed, so finetuning's variance "
+        "is not separated from the seed's. The smallest visible effect is what these variances show with "
+        "power .8."
     )
 
 

@@ -15,6 +15,7 @@ from experiments.report import (
     audit,
     claims_section,
     figures,
+    limits,
     methods,
     overlap,
     per_item,
@@ -23,7 +24,7 @@ from experiments.report import (
     tuning_section,
     words,
 )
-from experiments.report.claim_tables import Claimed
+from experiments.report.claimed import Claimed
 from experiments.report.results import METRICS, Metric, spread
 from experiments.report.runs import Sweep
 
@@ -61,9 +62,9 @@ def render(sweep: Sweep, found: pd.DataFrame, claimed: Claimed | None) -> str:
             can_say=words.can_say(sweep),
             claims=claims_section.section(claimed) if claimed else None,
             verdicts_are=claims_section.VERDICTS_ARE,
-            reasons=[*words.limits(sweep, seeds), *claims_section.limits(claimed)]
-        if claimed
-        else words.no_verdict(sweep, tuning is not None),
+            reasons=[*limits.limits(sweep, seeds), *claims_section.limits(claimed)]
+            if claimed
+            else limits.no_verdict(sweep, tuning is not None),
             tuning=tuning,
             items=per_item.view(sweep, claimed) if claimed else None,
             overlap=overlap.grid(sweep),

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from experiments.evidence import items
 from experiments.readings import Finding
 from experiments.report import claim_words as words
-from experiments.report.claim_tables import Claimed
+from experiments.report.claimed import Claimed
 from experiments.report.figures import COLOURS, inlined
 from experiments.report.grid import Cell, Grid
 from experiments.report.runs import Run, Sweep
@@ -63,12 +63,13 @@ def _asked(sweep: Sweep, arm: str, finding: Finding) -> tuple[list[str], dict[st
 
 
 def _texts(run: Run, table: str) -> list[tuple[str, str]]:
-    rows = pd.read_parquet(run.path / "scores" / f"{table}.parquet")
-    columns = [
-        name for name in rows if name != "unit" and rows[name].map(lambda each: isinstance(each, str)).all()
-    ]
+    """By item what the scores hold of it in words: its text, what was asked, whose it is."""
+    rows = pd.read_parquet(run.path / "scores" / f"{table}.parquet").drop(columns="unit", errors="ignore")
     return [
-        (f"{table} {row['item']}", " · ".join(shown(" ".join(row[name].split())) for name in columns))
+        (
+            f"{table} {row['item']}",
+            " · ".join(shown(" ".join(v.split())) for v in row.values() if isinstance(v, str)),
+        )
         for row in rows.to_dict("records")
     ]
 
@@ -84,7 +85,8 @@ def _grid(title: str, finding: Finding, keys: list[str], texts: dict[str, str]) 
             [
                 keys[place],
                 words.signed(finding.endpoint, means[place]),
-                f"{words.signed(finding.endpoint, column.min())} to {words.signed(finding.endpoint, column.max())}",
+                f"{words.signed(finding.endpoint, column.min())} to "
+                f"{words.signed(finding.endpoint, column.max())}",
                 f"{int((column > 0).sum())} above, {int((column < 0).sum())} below",
                 Cell(text if len(text) <= LONGEST else f"{text[:LONGEST]} …", kind="prose"),
             ]
@@ -104,7 +106,7 @@ def _figure(title: str, finding: Finding) -> str:
     values = finding.table.values[:, order[places]]
     low, high = np.percentile(values, (25, 75), axis=0)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+        figure = Figure(figsize=(4.6, 2.4), layout="constrained")
         axes = figure.subplots()
         axes.vlines(places + 1, low, high, color=COLOURS[0], alpha=0.28, linewidth=1.6)
         axes.plot(places + 1, values.mean(axis=0), ".", color=COLOURS[0], markersize=3.4)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.report import terminal_claims, words
-from experiments.report.claim_tables import Claimed
+from experiments.report.claimed import Claimed
 from experiments.report.results import METRICS, Metric
 from experiments.report.runs import Sweep
 from experiments.report.tables import baselines, result_rows

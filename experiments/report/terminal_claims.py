@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.report import claim_words as words
-from experiments.report.claim_tables import Claimed
+from experiments.report.claimed import Claimed
 from experiments.report.claims_section import headline
 from experiments.verdicts import Outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -15,6 +16,9 @@ from experiments.report.grid import Cell, Grid
 from experiments.report.runs import Sweep
 from experiments.svg import INK, MUTED, STYLE, to_svg
 from experiments.tuning import Trial, Tuning
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ENDS = {-1: "at the least rate tried", 1: "at the greatest rate tried"}
 
@@ -56,9 +60,9 @@ def rule(tuning: Tuning) -> str:
     warmups = f" and {len(tuning.warmups)} warm-ups" if tuning.warmups else ""
     rates = ", ".join(f"{rate:g}" for rate in tuning.rates)
     return (
-        f"Every arm tried the same {len(tuning.rates)} peak learning rates ({rates}){warmups}, each in a run of its "
-        f"own at {tuning.fraction:.0%} of the arm's budget on a seed that no result is of, and took the one with "
-        "the least validation loss of its own objective."
+        f"Every arm tried the same {len(tuning.rates)} peak learning rates ({rates}){warmups}, each in a "
+        f"run of its own at {tuning.fraction:.0%} of the arm's budget on a seed that no result is of, and "
+        "took the one with the least validation loss of its own objective."
     )
 
 
@@ -68,8 +72,9 @@ def cost(tuning: Tuning, sweep: Sweep) -> str:
     runs = sum(run.audit["spent"]["flops"] for run in sweep.runs if run.audit)
     count = sum(map(len, tuning.trials.values()))
     return (
-        f"{count} trials cost {amount(spent['flops'])} training FLOPs, {amount(spent['tokens'])} raw tokens and "
-        f"{spent['seconds']:,.0f} seconds: {spent['flops'] / (spent['flops'] + runs):.1%} of the sweep's FLOPs."
+        f"{count} trials cost {amount(spent['flops'])} training FLOPs, {amount(spent['tokens'])} raw tokens "
+        f"and {spent['seconds']:,.0f} seconds: {spent['flops'] / (spent['flops'] + runs):.1%} of the "
+        "sweep's FLOPs."
     )
 
 
@@ -115,49 +120,19 @@ def _rows(tuning: Tuning) -> list[list[str | Cell]]:
 def _curve(arm: str, tuning: Tuning, look: Look) -> str:
     """Validation loss against learning rate, a line for each warm-up; the chosen point ringed."""
     trials, chosen = tuning.trials[arm], tuning.chosen(arm)
-    losses = [trial.loss for trial in trials if trial.loss is not None]
-    tips = {}
+    rates = sorted(tuning.rates)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.9, 2.0), layout="constrained")
         axes = figure.subplots()
         axes.set_xscale("log", base=2)
-        for number, warmup in enumerate(dict.fromkeys(trial.point.warmup for trial in trials)):
-            line = [trial for trial in trials if trial.point.warmup == warmup and trial.loss is not None]
-            gid = f"tuning-{number}"
-            tips[gid] = f"{arm}, warm-up {warmup:g}: " + ", ".join(map(_told, line))
-            axes.plot(
-                [trial.point.learning_rate for trial in line],
-                [trial.loss for trial in line],
-                color=look.colour,
-                linestyle=DASHES[number % len(DASHES)],
-                marker=look.marker,
-                markersize=4,
-                linewidth=1.6,
-                gid=gid,
-            )
+        tips = _lines(axes, arm, trials, look)
+        losses = [trial.loss for trial in trials if trial.loss is not None]
         if losses:
-            axes.plot(
-                [chosen.learning_rate],
-                [min(losses)],
-                "o",
-                markersize=12,
-                fillstyle="none",
-                color=INK,
-                markeredgewidth=1.4,
-            )
-        for trial in trials:
-            if trial.loss is None:
-                axes.annotate(
-                    "diverged",
-                    (trial.point.learning_rate, 0.97),
-                    xycoords=("data", "axes fraction"),
-                    size=8,
-                    color=MUTED,
-                    rotation=90,
-                    ha="center",
-                    va="top",
-                )
-        rates = sorted(tuning.rates)
+            ring = {"markersize": 12, "markeredgewidth": 1.4, "fillstyle": "none", "color": INK}
+            axes.plot([chosen.learning_rate], [min(losses)], "o", **ring)
+        for rate in {trial.point.learning_rate for trial in trials if trial.loss is None}:
+            where = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
+            axes.annotate("diverged", (rate, 0.97), size=8, color=MUTED, rotation=90, **where)
         axes.xaxis.set_major_locator(FixedLocator(rates))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -168,5 +143,27 @@ def _curve(arm: str, tuning: Tuning, look: Look) -> str:
     return inlined(svg)
 
 
-def _told(trial: Trial) -> str:
-    return f"{trial.loss:.4f} at {trial.point.learning_rate:g}"
+def _lines(axes: Axes, arm: str, trials: list[Trial], look: Look) -> dict[str, str]:
+    """Draws a line for each warm-up; returns their tips."""
+    tips = {}
+    for number, warmup in enumerate(dict.fromkeys(trial.point.warmup for trial in trials)):
+        line = {
+            trial.point.learning_rate: trial.loss
+            for trial in trials
+            if trial.point.warmup == warmup and trial.loss is not None
+        }
+        gid = f"tuning-{number}"
+        tips[gid] = f"{arm}, warm-up {warmup:g}: " + ", ".join(
+            f"{loss:.4f} at {rate:g}" for rate, loss in line.items()
+        )
+        axes.plot(
+            list(line),
+            list(line.values()),
+            color=look.colour,
+            linestyle=DASHES[number % len(DASHES)],
+            marker=look.marker,
+            markersize=4,
+            linewidth=1.6,
+            gid=gid,
+        )
+    return tips

@@ -9,12 +9,12 @@ from typing import Any
 from experiments.design import Cell
 from experiments.readings import Finding, Reading
 from experiments.report import claim_words as words
-from experiments.report.claim_tables import Claimed
+from experiments.report.claimed import Claimed
 from experiments.verdicts import Outcome
 
 
 def content(of: Claimed) -> dict[str, Any]:
-    """Numbers in full, in the endpoints' units, positive in favour of the statement; null where there is none."""
+    """Numbers in full, in the endpoints' units, positive in favour of the claim; null where there is none."""
     return finite(
         {
             "validated": not of.failed,

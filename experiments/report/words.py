@@ -6,8 +6,6 @@ from experiments.report import audit
 from experiments.report.results import CHRF, NLL, ORDER_FIRST, PARTY, PLL
 from experiments.report.runs import Run, Sweep
 
-SEEDS_FOR_A_VERDICT = 6  # below, an exact two-sided sign-flip over paired seeds cannot reach .05
-TOKENS_A_PARAMETER = 20
 TASKS = {
     PARTY: "telling the party of a president from one paragraph",
     CHRF: "filling a removed sentence-middle",
@@ -36,7 +34,7 @@ def scope(sweep: Sweep, measured: set[str], seeds: int) -> str:
         f"{corpus(sweep)}; a core of {size['layers']} layers x {size['width']} with a vocabulary of "
         f"{size['vocabulary']:,} and windows of {size['length']} tokens; {audit.stops(sweep)} "
         f"a run, with {audit.MATCHES[budget['match']]} matched; "
-        f"{_count(seeds, 'seed')}; tasks: {'; '.join(tasks) or 'none measured yet'}."
+        f"{count(seeds, 'seed')}; tasks: {'; '.join(tasks) or 'none measured yet'}."
     )
 
 
@@ -46,7 +44,7 @@ def can_say(sweep: Sweep) -> str:
     if not arms:
         return "No arm has been trained and evaluated yet, so this page shows only how far each run came."
     text = (
-        f"{_count(len(arms), 'arm')} trained from one Transformer core on the same text"
+        f"{count(len(arms), 'arm')} trained from one Transformer core on the same text"
         if len(arms) > 1
         else f"One arm, {arms[0]}, trained on this text"
     )
@@ -59,71 +57,6 @@ def can_say(sweep: Sweep) -> str:
     if checked and all(checked):
         text += ", and that in every finished run information went only where the mask lets it"
     return text + "."
-
-
-def no_verdict(sweep: Sweep, tuned: bool) -> list[str]:
-    """Why the page of a sweep without claims does not say who wins, most important first."""
-    return [
-        *limits(sweep, len({run.seed for run in sweep.done})),
-        "It makes no claims: no positive controls, no arms trained from scratch on each task (the assay gate) and "
-        "no second definition of the budget, which a verdict needs, are looked at here.",
-        *([] if tuned else _learning_rate(sweep)),
-    ]
-
-
-def limits(sweep: Sweep, seeds: int) -> list[str]:
-    """What makes less of a sweep's results, whether it makes claims or not."""
-    reasons = []
-    if seeds < 2:
-        reasons.append(
-            "There is one seed an arm: nothing tells a difference between arms from one between two runs of "
-            "the same arm."
-        )
-    elif seeds < SEEDS_FOR_A_VERDICT:
-        reasons.append(
-            f"With {seeds} paired seeds an exact two-sided sign-flip test cannot go below p = "
-            f"{2 / 2**seeds:.3g}; six are the fewest that can reach .05, eight are the protocol's default."
-        )
-    ratios = sorted(
-        run.audit["spent"]["tokens"] / run.audit["plan"]["parameters"]["core"]
-        for run in sweep.runs
-        if run.audit and run.audit["spent"]["tokens"]  # an untrained run was to read none
-    )
-    if ratios and ratios[0] < TOKENS_A_PARAMETER:
-        reasons.append(
-            f"The arms read {_between(ratios, '.1f')} tokens per core parameter; about {TOKENS_A_PARAMETER} "
-            "or more are what the protocol asks of a sweep that makes claims."
-        )
-    behind = [run for run in sweep.done if run.ask("likelihood", "undertrained") and trained(run)]
-    if behind:
-        reasons.append(
-            f"{len(behind)} of {_count(len(sweep.done), 'finished run')} ended above the trigram anchor: "
-            "undertrained."
-        )
-    often = audit.repeated(sweep.runs)
-    if often:
-        reasons.append(
-            f"Repetition regime: {_listed(often)} read the text more than {audit.EPOCHS} times (up to "
-            f"{max(often.values()):.1f}); what repeated text teaches is not what as much new text does."
-        )
-    return reasons
-
-
-def trained(run: Run) -> bool:
-    """Whether it was to be trained at all."""
-    return bool(run.recipe.get("budget", {}).get("scale", 1.0))
-
-
-def _listed(arms: dict[str, float], most: int = 6) -> str:
-    names = list(arms)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _learning_rate(sweep: Sweep) -> list[str]:
-    rates = {run.recipe["training"]["learning_rate"] for run in sweep.runs if run.recipe}
-    if len(rates) > 1:
-        return []
-    return [f"All arms share one peak learning rate, {rates.pop():g}; none was tuned for its own."]
 
 
 def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
@@ -167,7 +100,7 @@ def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
         entries.append(
             (
                 "Supervised targets.",
-                f"Of the tokens it read an arm was asked for {_between(shares, '.0%')}: a causal LM for "
+                f"Of the tokens it read an arm was asked for {between(shares, '.0%')}: a causal LM for "
                 "every one, a masked or a permuted LM for about one in six. No budget makes both text and "
                 "targets equal.",
             )
@@ -220,7 +153,7 @@ def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
 
 def outcome(sweep: Sweep) -> str:
     """How many runs were declared, and how many of them came through."""
-    finished = f"{_count(len(sweep.done), 'run')} finished"
+    finished = f"{count(len(sweep.done), 'run')} finished"
     if sweep.declared is None:
         return f"{finished}; no sweep.json says how many were meant."
     beyond = len(sweep.runs) - sweep.declared
@@ -228,10 +161,10 @@ def outcome(sweep: Sweep) -> str:
     return f"{finished} of {len(sweep.runs)}{more}."
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _between(values: list[float], form: str) -> str:
+def between(values: list[float], form: str) -> str:
     low, high = f"{values[0]:{form}}", f"{values[-1]:{form}}"
     return low if low == high else f"{low} to {high}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +17,17 @@ from experiments.claims import Claim, read_claims
 from experiments.design import SCRATCH, Cell
 from experiments.endpoints import ENDPOINTS
 from experiments.folder import write_json
+from experiments.presets import preset
 from experiments.tuning import FILE, Point, Trial, Tuning
 
 FAMILIES = {"ar": "decoder_ar", "pf": "prefix_lm", "pm": "permuted_lm", "ed": "encoder_decoder"}
 SEEDS = 8
 RATES = [1e-3, 2e-3, 4e-3, 8e-3]
-# What an arm is better by than others, in logits (of order and party) or nats a byte (of target and likelihood).
+# What an arm is better by than others: in logits of order and party, and in nats a byte of target.
 LOGITS = {"sop": {"order": 1.6}, "ae_mlm": {"party": 0.1}, "ae_span": {"party": 0.12}}
 NATS = {"ar_lm": -0.05, "ar_denoise": -0.02, "ed_half": -0.06, "ae_mlm": 0.2, "pm": 0.02}
 UNTRAINED = 0.9  # logits that a model from scratch is worse by
-WORDS = [
-    "the",
-    "people",
-    "of",
-    "this",
-    "great",
-    "union",
-    "have",
-    "kept",
-    "faith",
-    "with",
-    "peace",
-    "and",
-    "with",
-    "commerce",
-]
+WORDS = ["the", "people", "of", "this", "union", "kept", "faith", "with", "peace", "and", "commerce"]
 
 
 def write_claims(
@@ -109,10 +96,27 @@ def write_run(folder: Path, arm: str, seed: int, number: int, items: int) -> Non
         objective=objective,
         tables=scores(arm, seed, number, items),
         training={"learning_rate": RATES[1 + number % 2]},
+        budget=_budget(arm),
     )
     share = {"items": 0.012, "grams": 0.0021}
-    path = folder / "evaluation.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"overlap": {"party": share, "order": share}}))
+    change(folder / "evaluation.json", overlap={"party": share, "order": share})
+    if arm.startswith(SCRATCH):
+        (folder / "metrics.jsonl").write_text("")
+        path = folder / "audit.json"
+        said = json.loads(path.read_text())
+        nothing = {"spent": dict.fromkeys(said["spent"], 0), "epochs": 0, "attention": []}
+        change(path, **nothing, plan=said["plan"] | {"steps": 0})
+
+
+def _budget(arm: str) -> dict[str, Any]:
+    """As the design names it: `.tokens` stops at tokens, `.x0.25` at a quarter, what is from scratch at 0."""
+    spent = {"stop": "tokens", "amount": 819_200.0} if ".tokens" in arm else {}
+    _, _, scale = arm.partition(".x")
+    return (
+        preset("budget", "ten_minutes")
+        | spent
+        | {"scale": 0.0 if arm.startswith(SCRATCH) else float(scale or 1)}
+    )
 
 
 def scores(arm: str, seed: int, number: int, items: int) -> dict[str, pd.DataFrame]:
@@ -167,7 +171,7 @@ def _declare(
     tuned: dict[str, str],
     seeds: int,
 ) -> None:
-    named = [arm for arm in dict.fromkeys(arm for claim in claims.values() for arm in claim.arms)]
+    named = list(dict.fromkeys(arm for claim in claims.values() for arm in claim.arms))
     dumped = {name: claim.model_dump(mode="json") for name, claim in claims.items()}
     sweep_folder.declare(folder, named, seeds, "Which of the field's statements hold on this text?")
     sweep = json.loads((folder / "sweep.json").read_text())
@@ -184,7 +188,7 @@ def _declare(
         },
     )
     design = {
-        "cells": [{"stop": c.stop, "scale": c.scale} for c in cells],
+        "cells": [asdict(cell) for cell in cells],
         "scratch": scratch,
         "tuned": tuned,
     }
