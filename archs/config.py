@@ -21,7 +21,8 @@ class CoreConfig:
         kv_heads: grouped heads, None = heads; decoder_layers: depth of an encoder-decoder's decoder, None for
         single stacks; max_length: the number of learned positions (the other schemes have no limit);
         attention_width: all heads together, None = width; embedding_width: of the factorised embeddings of
-        ALBERT (Lan et al. 2020), None = as wide as the layers; shared_layers: one layer's weights for all.
+        ALBERT (Lan et al. 2020), None = as wide as the layers; shared_layers: one layer's weights for all;
+        shared_stacks: an encoder-decoder's stacks have one set of weights (`archs.encoder_decoder.share`).
     Positions
         rope (Su et al. 2021); learned; relative: T5's bias in `relative_buckets` buckets up to
         `relative_distance` (Raffel et al. 2020); transformer_xl (Dai et al. 2019), which also encodes whether
@@ -49,6 +50,7 @@ class CoreConfig:
     attention_width: int | None = None
     embedding_width: int | None = None
     shared_layers: bool = False
+    shared_stacks: bool = False
     positions: Positions = "rope"
     rope_base: float = 10_000.0
     relative_buckets: int = 32

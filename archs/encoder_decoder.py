@@ -14,7 +14,7 @@ from archs.count import distance_flops, head_flops, stack_flops
 from archs.decoding import Steps
 from archs.embeddings import Placement
 from archs.errors import UserError
-from archs.family import Family, Hidden, take_targets
+from archs.family import Family, Hidden, Stacks, take_targets
 from archs.flow import closure, seen_in
 from archs.flow_report import Reach
 from archs.layers import initialise
@@ -42,8 +42,30 @@ def cross_mask(batch: Batch) -> Mask:
     return document(batch.segments, batch.source_segments)
 
 
+def share(encoder: Stack, decoder: Stack) -> None:
+    """Gives the decoder the encoder's self-attention, feed-forward and norms, the final one too.
+
+    Raises UserError if one is deeper. As in T5, where the encoder's variables took the decoder's names: what
+    only the decoder has, cross-attention and its norm, stays its own. So does, other than there, the table of
+    relative positions, for a bucket is another distance where keys come later too.
+    """
+    if encoder.layers != decoder.layers:
+        raise UserError(
+            f"shared_stacks needs stacks of one depth: came layers={encoder.layers} and "
+            f"decoder_layers={decoder.layers}; set them equal, or leave shared_stacks out"
+        )
+    for theirs, own in zip(encoder.blocks, decoder.blocks, strict=True):
+        for part in ("attention_norm", "attention", "ffn_norm", "ffn"):
+            setattr(own, part, getattr(theirs, part))
+    decoder.final_norm = encoder.final_norm
+
+
 class EncoderDecoder(Family):
-    """`config.layers` encoder layers and `config.decoder_layers` decoder layers with cross-attention."""
+    """`config.layers` encoder layers and `config.decoder_layers` decoder layers with cross-attention.
+
+    Of one set of weights if `config.shared_stacks` (`share`). Embeddings are always shared, what places the
+    source's tokens never is.
+    """
 
     kind = "encoder_decoder"
     layout = "source_target"
@@ -62,18 +84,28 @@ class EncoderDecoder(Family):
         initialise(self.source_placement)
         self.encoder = Stack(config, config.layers)
         self.decoder = Stack(config, config.decoder_layers, cross=True, both_ways=False)
+        if config.shared_stacks:
+            share(self.encoder, self.decoder)
 
     @classmethod
-    def depths(cls, reference: CoreConfig) -> Iterator[CoreConfig]:
-        """A single stack's depth split in halves, an odd layer to the encoder or the decoder; then deeper.
+    def depths(cls, reference: CoreConfig, stacks: Stacks | None = None) -> Iterator[CoreConfig]:
+        """A single stack's depth as the encoder-decoders of Raffel et al. 2020, section 3.2, divide it.
 
-        The split halves match its parameters. A token passes one stack only, so FLOPs a token are matched
-        by up to twice as many layers (2P parameters for the same compute: Raffel et al. 2020).
+        halves: between the two, an odd layer to the encoder or the decoder (P parameters, ½M compute);
+        double: all of it to each (2P, M); shared: the same with one set of weights (P, M). None: halves, then
+        deeper ones up to double, since a token passes one stack only and FLOPs are matched by more layers.
         """
-        for total in range(reference.layers, 2 * reference.layers + 1):
+        L = reference.layers
+        if stacks in ("double", "shared"):
+            yield replace(reference, decoder_layers=L, shared_stacks=stacks == "shared")
+            return
+        for total in range(max(L, 2), L + 1 if stacks == "halves" and L > 1 else 2 * L + 1):
             for encoder in dict.fromkeys(((total + 1) // 2, total // 2)):
-                if 0 < encoder < total:
-                    yield replace(reference, layers=encoder, decoder_layers=total - encoder)
+                yield replace(reference, layers=encoder, decoder_layers=total - encoder)
+
+    @classmethod
+    def times_parameters(cls, stacks: Stacks | None) -> int:
+        return 2 if stacks == "double" else 1
 
     def encode(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """The source (B,S) -> (B,S,D) and every encoder layer's output."""

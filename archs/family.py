@@ -22,6 +22,7 @@ from archs.layers import initialise
 from archs.masks import MaskBuilder
 
 Unit = Literal["nll", "pll", "pll_word_l2r"]
+Stacks = Literal["halves", "double", "shared"]  # an encoder-decoder's, beside a single stack
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,22 @@ class Family(nn.Module, ABC):
         """
 
     @classmethod
-    def depths(cls, reference: CoreConfig) -> Iterator[CoreConfig]:
-        """The depths to try when this family is sized to match a single stack, most natural first."""
+    def depths(cls, reference: CoreConfig, stacks: Stacks | None = None) -> Iterator[CoreConfig]:
+        """The depths to try when this family is sized to match a single stack, most natural first.
+
+        Raises UserError for `stacks`, of a family that has one stack.
+        """
+        if stacks is not None:
+            raise UserError(
+                f"family.stacks={stacks} is for an encoder_decoder; {cls.kind} has one stack and allows null "
+                "alone: leave it out"
+            )
         yield reference
+
+    @classmethod
+    def times_parameters(cls, stacks: Stacks | None) -> int:
+        """How many times a single stack's parameters this family has where parameters are matched."""
+        return 1
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden (N,D) -> (N,V)."""

@@ -8,8 +8,7 @@ The solver depends on the recipe alone, so an arm trained by itself has the shap
 from __future__ import annotations
 
 import statistics
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -24,16 +23,12 @@ from archs.errors import UserError
 from archs.family import Family
 from archs.single_stack import SingleStack
 from experiments.build import family_class, objective
-from experiments.recipe import Recipe, SizeConfig
+from experiments.recipe import Recipe
+from experiments.solver import OF_PARAMETERS, own_config, plain_config, shapes, solve
 from objectives.base import Objective, Vocabulary, Windows
 from objectives.causal import Causal
 
-FFN_STEP = 16  # feed-forward widths the solver tries: multiples of this
-WIDTH_STEPS = (0, -1, 1, -2, 2)  # widths it tries, in steps of 2 x heads around the reference
 SAMPLED_STEPS = 64  # enough that a step's mean cost is known to half a percent, and a mixture's shares too
-WIDEST = 8  # times the width of the size: how far the width follows a changed depth
-MATCHES_OF_FLOPS = ("flops_per_token", "flops_per_sequence")  # a match of parameters is any other
-LENGTH_MARGIN = 2  # positions an objective may need, in raw windows (source, sentinels and targets)
 
 
 @dataclass(frozen=True)
@@ -54,11 +49,24 @@ class Plan:
     measure: float
     reference: float
     tolerance: float
+    multiple: int  # of the reference's amount that the arm is matched to: 2 for an encoder-decoder at 2P
+    reference_parameters: int  # of its core: P of Raffel et al. 2020
+    reference_flops_per_token: float  # M
 
     @property
     def deviation(self) -> float:
-        """Of the matched quantity from the reference's, as a fraction."""
-        return self.measure / self.reference - 1 if self.reference else 0.0
+        """Of the matched quantity from `multiple` times the reference's, as a fraction."""
+        return self.measure / (self.multiple * self.reference) - 1 if self.reference else 0.0
+
+    @property
+    def times_parameters(self) -> float:
+        """Core parameters in units of the reference's, whatever is matched."""
+        return self.parameters.core / self.reference_parameters
+
+    @property
+    def times_flops(self) -> float:
+        """FLOPs a token in units of the reference's."""
+        return self.flops_per_token / self.reference_flops_per_token
 
     @property
     def flops_per_token(self) -> float:
@@ -77,24 +85,9 @@ class Plan:
             "deviation": self.deviation,
             "shape": self.shape,
             "flops_per_token": self.flops_per_token,
+            "times_parameters": self.times_parameters,
+            "times_flops": self.times_flops,
         }
-
-
-def reference_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
-    """The recipe's size as a single stack."""
-    return size.core(vocabulary, max_length=LENGTH_MARGIN * size.length + 8)
-
-
-def plain_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
-    """The size's layers, width, heads and ffn, everything else at its default."""
-    return CoreConfig(
-        vocabulary=vocabulary,
-        layers=size.layers,
-        width=size.width,
-        heads=size.heads,
-        ffn=size.ffn,
-        max_length=LENGTH_MARGIN * size.length + 8,
-    )
 
 
 def planning_vocabulary(size: int) -> Vocabulary:
@@ -125,10 +118,17 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
 
     Raises UserError if no shape matches within the tolerance, naming the nearest.
     """
-    family = family_class(recipe)
+    family, arm, match = family_class(recipe), arm or recipe.label, recipe.budget.match
+    depths = shapes(recipe, family, vocabulary.size)
     asks = objective(recipe, vocabulary, family.layout)
     sampled, targets = _sampled(recipe, asks, vocabulary)
-    config, measure, reference = _solve(recipe, family, asks, sampled, vocabulary, arm)
+    of_reference = _reference(recipe, vocabulary)
+    multiple = family.times_parameters(recipe.family.stacks) if match in OF_PARAMETERS else 1
+    config, measure, reference = depths[0], 0.0, 0.0
+    if match != "none":
+        of_arm = cache(partial(_measure, recipe, family, asks, sampled, match))
+        reference = of_reference(match)
+        config, measure = solve(recipe, depths, multiple * reference, of_arm, arm)
     flops = _mean_flops(family, asks, config, sampled)
     tokens = recipe.training.batch * recipe.size.length
     counted = parameters(family, config)
@@ -137,7 +137,7 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
         own = {id(p) for p in model.parameters()}  # what the objective trains may share some of these
         extra = sum(p.numel() for p in asks.modules(model).parameters() if id(p) not in own)
     return Plan(
-        arm=arm or recipe.label,
+        arm=arm,
         family=recipe.family.name,
         objective=recipe.objective.name,
         config=config,
@@ -147,10 +147,13 @@ def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
         tokens_per_step=tokens,
         targets_per_step=targets,
         steps=_steps(recipe, {"flops": flops, "tokens": tokens, "targets": targets, "steps": 1}),
-        match=recipe.budget.match,
+        match=match,
         measure=measure,
         reference=reference,
         tolerance=recipe.budget.tolerance,
+        multiple=multiple,
+        reference_parameters=round(of_reference("core_parameters")),
+        reference_flops_per_token=of_reference("flops_per_token"),
     )
 
 
@@ -161,12 +164,8 @@ def respent(plan: Plan, recipe: Recipe, arm: str) -> Plan:
 
 
 def reference_flops_a_token(recipe: Recipe, vocabulary: Vocabulary) -> float:
-    """Training FLOPs of a decoder-AR of the recipe's size, plain and causal, per raw token."""
-    plain = FAMILIES["decoder_ar"]
-    causal = Causal(vocabulary, plain.layout)
-    steps, _ = _sampled(recipe, causal, vocabulary)
-    flops = _mean_flops(plain, causal, plain_config(recipe.size, vocabulary.size), steps)
-    return flops / (recipe.training.batch * recipe.size.length)
+    """Training FLOPs of what arms are matched to, per raw token."""
+    return _reference(recipe, vocabulary)("flops_per_token")
 
 
 def _steps(recipe: Recipe, a_step: dict[str, int]) -> int | None:
@@ -231,93 +230,24 @@ def _mean_flops(family: type[Family], asks: Objective, config: CoreConfig, steps
     return round(statistics.mean(asks.flops(model, batch) for batch in steps))
 
 
-def _solve(
-    recipe: Recipe,
-    family: type[Family],
-    asks: Objective,
-    sampled: list[Batch],
-    vocabulary: Vocabulary,
-    arm: str,
-) -> tuple[CoreConfig, float, float]:
-    """The candidate nearest to the reference, its measure, and the reference's."""
-    size = recipe.size
-    own = reference_config(size, vocabulary.size)
-    reference = own if recipe.budget.reference == "own" else plain_config(size, vocabulary.size)
-    deep = own if size.depth is None else replace(own, layers=size.depth)
-    depths = list(family.depths(deep))
-    if size.decoder_layers is not None and depths != [deep]:
-        depths = [replace(deep, decoder_layers=size.decoder_layers)]
-    match = recipe.budget.match
-    if match == "none":
-        return depths[0], 0.0, 0.0
-
-    def measure(
-        kind: type[Family], objective: Objective, steps: list[Batch], length: int, config: CoreConfig
-    ) -> float:
-        if match in MATCHES_OF_FLOPS:
-            a_sequence = _mean_flops(kind, objective, config, steps) / recipe.training.batch
-            return a_sequence if match == "flops_per_sequence" else a_sequence / length
-        counted = parameters(kind, config)
+def _measure(
+    recipe: Recipe, family: type[Family], asks: Objective, steps: list[Batch], match: str, config: CoreConfig
+) -> float:
+    """How much this shape has of what is matched; `recipe` tells the batch and the length of its windows."""
+    if match in OF_PARAMETERS:
+        counted = parameters(family, config)
         return counted.core if match == "core_parameters" else counted.total
+    a_sequence = _mean_flops(family, asks, config, steps) / recipe.training.batch
+    return a_sequence if match == "flops_per_sequence" else a_sequence / recipe.size.length
 
-    plain = FAMILIES["decoder_ar"]
-    causal = Causal(vocabulary, plain.layout)
+
+def _reference(recipe: Recipe, vocabulary: Vocabulary) -> Callable[[str], float]:
+    """How much the reference has of what a match names."""
+    size = recipe.size
+    config = (own_config if recipe.budget.reference == "own" else plain_config)(size, vocabulary.size)
     length = recipe.budget.reference_length or size.length
-    read = recipe.model_copy(update={"size": size.model_copy(update={"length": length})})
-    wanted = measure(plain, causal, _sampled(read, causal, vocabulary)[0], length, reference)
-    best: tuple[float, CoreConfig, float] | None = None
-    of_arm = cache(partial(measure, family, asks, sampled, size.length))
-    if size.depth is not None or (size.shared_layers and match not in MATCHES_OF_FLOPS):
-        depths = [_widened(depth, wanted, of_arm) for depth in depths]
-    for config in candidates(depths, wanted, of_arm):
-        found = of_arm(config)
-        off = abs(found / wanted - 1)
-        if best is None or off < best[0] - 1e-9:
-            best = off, config, found
-        if off <= recipe.budget.tolerance / 2:
-            break  # candidates come most natural first
-    assert best is not None
-    off, config, found = best
-    if off > recipe.budget.tolerance:
-        raise UserError(
-            f"arm '{arm or recipe.label}' cannot be matched on {recipe.budget.match} within "
-            f"{recipe.budget.tolerance:.1%}: the nearest shape, {config.layers}"
-            f"{'' if config.decoder_layers is None else f'+{config.decoder_layers}'} layers x {config.width} "
-            f"with ffn {config.ffn}, is {found / wanted - 1:+.1%} off; change size.*, raise "
-            "budget.tolerance, or set budget.match=none"
-        )
-    return config, found, wanted
-
-
-def _widened(depth: CoreConfig, wanted: float, measure: Callable[[CoreConfig], float]) -> CoreConfig:
-    """The same layers at the width that comes nearest, the feed-forward as many times the width as before."""
-    step = 2 * depth.heads  # rope turns pairs
-
-    def at(width: int) -> CoreConfig:
-        ffn = max(round(depth.ffn / depth.width * width / FFN_STEP), 1) * FFN_STEP
-        return replace(depth, width=width, ffn=ffn)
-
-    widths = range(step, WIDEST * depth.width, step)
-    above = bisect_left(widths, wanted, key=lambda width: measure(at(width)))
-    return min(map(at, widths[max(above - 1, 0) : above + 1]), key=lambda shape: abs(measure(shape) - wanted))
-
-
-def candidates(
-    depths: list[CoreConfig],
-    wanted: float,
-    measure: Callable[[CoreConfig], float],
-) -> Iterator[CoreConfig]:
-    """Shapes to try: every depth as it is, then with the feed-forward width that comes nearest, then with
-    other widths too."""
-    yield from depths
-    for steps in WIDTH_STEPS:
-        for depth in depths:
-            width = depth.width + steps * 2 * depth.heads
-            if width <= 0:
-                continue
-            config = replace(depth, width=width)
-            ffns = range(FFN_STEP, 2 * max(depth.ffn, width), FFN_STEP)
-            # The measure grows with the feed-forward width: the nearest are on both sides of `wanted`.
-            above = bisect_left(ffns, wanted, key=lambda ffn, at=config: measure(replace(at, ffn=ffn)))
-            near = [replace(config, ffn=ffn) for ffn in ffns[max(above - 1, 0) : above + 1]]
-            yield from sorted(near, key=lambda shape: abs(measure(shape) - wanted))
+    reads = recipe.model_copy(update={"size": size.model_copy(update={"length": length})})
+    family = FAMILIES["decoder_ar"]
+    causal = Causal(vocabulary, family.layout)
+    sampled, _ = _sampled(reads, causal, vocabulary)
+    return lambda match: _measure(reads, family, causal, sampled, match, config)

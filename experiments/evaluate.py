@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,23 @@ from archs.decoding import Decoding, check_length
 from archs.flow import FlowReport, check_flow
 from archs.single_row import lay_out_for_rows
 from experiments import build
+from experiments.data.overlap import GRAM, overlaps
 from experiments.data.windows import held_out
 from experiments.folder import read_json, write_json, write_whole
 from experiments.likelihood import bits_per_byte, likelihood
+from experiments.report.audit import of_run
+from experiments.report.runs import read_run
 from experiments.run import Run, restore
 from experiments.scoring import require_language_model
 from experiments.tasks import infill, order, party
+from experiments.tasks.asked import INFILL_TEST, asked
 from experiments.tasks.classification import classify
 from experiments.tasks.generation import fill
 from experiments.tasks.probe import POOLINGS
+from experiments.tasks.target import target
 from experiments.tracking import tracker
 from objectives.base import Windows
 
-INFILL_TEST = 200
 PROMPT, CONTINUATION = 32, 32  # tokens of a sample
 TEMPERATURE = 0.8
 FLOW_ROWS, FLOW_WIDTH = 2, 16
@@ -61,14 +65,17 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
         "likelihood": timed("likelihood", lambda: likelihood_of(run)),
         "party": timed("party", lambda: party_of(run)) if settings.party else None,
         "infill": timed("infill", lambda: infill_of(run)) if settings.infill else None,
+        "target": timed("target", lambda: target_of(run)) if settings.target else None,
         "order": timed("order", lambda: order_of(run)) if settings.order else None,
+        "overlap": timed("overlap", lambda: overlap_of(run)),
     }
     written = timed("samples", lambda: samples(run))
     write_json(folder / "samples.json", written)
     write_json(folder / "evaluation.json", content | {"seconds": seconds})
     follow = tracker(run.recipe, folder, group)
     spent = read_json(run.folder.audit)["spent"]  # where on the x-axes the scores belong
-    follow.log({**spent, "samples": written, "who_sees_whom": flow.measured["tokens"]["tokens"][0].numpy()})
+    shown = {"audit": of_run(read_run(folder, run.recipe.seed)), "samples": written}
+    follow.log({**spent, **shown, "who_sees_whom": flow.measured["tokens"]["tokens"][0].numpy()})
     follow.summary({k: v for k, v in content.items() if v is not None})
     follow.finish()
     run.folder.set_status("done")
@@ -129,11 +136,7 @@ def party_data(examples: int) -> tuple[party.PartyData, dict[str, party.Baseline
 
 
 def infill_of(run: Run) -> dict[str, Any]:
-    corpus, seed = run.corpus, 0  # the same gaps for every seed of an arm
-    wanted = run.recipe.evaluation.finetune.examples
-    train = infill.examples(corpus.train, corpus.vocabulary, corpus.tokenizer, wanted, seed)
-    test = infill.examples(corpus.test, corpus.vocabulary, corpus.tokenizer, INFILL_TEST, seed)
-    rows = fill(run, train, test)
+    rows = fill(run, *gaps(run))
     save(run, "infill", rows)
     return {
         "chrf": float(rows.chrf.mean()),
@@ -143,11 +146,38 @@ def infill_of(run: Run) -> dict[str, Any]:
     }
 
 
+def gaps(run: Run) -> tuple[infill.Infill, infill.Infill]:
+    """Those of train and of test: the same for every seed of an arm."""
+    corpus, wanted = run.corpus, run.recipe.evaluation.finetune.examples
+    train = infill.examples(corpus.train, corpus.vocabulary, corpus.tokenizer, wanted, seed=0)
+    return train, infill.examples(corpus.test, corpus.vocabulary, corpus.tokenizer, INFILL_TEST, seed=0)
+
+
+def target_of(run: Run) -> dict[str, Any]:
+    rows = target(run, *gaps(run))
+    save(run, "target", rows)
+    nats, count = float(rows.nats.to_numpy().sum()), float(rows.bytes.to_numpy().sum())
+    return {
+        "nats_per_byte": nats / count,
+        "items": len(rows),
+        "tokens": int(rows.tokens.to_numpy().sum()),
+        "bytes": count,
+    }
+
+
 def order_of(run: Run) -> dict[str, Any]:
     rows, beside = order.probe(run)
     save(run, "order", rows)
     accuracy = {f"accuracy_{name}": rows[f"correct_{name}"].to_numpy().mean().item() for name in POOLINGS}
     return {**accuracy, "items": len(rows), **beside}
+
+
+def overlap_of(run: Run) -> dict[str, dict[str, Any]]:
+    """What the training text has of each task's test items, told in one line on stderr."""
+    found = overlaps(run.corpus, asked(run), Path(run.recipe.data.cache))
+    told = "; ".join(f"{name}: {each}" for name, each in found.items())
+    print(f"overlap of {GRAM}-grams with the training text: {told or 'no task'}", file=sys.stderr, flush=True)
+    return {name: asdict(each) for name, each in found.items()}
 
 
 def samples(run: Run) -> list[dict[str, str]]:

@@ -90,6 +90,21 @@ class RunFolder:
                 "name=… or out=… for a new folder"
             ) from error
 
+    @contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Whether this process has the run to itself, from training to scores; False if another has."""
+        self._make()
+        lock = FileLock(self.path / ".taken")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
     def _make(self) -> None:
         try:
             self.checkpoint.parent.mkdir(parents=True, exist_ok=True)

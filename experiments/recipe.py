@@ -45,11 +45,14 @@ class FamilyConfig(Config):
     """`name` is one of `archs.FAMILIES` or the import path of a class: `package.module.Class`.
 
     `mask` is the import path of a rule (q, k) or (b, q, k), or of a builder Batch -> Mask, that replaces a
-    single stack's own mask.
+    single stack's own mask. `stacks`: an encoder-decoder's beside a single stack's L layers, "halves" of L,
+    "double" = two of L (twice the parameters), "shared" = two of L with one set of weights; None = halves,
+    deeper where FLOPs are matched.
     """
 
     name: str
     mask: str | None = None
+    stacks: Literal["halves", "double", "shared"] | None = None
 
     _name_is_known = field_validator("name")(known("family"))
 
@@ -297,6 +300,7 @@ class EvaluationConfig(Config):
     pseudo_likelihood_windows: Count = 16
     party: bool = True
     infill: bool = True
+    target: bool = False
     order: bool = False
     finetune: FinetuneConfig = FinetuneConfig()
     samples: Annotated[int, Field(ge=0)] = 3
@@ -338,9 +342,9 @@ class Recipe(Config):
 
     @property
     def label(self) -> str:
-        """`name`, or `<family>-<objective>`; of an import path, the last part."""
-        last = (part.name.rpartition(".")[2] for part in (self.family, self.objective))
-        return self.name or "-".join(last)
+        """`name`, or `<family>-<objective>`, `stacks` between them; of an import path, the last part."""
+        family, objective = (part.name.rpartition(".")[2] for part in (self.family, self.objective))
+        return self.name or "-".join(part for part in (family, self.family.stacks, objective) if part)
 
     @property
     def import_paths(self) -> list[str]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -18,6 +19,7 @@ from experiments.design import Design, Recipes, design
 from experiments.folder import RunFolder
 from experiments.recipe import EvaluationConfig, Recipe, SweepRecipe, TuningConfig
 from experiments.registration import register
+from experiments.sharing import share
 from experiments.tuning import at, tune
 
 
@@ -98,7 +100,7 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
     """Tunes, trains and evaluates every arm with every seed, then reports; what is done is not repeated.
 
     Of a sweep with claims the controls come first. If one does not hold, no verdict could be printed: what
-    the claims need besides is then not trained.
+    the claims need besides is then not trained. The same command given in several terminals shares the runs.
     """
     designed = design(sweep, recipes)
     planned = plans(designed.runs)  # a sweep whose declared match fails does not start
@@ -147,20 +149,26 @@ def _tuned(sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Pat
 
 def _run_all(some: Recipes, every: Recipes, sweep: str) -> None:
     """Trains and evaluates some of the sweep's runs."""
+    numbers = {key: number for number, key in enumerate(every, start=1)}
+    share(
+        {
+            recipe.folder(sweep): partial(
+                _run_one, recipe, sweep, f"[{numbers[arm, seed]}/{len(every)}] {arm}, seed {seed}"
+            )
+            for (arm, seed), recipe in some.items()
+        }
+    )
+
+
+def _run_one(recipe: Recipe, sweep: str, label: str) -> None:
     from experiments.evaluate import evaluate_run
 
-    console = Console(stderr=True)
-    for number, ((arm, seed), recipe) in enumerate(every.items(), start=1):
-        if (arm, seed) not in some:
-            continue
-        here = recipe.folder(sweep)
-        state = RunFolder(here).status["state"]
-        console.print(f"[{number}/{len(every)}] {arm}, seed {seed}: {state}", markup=False)
-        if not train_arm(recipe, here, sweep):
-            why = RunFolder(here).status["why"]
-            console.print(f"{arm}, seed {seed} diverged, which counts: {why}", markup=False)
-        elif not RunFolder(here).is_("done"):
-            evaluate_run(here, sweep)
+    console, run = Console(stderr=True), RunFolder(recipe.folder(sweep))
+    console.print(f"{label}: {run.status['state']}", markup=False)
+    if not train_arm(recipe, run.path, sweep):
+        console.print(f"{label} diverged, which counts: {run.status['why']}", markup=False)
+    elif not run.is_("done"):
+        evaluate_run(run.path, sweep)
 
 
 def train_arm(recipe: Recipe, folder: Path, group: str) -> bool:
@@ -205,27 +213,31 @@ def budget_table(planned: list[Plan], recipes: Recipes) -> Table:
         title=f"budget: match {first.match} within {first.tolerance:.0%}, stop at {amount}",
         caption="k, M, G, T: 10³, 10⁶, 10⁹, 10¹². FLOPs of training, forward and backward;\n"
         "masked-out attention and padding are charged. Tokens: raw text read.\n"
-        "Targets: supervised tokens.",
+        "Targets: supervised tokens. Times P and M: of the core size and the\n"
+        "FLOPs a token of the reference, a decoder-AR.",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("arm\nobjective", no_wrap=True)
+    table.add_column("arm\nobjective", overflow="fold", min_width=11)  # numbers stay whole
     table.add_column("layers\nx width", no_wrap=True)
     steps = "steps\nx scale" if scaled else "\nsteps"
-    for name in ("core size\noff by", "FLOPs\na token", steps, "\ntokens", "\ntargets", "\nFLOPs"):
+    for name in ("core size\noff by", "times\nP, M", "FLOPs\na token", steps, "tokens\ntargets", "\nFLOPs"):
         table.add_column(name, justify="right", no_wrap=True)
     for each, scale in zip(planned, scales, strict=True):
         layers, _, ffn = each.shape.partition(", ")
         count = each.steps
-        spent = (each.tokens_per_step, each.targets_per_step, each.flops_per_step)
+        a_step = (each.tokens_per_step, each.targets_per_step, each.flops_per_step)
+        tokens, targets, flops = ("" if count is None else short(count * one) for one in a_step)
         table.add_row(
             f"{each.arm}\n[dim]{each.objective}[/dim]",
             f"{layers}\n[dim]{ffn}[/dim]",
             f"{each.parameters.core:,}\n[dim]{_off_by(each)}[/dim]",
+            f"{each.times_parameters:.2f} P\n{each.times_flops:.2f} M",
             short(each.flops_per_token),
             ("clock" if count is None else f"{count:,}") + (f"\n[dim]x {scale:g}[/dim]" if scaled else ""),
-            *("" if count is None else short(count * one) for one in spent),
+            f"{tokens}\n[dim]{targets}[/dim]",
+            flops,
         )
     return table
 

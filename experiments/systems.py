@@ -11,7 +11,7 @@ from archs.errors import UserError, unknown
 from experiments.folder import RunFolder
 from experiments.overrides import key_of
 from experiments.presets import configs_dir, read_yaml
-from experiments.validate import Config, validated
+from experiments.validate import Config, flatten, validated
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,9 +106,10 @@ def _is_of(run: RunFolder, recipe: Recipe) -> bool:
     """Whether the run has the recipe's family and objective: its name alone may be given to anything."""
     if not run.recipe.is_file():
         return False
-    trained = read_yaml(run.recipe)
-    made = recipe.model_dump(mode="json", include={"family", "objective"})
-    return all(trained.get(group) == content for group, content in made.items())
+    trained = flatten({group: read_yaml(run.recipe).get(group) for group in ("family", "objective")})
+    made = flatten(recipe.model_dump(mode="json", include={"family", "objective"}))
+    # A recipe from before there was an option does not name it.
+    return all(trained.get(key) == made.get(key) for key in trained | made)
 
 
 def _trained(runs: Path, name: str, recipe: Recipe) -> str:

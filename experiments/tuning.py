@@ -10,17 +10,19 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from experiments.folder import RunFolder, read_json, read_lines, write_json
 from experiments.recipe import Recipe, TrackingConfig, TuningConfig
+from experiments.sharing import share
 
 SEED = 2**31 - 1  # of all trials
 FILE = "tuning.json"
 
-Train = Callable[[Recipe, Path], bool]  # trains a run; False if it diverged
+Train = Callable[[Recipe, Path], object]  # trains a run, if it is not trained already
 
 
 @dataclass(frozen=True)
@@ -125,17 +127,24 @@ def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, train: Train
 def _tried(
     grid: TuningConfig, rates: list[float], arms: dict[str, Recipe], folder: Path, train: Train
 ) -> Tuning:
-    done = Tuning(grid.fraction, rates, grid.warmups)
-    for number, (arm, recipe) in enumerate(arms.items(), start=1):
-        print(
-            f"tuning [{number}/{len(arms)}] {arm}: {len(list(points(grid, rates, recipe)))} trials",
-            file=sys.stderr,
-        )
-        done.trials[arm] = [
-            _trial(grid, recipe, point, folder / arm / "tuning" / point.name, train)
-            for point in points(grid, rates, recipe)
-        ]
-    return done
+    places = {arm: list(points(grid, rates, recipe)) for arm, recipe in arms.items()}
+    share(
+        {
+            folder_of(folder, arm, point): partial(
+                _trial, grid, recipe, point, folder_of(folder, arm, point), train
+            )
+            for arm, recipe in arms.items()
+            for point in places[arm]
+        }
+    )
+    trials = {
+        arm: [_result(folder_of(folder, arm, point), point) for point in its] for arm, its in places.items()
+    }
+    return Tuning(grid.fraction, rates, grid.warmups, trials)
+
+
+def folder_of(sweep: Path, arm: str, point: Point) -> Path:
+    return sweep / arm / "tuning" / point.name
 
 
 def points(grid: TuningConfig, rates: list[float], recipe: Recipe) -> Iterator[Point]:
@@ -161,10 +170,15 @@ def at(recipe: Recipe, point: Point) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update=changes)})
 
 
-def _trial(grid: TuningConfig, recipe: Recipe, point: Point, folder: Path, train: Train) -> Trial:
-    finished = train(trial_recipe(grid, recipe, point), folder)
+def _trial(grid: TuningConfig, recipe: Recipe, point: Point, folder: Path, train: Train) -> None:
+    print(f"tuning {recipe.label}: learning rate {point.learning_rate:g}", file=sys.stderr)
+    train(trial_recipe(grid, recipe, point), folder)
+
+
+def _result(folder: Path, point: Point) -> Trial:
     rows = read_lines(RunFolder(folder).metrics)
     last: dict[str, Any] = rows[-1] if rows else {}
     validated = [row["validation_loss"] for row in rows if "validation_loss" in row]
     spent = {name: float(last.get(name, 0)) for name in ("flops", "tokens", "seconds")}
-    return Trial(point, validated[-1] if finished and validated else None, **spent)
+    lost = RunFolder(folder).is_("diverged") or not validated
+    return Trial(point, None if lost else validated[-1], **spent)

@@ -43,12 +43,18 @@ def _explain(model: type[Config], content: dict[str, Any], error: ValidationErro
         case "value_error":
             return first["msg"].removeprefix("Value error, ")
         case "literal_error":
-            return str(unknown(key, came, get_args(_annotation(model, loc))))
+            return str(unknown(key, came, _allowed(_annotation(model, loc))))
         case "model_type":
             return f"{key}: came {came!r}; set one of: {', '.join(_keys(model, {}, loc))}"
     allowed = first["msg"].replace("Input should", "must").replace("String should", "must")
     allowed = allowed.replace("valid boolean", "boolean: true or false")
     return f"{key}: came {came!r}, {allowed[:1].lower()}{allowed[1:]}"
+
+
+def _allowed(annotation: Any) -> list[str]:
+    """The words of a Literal, or of one that may be null."""
+    parts = [word for part in get_args(annotation) for word in get_args(part) or [part]]
+    return ["null" if part is type(None) else part for part in parts]
 
 
 def _annotation(model: type[Config], loc: list[str]) -> Any:

@@ -55,8 +55,12 @@ class PentarchModel(PreTrainedModel):
         super().__init__(config)
         core = CoreConfig(**config.core)
         self.family = FAMILIES[config.family](core)
-        self._tied_weights_keys = {"family.head.weight": "family.embedding.weight"} if core.tied else {}
+        self._tied_weights_keys = shared_weights(self)
         self.post_init()
+
+    def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
+        """Stacks may share weights where the head has its own, which `tie_word_embeddings` cannot say."""
+        return dict(self._tied_weights_keys)
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         """The family has set its own."""
@@ -217,6 +221,13 @@ AUTO_CLASSES: dict[type[PentarchModel], str] = {
     PentarchForCausalLM: "AutoModelForCausalLM",
     PentarchForSeq2SeqLM: "AutoModelForSeq2SeqLM",
 }
+
+
+def shared_weights(module: torch.nn.Module) -> dict[str, str]:
+    """The further names of weights that have several, each with the first one's."""
+    first: dict[int, str] = {}
+    named = module.named_parameters(remove_duplicate=False)
+    return {name: other for name, p in named if (other := first.setdefault(id(p), name)) != name}
 
 
 def segments_of(attention_mask: Tensor | None) -> Tensor | None:

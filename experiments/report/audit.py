@@ -48,6 +48,10 @@ class Line:
     objective: str
     cells: list[Cell]
 
+    def cell(self, row: str) -> Cell:
+        """That of ROWS with this name."""
+        return self.cells[[name for name, _ in ROWS].index(row)]
+
 
 ROWS = (
     ("shape", "layers x width"),
@@ -55,6 +59,7 @@ ROWS = (
     ("all parameters", "counted in the model"),
     ("off the match", "of the matched quantity, from a decoder-AR's of the size asked for"),
     ("FLOPs a token", "training, per raw token"),
+    ("times the reference", "P: its core parameters, M: its FLOPs a token"),
     ("steps", "of the optimiser"),
     ("raw tokens", "read"),
     ("epochs", "of the training text"),
@@ -90,8 +95,12 @@ def _line(arm: str, runs: list[Run]) -> Line:
         Cell(plan["shape"], asked_shape(runs[0], plan)),
         Cell(f"{core:,}"),
         Cell(ranged((each["parameters"] for each in audits), amount), f"planned {core + embedding:,}{extra}"),
-        Cell("not matched" if plan["match"] == "none" else f"{plan['deviation']:+.2%}"),
+        Cell(
+            "not matched" if plan["match"] == "none" else f"{plan['deviation']:+.2%}",
+            f"of {multiple} x the reference's" if (multiple := plan.get("multiple", 1)) > 1 else "",
+        ),
         Cell(amount(plan["flops_per_token"])),
+        Cell(_times(plan)),
         Cell(spent("steps"), "by the clock" if steps is None else f"planned {amount(steps)}"),
         Cell(spent("tokens"), planned("tokens")),
         Cell(
@@ -105,6 +114,22 @@ def _line(arm: str, runs: list[Run]) -> Line:
         Cell(", ".join(sorted({path.split(": ")[-1] for each in audits for path in each["attention"]}))),
     ]
     return Line(arm, plan["family"], plan["objective"], cells)
+
+
+def _times(plan: dict[str, Any]) -> str:
+    """In Raffel et al.'s P and M; audits of older runs do not tell."""
+    if "times_parameters" not in plan:
+        return "not recorded"
+    return f"{plan['times_parameters']:.2f} P, {plan['times_flops']:.2f} M"
+
+
+def of_run(run: Run) -> list[dict[str, str]]:
+    """One audited run by itself, a dict for each of ROWS."""
+    cells = zip(ROWS, _line(run.arm, [run]).cells, strict=True)
+    return [
+        {"what": name, "unit": unit, "done": cell.done, "declared": cell.declared}
+        for (name, unit), cell in cells
+    ]
 
 
 def target_shares(runs: Iterable[Run]) -> list[float]:

@@ -46,6 +46,10 @@ def _mean(column: str, times: float = 1.0) -> Callable[[pd.DataFrame], float]:
     return lambda rows: times * _floats(rows, column).mean()
 
 
+def _nats_per_byte(rows: pd.DataFrame) -> float:
+    return _floats(rows, "nats").sum() / _floats(rows, "bytes").sum()
+
+
 def _bits_per_byte(unit: str, column: str) -> Callable[[pd.DataFrame], float | None]:
     def of(rows: pd.DataFrame) -> float | None:
         if set(rows["unit"]) != {unit}:
@@ -69,13 +73,14 @@ CHRF = Metric("infill_chrf", "Infill, chrF", "0 to 100", "higher", 1, "infill", 
 FIRST_WORD = Metric(
     "infill_first_word", "Infill, first word", "% exact", "higher", 1, "infill", _mean("first_word", 100)
 )
+TARGET = Metric("target_nats_per_byte", "Target of infill", "nats/byte", "lower", 3, "target", _nats_per_byte)
 ORDER_MEAN = Metric(
     "order_mean", "Order, mean of states", "% right", "higher", 1, "order", _mean("correct_mean", 100)
 )
 ORDER_FIRST = Metric(
     "order_first", "Order, own token", "% right", "higher", 1, "order", _mean("correct_first", 100)
 )
-METRICS = (NLL, PLL, PARTY, CHRF, FIRST_WORD, ORDER_MEAN, ORDER_FIRST)
+METRICS = (NLL, PLL, PARTY, CHRF, FIRST_WORD, TARGET, ORDER_MEAN, ORDER_FIRST)
 # What the trigram gives the windows that a run was scored on: of two samples, so also two metrics.
 ANCHORS = {
     NLL: _likelihood("trigram_on_nll_windows", "Trigram", "nll", "trigram_nats"),

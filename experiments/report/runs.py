@@ -133,18 +133,20 @@ def load(folder: Path) -> Sweep:
 def _declared(folder: Path, sweep: dict[str, Any]) -> list[tuple[str, int]]:
     """Every run that was to be: by design.json, or where there is none every arm under every seed."""
     design = read_json(folder / "design.json")
-    seeds = {arm: sweep["seeds"] for arm in sweep["arms"]} if design is None else design["seeds"]
-    return [(arm, seed) for arm, count in seeds.items() for seed in range(count)]
+    if design is None:
+        return [(arm, seed) for arm in sweep["arms"] for seed in range(sweep["seeds"])]
+    return [(arm, seed) for arm, count in design["seeds"].items() for seed in range(count)]
 
 
 def _runs(folder: Path) -> Iterator[Run]:
     for path in sorted(folder.glob("*/seed*")):
         seed = re.fullmatch(r"seed(\d+)", path.name)
         if seed and (path / "recipe.yaml").exists():
-            yield _run(path, int(seed[1]))
+            yield read_run(path, int(seed[1]))
 
 
-def _run(path: Path, seed: int) -> Run:
+def read_run(path: Path, seed: int) -> Run:
+    """One run from its folder, which has a recipe."""
     folder = RunFolder(path)
     status = folder.status
     return Run(

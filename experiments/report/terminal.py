@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.report import terminal_claims, words
+from experiments.report.audit_table import audit_table
 from experiments.report.claimed import Claimed
 from experiments.report.results import METRICS, Metric
 from experiments.report.runs import Sweep
@@ -19,6 +20,7 @@ HEADINGS = {
     "party_accuracy": "party\n% right",
     "infill_chrf": "infill\nchrF",
     "infill_first_word": "infill\n1st word %",
+    "target_nats_per_byte": "target\nnats/byte",
     "order_mean": "order\nmean, %",
     "order_first": "order\nown, %",
 }
@@ -26,8 +28,10 @@ ABREAST, WIDEST = 5, 10  # metrics, and characters of each, that fit into 80 col
 
 
 def show(sweep: Sweep, found: pd.DataFrame, of: Claimed | None) -> None:
-    """Prints results, baselines, verdicts where there are claims, and what did not finish, to stdout."""
+    """Prints the audit, results, baselines, verdicts where there are claims, and what did not finish."""
     console = Console(highlight=False)
+    if (audited := audit_table(sweep)) is not None:
+        console.print(audited)
     measured = set(found["metric"])
     shown = [metric for metric in METRICS if metric.name in measured]
     beside = baselines(sweep, found)

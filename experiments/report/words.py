@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from experiments.report import audit
-from experiments.report.results import CHRF, NLL, ORDER_FIRST, PARTY, PLL
+from experiments.report.results import CHRF, NLL, ORDER_FIRST, PARTY, PLL, TARGET
 from experiments.report.runs import Run, Sweep
 
 TASKS = {
     PARTY: "telling the party of a president from one paragraph",
     CHRF: "filling a removed sentence-middle",
+    TARGET: "the nats of a removed sentence-middle",
     ORDER_FIRST: "telling by a probe whether two pieces of text were swapped",
 }
 SOURCES = {
@@ -106,15 +107,35 @@ def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
             )
         )
     if "encoder_decoder" in kinds and sweep.recipe["budget"]["match"] != "none":
-        entries.append(
-            (
-                "Depth of the encoder-decoder.",
-                "Matched on parameters, it splits its depth between two stacks, and a token passes through "
-                "one of them. So it spends about half the FLOPs a token, takes more steps for the same "
-                "FLOPs, and is shallower than the single stacks.",
-            )
-        )
+        entries += _of_stacks(sweep)
     return entries + _of_tasks(sweep.done)
+
+
+STACKS = {
+    "halves": "Matched on parameters, it splits its depth between two stacks, and a token passes through one "
+    "of them. So it spends about half the FLOPs a token, takes more steps for the same FLOPs, and is "
+    "shallower than the single stacks.",
+    "double": "It has two stacks of a single stack's depth. A token passes through one of them, so where "
+    "parameters are matched it has twice as many as the single stacks for about their FLOPs a token.",
+    "shared": "Its two stacks have one set of weights and a single stack's depth. Matched on parameters, its "
+    "feed-forward is narrower, for cross-attention is paid from it.",
+}
+
+
+def _of_stacks(sweep: Sweep) -> list[tuple[str, str]]:
+    """What sets the encoder-decoders apart, of each kind of stacks that was trained."""
+    families = [
+        run.recipe["family"]
+        for run in sweep.runs
+        if run.recipe and run.audit and run.audit["plan"]["family"] == "encoder_decoder"
+    ]
+    trained = {family.get("stacks") or "halves" for family in families}
+    heading = "Depth of the encoder-decoder"
+    return [
+        (f"{heading}{f', {stacks}' if len(trained) > 1 else ''}.", told)
+        for stacks, told in STACKS.items()
+        if stacks in trained
+    ]
 
 
 def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
@@ -128,6 +149,15 @@ def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
                 "arm. Encoder-AE and permuted LM write into as many blanks as the gap has tokens, so they "
                 "see its length; the others write on and are cut at that length, without seeing it. "
                 f"Each writes by its own decoder ({'; '.join(ways)}), greedily.",
+            )
+        )
+    if any(run.ask("target") for run in done):
+        entries.append(
+            (
+                "Target of infill.",
+                "Every single stack is finetuned under the prefix mask here, an encoder-decoder as it is, so "
+                "these nats are true likelihoods of the same tokens and may be compared between all arms; "
+                "those above they may not be compared with.",
             )
         )
     if any(run.ask("party") for run in done):

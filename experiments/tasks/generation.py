@@ -10,6 +10,7 @@ from torch import Tensor
 from archs.batch import Batch
 from archs.decoding import Decoding
 from archs.errors import UserError
+from archs.family import Family
 from experiments.finetune import finetune
 from experiments.module import mixed
 from experiments.run import Run
@@ -27,20 +28,9 @@ def fill(run: Run, train: Infill, test: Infill) -> pd.DataFrame:
     Every family reads [left, <extra_id_0>, right] and writes as many tokens as the gap has, greedily, with
     its own decoder. Those that fill blanks see that number; the others are cut at it.
     """
-    settings = run.recipe.evaluation.finetune
     vocabulary = run.corpus.vocabulary
     asks = Conditional(vocabulary, run.family.layout)
-    source = with_gap(train, vocabulary)
-
-    def build(step: int) -> Batch:
-        chosen = rows_of(step, settings.batch, len(source), run.recipe.seed)
-        real = torch.arange(train.gap.shape[1]) < train.lengths[chosen][:, None]
-        rng = torch.Generator().manual_seed(mixed(run.recipe.seed, step, 2))
-        return asks.pairs(
-            source[chosen], torch.zeros_like(source[chosen]), train.gap[chosen], real.long() - 1, rng
-        )
-
-    family = finetune(run, asks, build, settings.steps, settings.learning_rate).family
+    family = finetuned(run, asks, train)
     source, how = with_gap(test, vocabulary), Decoding(forbid=vocabulary.special)
     written: list[list[int]] = []
     for rows in torch.arange(len(source)).split(ROWS_AT_ONCE):
@@ -51,13 +41,31 @@ def fill(run: Run, train: Infill, test: Infill) -> pd.DataFrame:
     return compare(run, test, written)
 
 
+def finetuned(run: Run, asks: Conditional, train: Infill) -> Family:
+    """A copy of the run's family that was taught to write gaps, as the recipe says; in eval mode."""
+    settings = run.recipe.evaluation.finetune
+    source = with_gap(train, run.corpus.vocabulary)
+
+    def build(step: int) -> Batch:
+        chosen = rows_of(step, settings.batch, len(source), run.recipe.seed)
+        rng = torch.Generator().manual_seed(mixed(run.recipe.seed, step, 2))
+        return pairs(asks, source[chosen], train.gap[chosen], train.real[chosen], rng)
+
+    return finetune(run, asks, build, settings.steps, settings.learning_rate).family
+
+
+def pairs(asks: Conditional, source: Tensor, gap: Tensor, real: Tensor, rng: torch.Generator) -> Batch:
+    """source (B,S), gap (B,G), real (B,G) bool: the gap's cells that are not padding."""
+    return asks.pairs(source, torch.zeros_like(source), gap, real.long() - 1, rng)
+
+
 def with_gap(examples: Infill, vocabulary: Vocabulary) -> Tensor:
     """[left, the first sentinel, right] (n,S); the mask token if the tokenizer has no sentinels."""
     gap = vocabulary.sentinels[0] if vocabulary.sentinels else vocabulary.mask
     if gap is None:
         raise UserError(
-            "the infill task needs a sentinel (<extra_id_0>) or a mask token, which this tokenizer lacks; "
-            "add one, or set evaluation.infill=false"
+            "gaps need a sentinel (<extra_id_0>) or a mask token, which this tokenizer lacks; "
+            "add one, or set evaluation.infill=false and evaluation.target=false"
         )
     middle = torch.full((len(examples.left), 1), gap)
     return torch.cat((examples.left, middle, examples.right), dim=1)

@@ -26,12 +26,21 @@ SENTENCE_END = re.compile(r"[.!?;:\n。！？；：؟۔।]")  # noqa: RUF001
 
 @dataclass(frozen=True, eq=False)
 class Infill:
-    """left (n,L), gap (n,G) padded with `pad`, lengths (n) of the gaps in tokens, right (n,R): int64."""
+    """left (n,L), gap (n,G) padded with `pad`, lengths (n) of the gaps in tokens, right (n,R): int64.
+
+    documents (n) int64: which of the split's each gap is in.
+    """
 
     left: Tensor
     gap: Tensor
     lengths: Tensor
     right: Tensor
+    documents: np.ndarray
+
+    @property
+    def real(self) -> Tensor:
+        """(n,G) bool: the gap's cells that are not padding."""
+        return torch.arange(self.gap.shape[1]) < self.lengths[:, None]
 
     def gaps(self) -> list[list[int]]:
         """Each gap's ids without padding."""
@@ -62,6 +71,7 @@ def examples(part: Tokens, vocabulary: Vocabulary, tokenizer: Tokenizer, n: int,
         gap=torch.from_numpy(gap),
         lengths=torch.from_numpy(lengths),
         right=torch.from_numpy(tokens[(starts + lengths)[:, None] + np.arange(RIGHT)]),
+        documents=np.searchsorted(part.offsets, starts, side="right") - 1,
     )
 
 

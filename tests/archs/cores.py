@@ -62,4 +62,12 @@ CORES: dict[str, dict[str, Any]] = {
         "local_rope_base": 100.0,
     },
     "factorised": {"embedding_width": 10, "tied": False},
+    # Of an encoder-decoder; single stacks have one anyway.
+    "shared stacks": {
+        "shared_stacks": True,
+        "positions": "relative",
+        "norm": "layer",
+        "embedding_norm": True,
+        "tied": False,
+    },
 }

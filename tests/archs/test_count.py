@@ -13,6 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from archs import FAMILIES, CoreConfig
 from archs.count import FORWARDS_A_TRAINING_STEP, parameters
 from archs.encoder_decoder import EncoderDecoder
+from archs.errors import UserError
+from archs.family import Stacks
 
 OPTIONS = CORES | {
     "swiglu": {"activation": "swiglu", "norm": "layer"},
@@ -46,7 +48,8 @@ def test_a_plain_layer_has_twelve_squares_of_its_width() -> None:
 def test_flops_agree_with_the_flop_counter_within_one_percent(
     kind: str, changes: dict, layout: str, make_family, make_batch, layouts, loss
 ) -> None:
-    family = make_family(kind, layers=3, **changes)
+    depths = {"layers": 3} | ({"decoder_layers": 3} if "shared_stacks" in changes else {})
+    family = make_family(kind, **depths, **changes)
     segments, source_segments = layouts[layout]
     length, source = (13, 11) if segments is None else (9, 7)
     batch = make_batch(segments, source_segments, length=length, source_length=source, rows=3)
@@ -71,6 +74,43 @@ def test_flops_charge_the_query_rows_of_a_permuted_lm(make_family, make_batch) -
     fewer = replace(batch, queries=batch.queries[:, :1])
     assert family.flops(fewer) < family.flops(batch)
     assert family.flops(replace(batch, queries=None)) == make_family("decoder_ar").flops(batch)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_stacks_beside_a_single_stack_are_halves_or_of_its_depth(layers: int) -> None:
+    reference = CoreConfig(50, layers, 16, 2, 32, 64)
+
+    def found(stacks: Stacks) -> list[tuple[int, int | None, bool]]:
+        shapes = EncoderDecoder.depths(reference, stacks)
+        return [(shape.layers, shape.decoder_layers, shape.shared_stacks) for shape in shapes]
+
+    halves = {1: [(1, 1)], 2: [(1, 1)], 3: [(2, 1), (1, 2)]}[layers]
+    assert found("halves") == [(*split, False) for split in halves]
+    assert found("double") == [(layers, layers, False)]
+    assert found("shared") == [(layers, layers, True)]
+    assert EncoderDecoder.times_parameters("double") == 2
+    assert EncoderDecoder.times_parameters("shared") == EncoderDecoder.times_parameters("halves") == 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if kind != "encoder_decoder"])
+def test_a_single_stack_given_stacks_is_one_line(kind: str) -> None:
+    with pytest.raises(UserError, match=f"family.stacks=shared .*{kind} has one stack and allows null alone"):
+        list(FAMILIES[kind].depths(CoreConfig(50, 2, 16, 2, 32, 64), "shared"))
+
+
+def test_shared_stacks_add_cross_attention_alone_to_a_single_stack(make_family) -> None:
+    """Of 2 layers x 16: queries, keys, values and output, and a norm, a layer."""
+    single, shared = (
+        parameters(FAMILIES[kind], make_family(kind, **changes).config).core
+        for kind, changes in (("decoder_ar", {}), ("encoder_decoder", {"shared_stacks": True}))
+    )
+    assert shared - single == 2 * (4 * 16 * 16 + 16)
+
+
+def test_shared_stacks_cost_the_flops_of_stacks_of_their_own(make_family, make_batch) -> None:
+    batch = make_batch()
+    shared, own = (make_family("encoder_decoder", shared_stacks=is_shared) for is_shared in (True, False))
+    assert shared.flops(batch) == own.flops(batch)
 
 
 @pytest.mark.parametrize(

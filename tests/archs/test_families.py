@@ -127,6 +127,47 @@ def test_an_encoder_decoder_without_decoder_layers_is_refused() -> None:
         build("encoder_decoder", CoreConfig(50, 2, 16, 2, 32, 64))
 
 
+def test_shared_stacks_of_two_depths_are_refused(make_family) -> None:
+    with pytest.raises(UserError, match="one depth: came layers=2 and decoder_layers=3"):
+        make_family("encoder_decoder", decoder_layers=3, shared_stacks=True)
+
+
+@pytest.mark.parametrize("made", [lambda family: family, copy.deepcopy, lambda family: family.double()])
+@pytest.mark.parametrize("norm_order", ["pre", "post"])
+def test_shared_stacks_have_one_set_of_weights_and_cross_attention_besides(
+    norm_order: str, made, make_family
+) -> None:
+    changes = {"positions": "relative", "norm_order": norm_order}
+    family = made(make_family("encoder_decoder", shared_stacks=True, **changes))
+    single = made(make_family("encoder_ae", **changes))
+    ids = {id(part) for part in family.encoder.parameters()}
+    own = {name for name, part in family.decoder.named_parameters() if id(part) not in ids}
+    assert len(ids) == len(list(single.stack.parameters()))
+    assert {name for name in own if "cross" not in name} == {"bias.table.weight"}
+    assert own == {
+        "bias.table.weight",
+        *(
+            f"blocks.{number}.{name}.weight"
+            for number in range(2)
+            for name in ("cross_norm", "cross.query", "cross.key_value", "cross.out")
+        ),
+    }
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_encoder_weight_that_changes_changes_the_decoder_of_shared_stacks(
+    shared: bool, make_family
+) -> None:
+    family = make_family("encoder_decoder", shared_stacks=shared)
+    tokens = torch.arange(6)[None]
+    nothing_read = Batch.of(tokens, source=tokens[:, :0])
+    with torch.no_grad():
+        before = family.hidden(nothing_read).rows
+        family.encoder.blocks[0].ffn.down.weight.mul_(3)
+        after = family.hidden(nothing_read).rows
+    assert torch.equal(before, after) is not shared
+
+
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_tied_head_is_the_embedding_and_an_untied_one_is_not(kind: str, make_family) -> None:
     for family in (make_family(kind), copy.deepcopy(make_family(kind)), make_family(kind).double()):

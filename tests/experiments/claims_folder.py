@@ -98,7 +98,7 @@ def write_run(folder: Path, arm: str, seed: int, number: int, items: int) -> Non
         training={"learning_rate": RATES[1 + number % 2]},
         budget=_budget(arm),
     )
-    share = {"items": 0.012, "grams": 0.0021}
+    share = {"items": 0.012, "grams": 0.0021, "measured": 77, "short": 3}
     change(folder / "evaluation.json", overlap={"party": share, "order": share})
     if arm.startswith(SCRATCH):
         (folder / "metrics.jsonl").write_text("")

@@ -172,7 +172,10 @@ def scores(rng: np.random.Generator, unit: str, number: int) -> dict[str, pd.Dat
     for pooling in ("mean", "first"):
         order[f"predicted_{pooling}"] = rng.integers(0, 2, windows)
         order[f"correct_{pooling}"] = 1 - order[f"predicted_{pooling}"]
-    return {"likelihood": likelihood, "party": party, "infill": infill, "order": order}
+    target = pd.DataFrame({"item": range(gaps), "document": 0, "nats": rng.normal(28 + number, 3, gaps)})
+    target["tokens"], target["bytes"] = 7, 30.0
+    tables = {"likelihood": likelihood, "party": party, "infill": infill}
+    return {**tables, "target": target, "order": order}
 
 
 def evaluation(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -203,6 +206,7 @@ def evaluation(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
         },
         "party": {"accuracy": 0.5, "items": 1000, "majority": 0.5, "tfidf_logistic": 0.552},
         "infill": {"chrf": 0.0, "first_word": 0.0, "items": 200, "decoding": "left to right"},
+        "target": {"nats_per_byte": 1.0, "items": 200},
         "order": {"accuracy_mean": 0.5, "accuracy_first": 0.5, "majority": 0.488, "input_embeddings": 0.503},
         "flow": {"ok": True, "text": "information flows exactly where the mask says"},
         "seconds": {"likelihood": 1.0},

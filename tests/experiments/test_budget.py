@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable
 from itertools import product
@@ -15,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archs import FAMILIES, CoreConfig
 from archs.errors import UserError
-from experiments.budget import plan_arm, planning_vocabulary
+from experiments.budget import Plan, plan_arm, planning_vocabulary
 from experiments.compose import compose_sweep
 from experiments.learner import Learner
 from experiments.recipe import BudgetConfig, Recipe
@@ -116,12 +117,110 @@ def test_an_encoder_decoder_matched_on_flops_has_about_twice_the_parameters(comp
     assert both.parameters.core > 1.6 * 787_584  # a decoder-AR of size=mini
 
 
-def test_an_unmatched_budget_is_one_line_with_the_nearest_shape(compose: Compose) -> None:
-    recipe = compose("family=encoder_decoder", "size.layers=3", "size.heads=8", "budget.tolerance=0.0001")
-    with pytest.raises(
-        UserError, match=r"cannot be matched on core_parameters .* nearest shape, .* % off|off; change"
-    ):
-        plan_arm(recipe, VOCABULARY)
+def planned(compose: Compose, *overrides: str) -> Plan:
+    return plan_arm(compose("size=mini", *overrides), planning_vocabulary(4096))
+
+
+def test_two_stacks_have_twice_a_single_stacks_parameters_and_about_its_flops(compose: Compose) -> None:
+    single = planned(compose, "family=decoder_ar", "objective=span")
+    double = planned(compose, "family=encoder_decoder_2p")
+    assert (double.config.layers, double.config.decoder_layers, double.config.shared_stacks) == (4, 4, False)
+    assert double.parameters.core == pytest.approx(2 * 787_584, rel=0.02)
+    assert double.times_parameters == pytest.approx(2, rel=0.02)
+    assert abs(double.deviation) <= 0.02
+    assert double.flops_per_token == pytest.approx(single.flops_per_token, rel=0.05)
+
+
+def test_shared_stacks_have_a_single_stacks_parameters_and_about_its_flops(compose: Compose) -> None:
+    """Less what the narrower feed-forward saves, which pays for cross-attention."""
+    single = planned(compose, "family=decoder_ar", "objective=span")
+    shared = planned(compose, "family=encoder_decoder_shared")
+    assert (shared.config.layers, shared.config.decoder_layers, shared.config.shared_stacks) == (4, 4, True)
+    assert shared.parameters.core == pytest.approx(787_584, rel=0.02)
+    assert shared.config.ffn == 256
+    assert 0.8 < shared.flops_per_token / single.flops_per_token < 1
+    assert shared.flops_per_token > 1.5 * planned(compose, "family=encoder_decoder").flops_per_token
+
+
+def test_all_parameters_of_two_stacks_are_twice_those_of_the_reference(compose: Compose) -> None:
+    both = planned(compose, "family=encoder_decoder_2p", "budget.match=parameters")
+    assert both.parameters.total == pytest.approx(2 * (787_584 + 4096 * 128), rel=0.02)
+
+
+@pytest.mark.parametrize("stacks", ["2p", "shared"])
+def test_two_stacks_matched_on_flops_have_those_of_the_reference(stacks: str, compose: Compose) -> None:
+    plan = planned(compose, f"family=encoder_decoder_{stacks}", "budget.match=flops_per_token")
+    assert plan.multiple == 1
+    assert plan.times_flops == pytest.approx(1, rel=0.02)
+    assert (plan.config.layers, plan.config.decoder_layers) == (4, 4)
+
+
+def test_the_preset_that_halves_the_depth_is_the_one_there_always_was(compose: Compose) -> None:
+    plan = planned(compose, "family=encoder_decoder")
+    halves = planned(compose, "family=encoder_decoder", "family.stacks=halves")
+    assert plan.config == halves.config
+    assert plan.shape == "2+2 x 128, ffn 384"
+
+
+@pytest.mark.parametrize("match", ["none", "core_parameters", "flops_per_token"])
+def test_every_plan_says_its_parameters_and_flops_in_those_of_the_reference(
+    match: str, compose: Compose
+) -> None:
+    plan = planned(compose, "family=encoder_ae", "size.shared_layers=true", f"budget.match={match}")
+    own = planned(compose, "family=decoder_ar", "size.shared_layers=true")
+    assert plan.times_parameters == pytest.approx(plan.parameters.core / own.parameters.core)
+    assert plan.times_flops == pytest.approx(plan.flops_per_token / 8_650_752)
+    assert plan.summary()["times_flops"] == plan.times_flops
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["family=prefix_lm", "family.stacks=shared"], "prefix_lm has one stack and allows null alone"),
+        (["family=encoder_decoder_2p", "size.decoder_layers=1"], "both say how deep the decoder is"),
+        (["family.stacks=third"], "choose one of: double, halves, shared|choose one of: .*halves"),
+    ],
+)
+def test_stacks_that_cannot_be_are_one_line(overrides: list[str], message: str, compose: Compose) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        plan_arm(compose(*overrides), VOCABULARY)
+    assert "\n" not in str(raised.value)
+
+
+# What cannot be matched: no shape comes so near, or what the head costs cannot be taken away.
+NARROW = ("size.layers=3", "size.heads=8", "budget.tolerance=0.0001")
+UNMATCHED = {
+    "core_parameters": ("family=encoder_decoder", *NARROW),
+    "parameters": ("family=encoder_decoder_shared", *NARROW),
+    "flops_per_token": ("family=encoder_decoder_2p", *NARROW),
+    "flops_per_sequence": ("family=decoder_ar", "size.length=256", "budget.reference_length=32"),
+}
+
+
+@pytest.mark.parametrize("match", UNMATCHED)
+def test_an_arm_that_cannot_be_matched_is_one_line_with_the_nearest_shape(
+    match: str, compose: Compose
+) -> None:
+    recipe = compose(*UNMATCHED[match], f"budget.match={match}")
+    with pytest.raises(UserError) as raised:
+        plan_arm(recipe, VOCABULARY, "mine")
+    told = re.sub(r"\d+(\.\d+)?", "N", str(raised.value).replace("+", "-"))
+    depth = "N" if "decoder_ar" in recipe.family.name else "N-N"
+    assert told == (
+        f"arm 'mine' cannot be matched on {match} within N%: the nearest shape, {depth} layers x N with ffn "
+        "N, is -N% off; change size.*, raise budget.tolerance, or set budget.match=none"
+    )
+
+
+def test_arms_of_t5s_comparison_fit_eighty_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    show_plan(*compose_sweep("t5_variants", []))
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert [shown.count(times) for times in ("1.00 P", "2.00 P")] == [4, 1]
+    assert max(len(line) for line in shown.splitlines()) <= 80
 
 
 @pytest.mark.parametrize("stop", ["flops", "tokens", "targets", "steps"])
@@ -213,21 +312,21 @@ def plain(recipe: Recipe) -> BudgetConfig:
     return recipe.budget.model_copy(update={"reference": "plain"})
 
 
-@pytest.mark.parametrize("sweep", ["depth_width", "embedding_width", "shared_layers", "batch_steps"])
+@pytest.mark.parametrize(
+    "sweep", ["depth_width", "embedding_width", "shared_layers", "batch_steps", "t5_variants"]
+)
 def test_each_factor_of_structure_is_a_sweep_that_can_be_matched(sweep: str) -> None:
     recipes = compose_sweep(sweep, ["data.cache=unused"])[1]
-    planned = {plan.arm: plan for plan in plans(recipes)}
-    assert all(abs(plan.deviation) <= plan.tolerance for plan in planned.values())
+    by_arm = {plan.arm: plan for plan in plans(recipes)}
+    assert all(abs(plan.deviation) <= plan.tolerance for plan in by_arm.values())
     if sweep == "depth_width":
-        assert [plan.config.layers for plan in planned.values()] == [8, 4, 2]
+        assert [plan.config.layers for plan in by_arm.values()] == [8, 4, 2]
     if sweep == "embedding_width":
-        assert {(plan.config.layers, plan.config.width) for plan in planned.values()} == {(4, 128)}
+        assert {(plan.config.layers, plan.config.width) for plan in by_arm.values()} == {(4, 128)}
     if sweep == "shared_layers":
-        assert planned["shared"].parameters.core * 4 == pytest.approx(
-            planned["own"].parameters.core, rel=0.01
-        )
+        assert by_arm["shared"].parameters.core * 4 == pytest.approx(by_arm["own"].parameters.core, rel=0.01)
     if sweep == "batch_steps":
-        spent = [(plan.steps or 0) * plan.flops_per_step for plan in planned.values()]
+        spent = [(plan.steps or 0) * plan.flops_per_step for plan in by_arm.values()]
         assert max(spent) / min(spent) < 1.02
 
 

@@ -41,6 +41,7 @@ SMALL = [
     "evaluation.finetune.steps=2",
     "evaluation.finetune.batch=4",
     "evaluation.finetune.examples=16",
+    "evaluation.target=true",
     "evaluation.order=true",
 ]
 
@@ -57,7 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 def test_it_is_finetuned_and_never_asked_for_tokens_before(finished: Path) -> None:
     folder = finished / "replaced" / "seed0"
-    assert {path.stem for path in (folder / "scores").iterdir()} == {"party", "infill", "order"}
+    assert {path.stem for path in (folder / "scores").iterdir()} == {"party", "infill", "target", "order"}
     found = read_json(folder / "evaluation.json")
     assert found["likelihood"] is None
     assert found["language_model"] is False
@@ -69,8 +70,8 @@ def test_it_is_finetuned_and_never_asked_for_tokens_before(finished: Path) -> No
 def test_the_report_says_so_in_place_of_a_number(finished: Path) -> None:
     rows = pd.read_parquet(finished / "results.parquet")
     of_replaced = set(rows[rows.arm == "replaced"].metric)
-    tasks = {"party_accuracy", "infill_chrf", "infill_first_word", "order_mean", "order_first"}
-    assert of_replaced == tasks
+    tasks = {"party_accuracy", "infill_chrf", "infill_first_word", "target_nats_per_byte"}
+    assert of_replaced == tasks | {"order_mean", "order_first"}
     sweep = load(finished)
     masked, replaced = result_rows(sweep, measure(sweep), list(METRICS))
     cells = dict(zip(METRICS, replaced.cells, strict=True))

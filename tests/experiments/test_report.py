@@ -105,6 +105,7 @@ def test_results_are_those_of_the_scores(one_seed: Path) -> None:
             "party_accuracy": (100 * tables["party"]["correct"].mean(), 1000),
             "infill_chrf": (tables["infill"]["chrf"].mean(), 200),
             "infill_first_word": (100 * tables["infill"]["first_word"].mean(), 200),
+            "target_nats_per_byte": (tables["target"]["nats"].sum() / tables["target"]["bytes"].sum(), 200),
             "order_mean": (100 * tables["order"]["correct_mean"].mean(), len(rows)),
             "order_first": (100 * tables["order"]["correct_first"].mean(), len(rows)),
         }
@@ -249,6 +250,49 @@ def test_the_audit_shows_what_was_planned_beside_what_was_spent(one_seed: Path, 
     text = " ".join(Words(page_of(folder)).text.split())
     assert "777,777 planned 819,200" in text
     assert "from 777,777 to 819,200 raw tokens" in text
+
+
+def test_the_audit_shows_p_and_m_and_what_twice_the_parameters_is_off(one_seed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(one_seed, tmp_path / "double")
+    path = folder / "encoder_decoder" / "seed0" / "audit.json"
+    content = json.loads(path.read_text())
+    content["plan"] |= {"multiple": 2, "times_parameters": 1.996, "times_flops": 0.851}
+    path.write_text(json.dumps(content))
+    text = " ".join(Words(page_of(folder)).text.split())
+    assert "2.00 P, 0.85 M" in text
+    assert "of 2 x the reference's" in text
+    assert text.count("not recorded") == 4, "audits of older runs do not tell"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_audit_is_in_the_terminal_within_eighty_columns(
+    seeds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    folder = sweep_folder.write_sweep(tmp_path / "terminal", FAMILIES, seeds)
+    path = folder / "decoder_ar" / "seed0" / "audit.json"
+    content = json.loads(path.read_text())
+    content["spent"]["tokens"] = 777_777
+    path.write_text(json.dumps(content))
+    write(folder)
+    shown = capsys.readouterr().out
+    audit = shown[: shown.index("P, M: times")]
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    assert all(family in audit for family in FAMILIES)
+    assert ("777,777" in audit, "819,200" in audit, "…" in audit) == (True, True, False)
+
+
+@pytest.mark.parametrize("stacks", ["double", "shared"])
+def test_what_sets_an_encoder_decoder_apart_is_said_of_its_own_stacks(
+    stacks: str, one_seed: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(one_seed, tmp_path / "stacks")
+    path = folder / "encoder_decoder" / "seed0" / "recipe.yaml"
+    path.write_text(path.read_text().replace("stacks: null", f"stacks: {stacks}"))
+    text = " ".join(Words(page_of(folder)).text.split())
+    assert "it splits its depth" in read(one_seed)
+    assert "it splits its depth" not in text
+    assert {"double": "twice as many", "shared": "one set of weights"}[stacks] in text
 
 
 def test_an_untrained_arm_is_on_the_page_beside_what_the_others_spent(one_seed: Path, tmp_path: Path) -> None:

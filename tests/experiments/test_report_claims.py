@@ -18,12 +18,14 @@ from scipy import stats
 from test_report import Words
 
 from archs.errors import UserError
+from experiments.endpoints import ENDPOINTS
 from experiments.report import compare, write
 from experiments.report.claimed import Claimed, claimed
 from experiments.report.claims_section import words_of
 from experiments.report.runs import load
 
 S = claims_folder.SEEDS
+ORDER = ENDPOINTS["sentence_order"].measures[0].numerator
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def p_text(p: float) -> str:
 
 
 CONTRASTS = [
-    ("C11", "sop", "nsp", "order", "correct_mean"),
+    ("C11", "sop", "nsp", "order", ORDER),
     ("C9", "ae_span", "ae_mlm", "party", "correct"),
     ("C12", "nsp", "nsp_off", "party", "correct"),
 ]
@@ -120,7 +122,7 @@ def test_effects_and_both_p_values_are_those_of_the_scores(
 
 def test_every_seed_s_paired_difference_is_a_dot(three: Path) -> None:
     text = text_of(three)
-    for seed, value in enumerate(differences(three, "sop", "nsp", "order", "correct_mean").mean(1)):
+    for seed, value in enumerate(differences(three, "sop", "nsp", "order", ORDER).mean(1)):
         assert f"sop - nsp, by FLOPs, seed {seed}: {value:+.1f} points" in text
 
 
@@ -221,7 +223,7 @@ def test_a_diverged_run_counts_and_the_other_seeds_decide(small: Path) -> None:
     text = text_of(small)
     assert "nsp, seed 3 : diverged" in text
     assert "7 of 8 seeds enter" in text
-    kept = np.delete(differences(small, "sop", "nsp", "order", "correct_mean"), 3, axis=0)
+    kept = np.delete(differences(small, "sop", "nsp", "order", ORDER), 3, axis=0)
     assert f"{by_hand(kept)['mean']:+.1f} points" in text
 
 
@@ -278,7 +280,7 @@ def test_the_grid_s_edge_is_flagged_and_trials_are_counted(three: Path) -> None:
 
 
 def test_items_are_listed_by_their_mean_difference_with_their_texts(three: Path) -> None:
-    means = differences(three, "sop", "nsp", "order", "correct_mean").mean(0)
+    means = differences(three, "sop", "nsp", "order", ORDER).mean(0)
     best = int(np.argsort(-means, kind="stable")[0])
     text = text_of(three)
     assert f"order {best} {means[best]:+.1f} " in text
@@ -301,9 +303,7 @@ def test_shares_of_variance_and_correlations_stand_behind_each_effect(three: Pat
     shares = [int(cell.text.rstrip("%")) for cell in told.behind.rows[0][4:7]]
     assert 99 <= sum(shares) <= 101
     arms = [
-        np.array(
-            [pd.read_parquet(three / arm / f"seed{s}/scores/order.parquet")["correct_mean"] for s in range(S)]
-        )
+        np.array([pd.read_parquet(three / arm / f"seed{s}/scores/order.parquet")[ORDER] for s in range(S)])
         for arm in ("sop", "nsp")
     ]
     over = [np.corrcoef(arms[0].mean(axis), arms[1].mean(axis))[0, 1] for axis in (1, 0)]
@@ -316,7 +316,7 @@ def test_overlap_and_repetition_are_told(small: Path) -> None:
     text = text_of(small)
     assert "Repetition regime: sop read the text more than 4 times (up to 6.5)" in text
     assert "0.31 to 6.50 repetition regime" in text
-    assert "party 1.20% 0.21% all" in text
+    assert "party 1.20% 0.21% 77 3 all" in text
 
 
 def test_methods_say_what_was_done(three: Path) -> None:
@@ -364,7 +364,7 @@ def test_two_sweeps_stand_side_by_side_with_what_differs(three: Path, small: Pat
     assert page == three / "report" / "vs-small.html"
     text = " ".join(Words(page.read_text(encoding="utf-8")).text.split())
     for folder in (three, small):
-        found = by_hand(differences(folder, "sop", "nsp", "order", "correct_mean"))
+        found = by_hand(differences(folder, "sop", "nsp", "order", ORDER))
         assert f"{found['mean']:+.1f} points [{found['low']:+.1f}, {found['high']:+.1f}]" in text
     assert "C12 Next-sentence prediction adds nothing in one alone" in text
     assert "not claimed" in text

@@ -22,6 +22,8 @@ from experiments.data.windows import WindowStream
 from experiments.evaluate import evaluate_run, generate_text
 from experiments.folder import RunFolder, differences, read_json, read_lines
 from experiments.recipe import Recipe, SweepRecipe
+from experiments.report.audit import of_run
+from experiments.report.runs import read_run
 from experiments.run import restore
 from experiments.tasks import infill
 from experiments.train import train
@@ -41,6 +43,7 @@ SMALL = [
     "evaluation.finetune.steps=3",
     "evaluation.finetune.batch=4",
     "evaluation.finetune.examples=64",
+    "evaluation.target=true",
     "evaluation.order=true",
 ]
 
@@ -58,7 +61,7 @@ def test_one_sweep_leaves_five_finished_arms_and_a_page(finished: Path) -> None:
         run = RunFolder(finished / arm / "seed0")
         assert run.is_("done")
         assert read_json(run.path / "evaluation.json")["flow"]["ok"]
-        for name in ("likelihood", "party", "infill", "order"):
+        for name in ("likelihood", "party", "infill", "target", "order"):
             assert len(pd.read_parquet(run.scores / f"{name}.parquet")) > 0
     page = (finished / "report" / "index.html").read_text()
     assert all(arm in page for arm in ARMS)
@@ -95,10 +98,20 @@ def test_every_arm_answers_the_same_items(finished: Path) -> None:
     for name, columns in (
         ("party", ["item", "president", "label"]),
         ("infill", ["item", "left", "reference"]),
+        ("target", ["item", "document", "tokens", "bytes"]),
         ("order", ["item", "document", "label"]),
     ):
         tables = [pd.read_parquet(finished / arm / "seed0" / "scores" / f"{name}.parquet") for arm in ARMS]
         assert all(table[columns].equals(tables[0][columns]) for table in tables)
+
+
+def test_overlap_with_the_training_text_is_one_answer_for_all_arms(finished: Path) -> None:
+    found = [read_json(finished / arm / "seed0" / "evaluation.json")["overlap"] for arm in ARMS]
+    assert found == [found[0]] * len(ARMS)
+    assert set(found[0]) == {"likelihood", "party", "infill", "target", "order"}
+    assert found[0]["infill"] == found[0]["target"]
+    # Paragraphs are those of the addresses that most of the training text is made of.
+    assert found[0]["party"]["items"] > 0.5 > 0.1 > found[0]["order"]["items"]
 
 
 def test_a_prediction_has_the_length_it_was_told(finished: Path) -> None:
@@ -210,7 +223,15 @@ def test_an_offline_wandb_run_holds_what_the_folder_holds(finished: Path) -> Non
         assert found[0]["run_id"] == found[1]["run_id"] == (folder / "wandb" / "run_id").read_text()
         assert arm in found[0]["tags"]
         assert list(evaluated.rglob("samples*.json"))
+        (file,) = evaluated.rglob("audit*.json")
+        assert read_table(file) == of_run(read_run(folder, 0))
         assert list(evaluated.rglob("who_sees_whom*.png"))
+
+
+def read_table(file: Path) -> list[dict[str, str]]:
+    """A W&B table, as it was logged."""
+    table = json.loads(file.read_text())
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
 def test_no_secret_of_the_environment_is_written(
@@ -235,7 +256,7 @@ def test_an_arm_that_diverges_is_counted_and_the_others_go_on(tmp_path: Path, ca
     overrides = [*SMALL, "tracking=none", f"out={tmp_path}", f"data.cache={cache}", "training.log_every=1"]
     overrides += ["~arms.encoder_ae", "~arms.encoder_decoder", "~arms.permuted_lm"]
     overrides += ["evaluation.party=false", "evaluation.infill=false", "evaluation.order=false"]
-    overrides += ["evaluation.samples=0"]
+    overrides += ["evaluation.target=false", "evaluation.samples=0"]
     sweep, recipes = compose_sweep("five_families", overrides)
     wild = recipes["decoder_ar", 0].model_dump()
     wild["training"] |= {"learning_rate": 1e30, "clip": 1e30}

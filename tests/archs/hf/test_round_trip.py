@@ -109,6 +109,17 @@ def test_token_ids_stand_in_the_config_and_no_others(tmp_path: Path) -> None:
             {"decoder_layers": 2, "positions": "relative", "attention_scaled": False, "activation": "relu"},
             "T5ForConditionalGeneration",
         ),
+        (
+            "encoder_decoder",  # no class of theirs shares the weights of its stacks
+            {
+                "decoder_layers": 2,
+                "positions": "relative",
+                "attention_scaled": False,
+                "activation": "relu",
+                "shared_stacks": True,
+            },
+            "PentarchForSeq2SeqLM",
+        ),
     ],
 )
 def test_a_family_of_ours_is_native_where_a_class_computes_the_same(

@@ -1,0 +1,123 @@
+"""How much of a task's test text was in the training text: n-grams of 13 words (Brown et al. 2020, GPT-3).
+
+Words are runs of letters and digits, lower-cased; a gram lies inside one document. Grams are compared by
+hashes of 64 bits; the training text is read once, document by document, for all tasks that are asked about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.data.store import Corpus
+from experiments.folder import read_json, write_json
+
+GRAM = 13
+WORD = re.compile(r"\w+")
+UNKNOWN = 0  # the number of a word that no item has: no gram that is looked for holds it
+FORMAT = 1  # goes up when the same items would give another answer
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """items: the share of items that have a gram of the training text; grams: the share of all their grams.
+
+    measured: how many items that is of; short: how many have fewer than GRAM words, and so no gram. Both
+    shares are None where all are short.
+    """
+
+    def __str__(self) -> str:
+        """As "3.6% of 1,000 items, 0.6% of their grams; 2 too short"."""
+        left_out = f"; {self.short:,} too short" if self.short else ""
+        if self.items is None:
+            return f"none of {self.short:,} items is long enough"
+        return f"{self.items:.1%} of {self.measured:,} items, {self.grams:.1%} of their grams{left_out}"
+
+    items: float | None
+    grams: float | None
+    measured: int
+    short: int
+
+
+def overlaps(corpus: Corpus, tasks: Mapping[str, Sequence[str]], cache: Path) -> dict[str, Overlap]:
+    """Of each task's items, by name. Kept in cache/overlap, so each corpus and item is counted once.
+
+    Items are read as the tokenizer gives them back, which is how the training text is read.
+    """
+    files = {name: cache / "overlap" / f"{_key(corpus, items)}.json" for name, items in tasks.items()}
+    known = {name: read_json(file) for name, file in files.items()}
+    missing = [name for name, content in known.items() if content is None]
+    if missing:
+        decode, encode = corpus.tokenizer.decode, corpus.tokenizer.encode
+        texts = {name: [decode(encode(item)) for item in tasks[name]] for name in missing}
+        for name, counted in count(_documents(corpus), texts).items():
+            known[name] = asdict(counted)
+            with suppress(OSError):  # of a cache that may only be read, it is counted again next time
+                files[name].parent.mkdir(parents=True, exist_ok=True)
+                write_json(files[name], known[name])
+    return {name: Overlap(**content) for name, content in known.items() if content is not None}
+
+
+def count(documents: Iterable[str], tasks: Mapping[str, Sequence[str]]) -> dict[str, Overlap]:
+    """Of each task's items against these documents."""
+    numbers: dict[str, int] = {}
+    items = {name: [_numbered(item, numbers, grow=True) for item in texts] for name, texts in tasks.items()}
+    weights = np.random.default_rng(0).integers(1, 2**64, GRAM, dtype=np.uint64) | np.uint64(1)
+    values = np.random.default_rng(1).integers(0, 2**64, len(numbers) + 1, dtype=np.uint64)
+    asked = {name: [_grams(item, values, weights) for item in rows] for name, rows in items.items()}
+    every = np.unique(np.concatenate([np.empty(0, np.uint64), *(g for rows in asked.values() for g in rows)]))
+    seen = np.zeros(len(every), dtype=bool)
+    for document in documents if len(every) else ():
+        here = _grams(_numbered(document, numbers), values, weights)
+        place = np.minimum(np.searchsorted(every, here), len(every) - 1)
+        seen[place[every[place] == here]] = True
+    return {name: _shares([seen[np.searchsorted(every, g)] for g in rows]) for name, rows in asked.items()}
+
+
+def _shares(items: list[np.ndarray]) -> Overlap:
+    """items: for every item, whether each of its grams (any number) is in the training text."""
+    long = [grams for grams in items if len(grams)]
+    short = len(items) - len(long)
+    if not long:
+        return Overlap(None, None, 0, short)
+    touched = float(np.mean([grams.any() for grams in long]))
+    return Overlap(touched, float(np.concatenate(long).mean()), len(long), short)
+
+
+def _numbered(text: str, numbers: dict[str, int], grow: bool = False) -> np.ndarray:
+    """The words of a text by number (n), from 1; words that have none are UNKNOWN, or get one if `grow`."""
+    words = WORD.findall(text.lower())
+    if grow:
+        for word in words:
+            numbers.setdefault(word, len(numbers) + 1)
+    return np.fromiter((numbers.get(word, UNKNOWN) for word in words), dtype=np.int64, count=len(words))
+
+
+def _grams(words: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Hashes of all grams without an unknown word, in order: a sum of the words' values times odd weights."""
+    number = len(words) - GRAM + 1
+    if number < 1:
+        return np.empty(0, dtype=np.uint64)
+    of_words, missing = values[words], np.concatenate([[0], (words == UNKNOWN).cumsum()])
+    hashes = np.zeros(number, dtype=np.uint64)
+    for place, weight in enumerate(weights):
+        hashes += of_words[place : place + number] * weight  # overflow wraps, as it should
+    return hashes[missing[GRAM:] == missing[:-GRAM]]
+
+
+def _documents(corpus: Corpus) -> Iterator[str]:
+    part = corpus.train
+    for start, end in zip(part.offsets[:-1], part.offsets[1:], strict=True):
+        yield corpus.tokenizer.decode(part.tokens[start:end].tolist())
+
+
+def _key(corpus: Corpus, items: Sequence[str]) -> str:
+    content = json.dumps([FORMAT, GRAM, corpus.digest, *items])
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
