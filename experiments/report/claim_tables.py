@@ -26,11 +26,11 @@ VERDICT_HEADS = [
     Cell("verdict"),
     Cell("contrast"),
     Cell("effect", "with 95% interval"),
-    Cell("published", "and how far from here"),
-    Cell("p, raw", "crossed test; sign-flip"),
-    Cell("p, corrected", "of the whole claim"),
-    Cell("smallest visible", "found 4 times in 5"),
-    Cell("seeds needed", "for the published"),
+    Cell("published"),
+    Cell("p, raw", "crossed"),
+    Cell("p", "corrected"),
+    Cell("smallest", "visible"),
+    Cell("seeds", "needed"),
 ]
 
 

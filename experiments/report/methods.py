@@ -99,12 +99,12 @@ def _statistics(of: Claimed) -> str:
         "I) with Satterthwaite's degrees of freedom floored at S - 1, and beside it with the exact "
         "sign-flip over seeds; a verdict needs both. Ratios enter as jackknife pseudo-values. Equivalence "
         "is two one-sided tests against a margin fixed beforehand. A claim of several parts takes the "
-        f"largest p. The first {CONFIRMATORY} claims are confirmatory, corrected by Holm at {ALPHA:g}; "
-        f"others are exploratory, by Benjamini-Hochberg at q = {FALSE_DISCOVERIES:g}. A task informs claims "
-        "only where pretrained arms together beat the same models untrained. Controls had to hold before "
-        f"any verdict: {controls}.{twin} Pretraining and finetuning share a seed, so finetuning's variance "
-        "is not separated from the seed's. The smallest visible effect is what these variances show with "
-        "power .8."
+        f"largest p, against it Bonferroni's over the parts. The first {CONFIRMATORY} claims are "
+        f"confirmatory, corrected by Holm at {ALPHA:g}; others are exploratory, by Benjamini-Hochberg at q "
+        f"= {FALSE_DISCOVERIES:g}. A task informs claims only where pretrained arms together beat the same "
+        f"models untrained. Controls had to hold before any verdict: {controls}.{twin} Pretraining and "
+        "finetuning share a seed, so finetuning's variance is not separated from the seed's. The smallest "
+        "visible effect is what these variances show with power .8."
     )
 
 
