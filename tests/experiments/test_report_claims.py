@@ -19,7 +19,7 @@ from test_report import Words
 
 from archs.errors import UserError
 from experiments.endpoints import ENDPOINTS
-from experiments.report import compare, write
+from experiments.report import compare, latex, write
 from experiments.report.claimed import Claimed, claimed
 from experiments.report.claims_section import words_of
 from experiments.report.runs import load
@@ -238,11 +238,11 @@ def test_a_task_that_cannot_tell_pretrained_from_scratch_informs_no_claim(small:
 
 def test_markdown_and_latex_say_the_page_s_numbers(three: Path) -> None:
     markdown = (three / "report" / "report.md").read_text(encoding="utf-8")
-    latex = (three / "report" / "table.tex").read_text(encoding="utf-8")
+    tex = (three / "report" / "table.tex").read_text(encoding="utf-8")
     for name, one, two, table, column in CONTRASTS:
         found = by_hand(differences(three, one, two, table, column))
         interval = f"[{found['low']:+.1f}, {found['high']:+.1f}]"
-        for text in (markdown, latex):
+        for text in (markdown, tex):
             assert f"{found['mean']:+.1f} points" in text
             assert interval in text
             assert re.search(rf"^.*{name}.*{re.escape(interval)}", text, re.MULTILINE)
@@ -254,16 +254,23 @@ def test_markdown_and_latex_say_the_page_s_numbers(three: Path) -> None:
 
 
 def test_every_row_of_the_latex_has_its_table_s_columns_and_braces_match(three: Path) -> None:
-    latex = (three / "report" / "table.tex").read_text(encoding="utf-8")
-    plain = re.sub(r"\\[{}]", "", latex)
+    tex = (three / "report" / "table.tex").read_text(encoding="utf-8")
+    plain = re.sub(r"\\[{}]", "", tex)
     assert plain.count("{") == plain.count("}")
-    tables = re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end\{tabular\}", latex, re.DOTALL)
+    tables = re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end\{tabular\}", tex, re.DOTALL)
     assert len(tables) == 2, "verdicts and results"
     for columns, body in tables:
         rows = [row for row in body.splitlines() if row.endswith(r"\\")]
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
         assert not re.search(r"(?<!\\)[%#_$](?!\\?pm)", body.replace(r"$\pm$", ""))
-    assert r"ae\_span - ae\_mlm" in latex
+    assert r"ae\_span - ae\_mlm" in tex
+
+
+def test_what_latex_reads_as_commands_is_escaped() -> None:
+    assert latex.escaped(r"a_b & 5% {x} \ # $1 ~^ < ± >") == (
+        r"a\_b \& 5\% \{x\} \textbackslash{} \# \$1 \textasciitilde{}\textasciicircum{} "
+        r"\textless{} $\pm$ \textgreater{}"
+    )
 
 
 def test_the_grid_s_edge_is_flagged_and_trials_are_counted(three: Path) -> None:
@@ -281,10 +288,16 @@ def test_the_grid_s_edge_is_flagged_and_trials_are_counted(three: Path) -> None:
 
 def test_items_are_listed_by_their_mean_difference_with_their_texts(three: Path) -> None:
     means = differences(three, "sop", "nsp", "order", ORDER).mean(0)
-    best = int(np.argsort(-means, kind="stable")[0])
-    text = text_of(three)
-    assert f"order {best} {means[best]:+.1f} " in text
-    assert f"<order {best}>" in text
+    order = np.argsort(-means, kind="stable")
+    best, worst = int(order[0]), int(order[-1])
+    text = text_of(three).partition("Every item's difference, and the largest")[2]
+    first, last = (text.index(f"order {item} {means[item]:+.1f} ") for item in (best, worst))
+    assert first < last, "most in favour first"
+    assert f"<order {best}>" in text[first:last]
+    assert (
+        f"{int((differences(three, 'sop', 'nsp', 'order', ORDER)[:, best] > 0).sum())} above"
+        in text[first:last]
+    )
 
 
 def test_readings_say_whether_the_sign_is_stable(three: Path) -> None:
