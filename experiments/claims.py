@@ -154,7 +154,8 @@ def read_claims(named: dict[str, Any], config_dir: Path | None = None) -> dict[s
     """Controls, then claims, by name, in the order asked for; `all` stands for every claim.
 
     named: for each role a name or a list of names. Without a claim nothing needs controls, so none is read.
-    Raises UserError for a name there is no file of, for a file that is no claim, and for one of another role.
+    Raises UserError for a name there is no file of, for a file that is no claim, for a claim among the
+    controls, and for a control that is listed as both.
     """
     lists = {role: names if isinstance(names, list) else [names] for role, names in named.items()}
     if not lists["claim"]:
@@ -165,10 +166,16 @@ def read_claims(named: dict[str, Any], config_dir: Path | None = None) -> dict[s
     found: dict[str, Claim] = {}
     for role, names in lists.items():
         of_role = sorted((name for name, claim in every.items() if claim.role == role), key=_number)
+        # A control may be listed among the claims: it is then reported like one, and gates nothing.
+        allowed = of_role if role == "control" else sorted(every, key=_number)
         for name in [each for one in names for each in (of_role if one == ALL else [one])]:
-            if name not in of_role:
-                raise unknown(role, str(name), [*of_role, ALL])
-            found[name] = every[name]
+            if name not in allowed:
+                raise unknown(role, str(name), [*allowed, ALL])
+            if role == "claim" and name in found:
+                raise UserError(
+                    f"'{name}' is among the controls and the claims; leave it out of one: controls=[…]"
+                )
+            found[name] = every[name].model_copy(update={"role": role})
     return found
 
 

@@ -120,7 +120,7 @@ def _compose(overrides: list[str], config_dir: Path | None) -> dict[str, Any]:
         if error.options is None:
             raise UserError(f"cannot compose the recipe: {_one_line(error)}") from error
         raise unknown(group, name, error.options) from error
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         raise UserError(f"cannot compose the recipe: {_one_line(error)}") from error
 
 

@@ -60,7 +60,9 @@ def _allowed(annotation: Any) -> list[str]:
 def _annotation(model: type[Config], loc: list[str]) -> Any:
     annotation: Any = model
     for part in loc:
-        annotation = annotation.model_fields[part].annotation
+        # An element of a list, or a value of a mapping, is what the annotation's last argument says.
+        inner = is_config(annotation)
+        annotation = annotation.model_fields[part].annotation if inner else get_args(annotation)[-1]
     return annotation
 
 

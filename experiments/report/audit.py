@@ -212,6 +212,12 @@ def read(sweep: Sweep) -> list[int]:
     return sorted(number for number in tokens if number)
 
 
+def doubled(sweep: Sweep) -> list[str]:
+    """Arms matched to twice the reference's amount: two full stacks where parameters are matched."""
+    plans = {run.arm: run.audit["plan"] for run in sweep.runs if run.audit}
+    return [arm for arm, plan in plans.items() if plan.get("multiple", 1) > 1]
+
+
 def widest_deviation(sweep: Sweep) -> float | None:
     """The largest distance of the matched quantity from the reference; None if nothing was matched."""
     plans = [run.audit["plan"] for run in sweep.runs if run.audit]

@@ -53,6 +53,8 @@ def can_say(sweep: Sweep) -> str:
     if deviation is not None:
         match = sweep.recipe["budget"]["match"]
         text += f", with {audit.MATCHES[match]} within {deviation:.2%} of the same"
+        doubled = audit.doubled(sweep)
+        text += f" ({', '.join(doubled)}: of twice that)" if doubled else ""
     text += ". The page shows what each spent, where each ended on its own question and on the shared ones"
     checked = [run.ask("flow", "ok") for run in sweep.done if run.ask("flow") is not None]
     if checked and all(checked):

@@ -261,6 +261,7 @@ def test_the_audit_shows_p_and_m_and_what_twice_the_parameters_is_off(one_seed: 
     text = " ".join(Words(page_of(folder)).text.split())
     assert "2.00 P, 0.85 M" in text
     assert "of 2 x the reference's" in text
+    assert "of the same (encoder_decoder: of twice that)" in text
     assert text.count("not recorded") == 4, "audits of older runs do not tell"
 
 

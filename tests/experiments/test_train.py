@@ -71,8 +71,8 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> KillAt:
 FAMILIES = ["encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm"]
 
 
-# What counts steps, samples in its loss, or has parameters that a step leaves alone.
-OTHERS = ["system=ernie", "system=electra", "system=unilm"]
+# What counts steps, samples in its loss, has parameters that a step leaves alone, or weights of two names.
+OTHERS = ["system=ernie", "system=electra", "system=unilm", "family=encoder_decoder_shared"]
 # Masked language modelling and, in turn, the same beside a pair's head.
 PAIR_IN_TURN = [
     "family=encoder_ae",
