@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from experiments.claims import Claim
 from experiments.design import Cell as Place
 from experiments.endpoints import ENDPOINTS
@@ -64,9 +66,13 @@ def _numbers(of: Claimed, outcome: Outcome, reading: Reading, finding: Finding) 
         Cell(f"{words.signed(endpoint, test.mean)} {endpoint.unit}", within(outcome.claim, finding), "fold"),
         Cell(words.p_text(test.p_crossed), f"sign-flip {words.p_text(test.p_sign_flip)}"),
         Cell(words.p_text(reading.adjusted), f"raw {words.p_text(reading.p)}"),
-        Cell(words.smallest(finding), endpoint.unit),
+        smallest(finding),
         Cell(needed, kind="none" if needed == words.NOT_COMPARABLE else ""),
     ]
+
+
+def smallest(finding: Finding) -> Cell:
+    return Cell(words.smallest(finding), "" if math.isinf(finding.smallest) else finding.endpoint.unit)
 
 
 def within(claim: Claim, finding: Finding) -> str:
@@ -127,7 +133,7 @@ def behind(of: Claimed, outcome: Outcome) -> Grid:
             words.correlation(finding.pairing.items) if finding.pairing else "not of two arms",
             *(f"{finding.test.variances.shares[name]:.0%}" for name in ("seed", "item", "residual")),
             f"{finding.test.df:.1f}",
-            Cell(words.smallest(finding), finding.endpoint.unit),
+            smallest(finding),
         ]
         for reading in of.deciding(outcome)
         for finding in reading.findings
@@ -151,5 +157,7 @@ def assay_cell(decision: Decision, claim: Claim, place: Place) -> Cell:
     asked = [each for each in decision.assays if each.endpoint in claim.asked and each.cell == place]
     if not asked:
         return Cell("no task")
+    if any(each.gain is None for each in asked):
+        return Cell("not measured", kind="none")
     failed = [ENDPOINTS[each.endpoint].title for each in asked if not each.passed]
     return Cell("failed", ", ".join(failed), "bad") if failed else Cell("passed", kind="good")

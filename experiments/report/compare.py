@@ -100,7 +100,8 @@ def _effects(side: Side, name: str) -> dict[tuple[str, str], Cell]:
 
 def results(one: Side, two: Side, arms: list[str]) -> Grid:
     """Arms that both have, each metric of both sweeps side by side."""
-    shown = [m for m in METRICS if any(m.name in set(side.found["metric"]) for side in (one, two))]
+    both = [side.found[side.found["arm"].isin(arms)] for side in (one, two)]
+    shown = [metric for metric in METRICS if any(metric.name in set(found["metric"]) for found in both)]
     heads = [
         Cell(metric.title, f"{metric.unit}, {side.sweep.name}") for metric in shown for side in (one, two)
     ]

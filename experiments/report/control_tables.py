@@ -44,7 +44,7 @@ def _task(each: Assay) -> Cell:
 
 def _assay(endpoint: Endpoint, each: Assay) -> list[Cell]:
     if each.gain is None:
-        return [Cell("not measured", kind="none"), Cell(""), Cell("failed", kind="bad")]
+        return [Cell("not measured", kind="none"), Cell(""), Cell("not passed", kind="bad")]
     passed = Cell("passed", kind="good") if each.passed else Cell("failed", kind="bad")
     return [Cell(words.gain(endpoint, each.gain), endpoint.unit), Cell(str(each.gain.seeds)), passed]
 

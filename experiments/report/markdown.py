@@ -72,7 +72,7 @@ def _claims(sweep: Sweep, of: Claimed, seeds: int) -> Iterator[str]:
         if claim.behind.rows:
             yield table(claim.behind)
     yield "## Controls and assay"
-    yield table(told.controls)
+    yield table(told.controls) if told.controls.rows else "No control was asked for."
     if told.assays.rows:
         yield table(told.assays)
     yield "## What was registered"

@@ -31,19 +31,19 @@ def _table(of: Claimed) -> Table:
     table = Table(
         title="verdicts", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
-    table.add_column("claim", overflow="fold", width=17)
-    table.add_column("contrast, budget", overflow="fold", width=22)
+    table.add_column("claim", overflow="fold", width=15)
+    table.add_column("contrast, budget", overflow="fold", width=20)
     table.add_column("effect\n95% interval", justify="right", overflow="fold", width=18)
-    table.add_column("p\ncorrected", justify="right")
-    table.add_column("published", justify="right")
+    table.add_column("p", justify="right", min_width=7)
+    table.add_column("published", justify="right", min_width=9)
     for outcome in of.decision.claims:
         claim = Text(outcome.name + (" E\n" if outcome.standing == "exploratory" else "\n"))
         claim.append(outcome.verdict, style=COLOURS.get(words.TONES.get(outcome.verdict, ""), ""))
         for number, cells in enumerate(_rows(of, outcome) or [("not measured", "", "")]):
             table.add_row(claim if number == 0 else "", *map(Text, cells), _published(outcome, number))
     table.caption = (
-        "Positive: in favour of the statement. E: exploratory. *: published in a\n"
-        "unit that is not the endpoint's, or in no number."
+        "Positive: in favour of the statement. p: of the whole claim, corrected.\n"
+        "E: exploratory. *: published in another unit than the endpoint's, or in none."
     )
     return table
 
