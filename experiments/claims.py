@@ -33,13 +33,15 @@ CONFIRMATORY = 6  # claims: with Holm's correction for more, eight paired seeds 
 class Published(Config):
     """What the field found. `effect` in the unit of `unit`, None where a direction alone was published.
 
-    comparable: whether that unit is the endpoint's own, so that the effect may stand on its axis.
+    comparable: whether that unit is the endpoint's own, so that the effect may stand on its axis. scale: how
+    large the models were there, as `220M parameters, 34G tokens`.
     """
 
     effect: float | None = None
     unit: str = ""
     source: str
     comparable: bool = False
+    scale: str = ""
 
     @model_validator(mode="after")
     def _has_a_unit(self) -> Published:

@@ -207,18 +207,18 @@ def export(
 @app.command()
 def report(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="A name in runs/, or a folder.")],
+    other: Annotated[
+        str | None, typer.Argument(metavar="[OTHER]", help="A second sweep, to compare the first with.")
+    ] = None,
 ) -> None:
-    """Write a sweep's report again from what its runs left.
+    """Write a sweep's report again from what its runs left, or compare two sweeps.
 
     Example: pentarch report five_families
     """
-    folder = next((path for path in (Path(sweep), Path("runs", sweep)) if path.is_dir()), None)
-    if folder is None:
-        ran = [path.name for path in Path("runs").glob("*") if path.is_dir()]
-        raise unknown("sweep", sweep, ran) if ran else UserError(f"no folder '{sweep}', and none in runs/")
-    from experiments.report import write
+    folder, beside = _swept(sweep), None if other is None else _swept(other)
+    from experiments import report
 
-    typer.echo(write(folder))
+    typer.echo(report.write(folder) if beside is None else report.compare(folder, beside))
 
 
 @app.command()
@@ -298,6 +298,15 @@ def main() -> None:
         if tell is None:
             raise
         _stop(tell())
+
+
+def _swept(sweep: str) -> Path:
+    """The folder of a sweep that ran, by its name in runs/ or its path."""
+    folder = next((path for path in (Path(sweep), Path("runs", sweep)) if path.is_dir()), None)
+    if folder is None:
+        ran = [path.name for path in Path("runs").glob("*") if path.is_dir()]
+        raise unknown("sweep", sweep, ran) if ran else UserError(f"no folder '{sweep}', and none in runs/")
+    return folder
 
 
 def _sweep_and_overrides(name: str, overrides: list[str] | None) -> tuple[str, list[str]]:

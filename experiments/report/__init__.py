@@ -1,4 +1,4 @@
-"""A sweep's report: one page, one table of results, one table in the terminal.
+"""A sweep's report: one page, the same as Markdown and LaTeX, its results, and tables in the terminal.
 
 Everything is read from the run folders; every result is computed again from `scores/*.parquet`.
 """
@@ -6,40 +6,69 @@ Everything is read from the run folders; every result is computed again from `sc
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 from archs.errors import UserError
 from experiments.folder import write_whole
+from experiments.report import latex, markdown, verdicts_json
+from experiments.report.claimed import claimed
+from experiments.report.compare import page as compare_page
 from experiments.report.decision import controls, registered
 from experiments.report.page import render
-from experiments.report.results import measure
+from experiments.report.results import METRICS, measure
 from experiments.report.runs import load
 from experiments.report.terminal import show
 from experiments.verdicts import Outcome, failed
 
 
 def write(folder: Path) -> Path:
-    """Writes `folder`/results.parquet and `folder`/report/index.html, and prints a table to stdout.
+    """Writes `folder`/results.parquet and into `folder`/report/, and prints tables to stdout.
 
-    `folder` is `runs/<sweep>/`; returns the page. Raises UserError if it holds no run, or cannot be written.
+    There: index.html, which it returns, report.md, table.tex, and verdicts.json if there are claims.
+    `folder` is `runs/<sweep>/`. Raises UserError if it holds no run, or cannot be written.
     """
     sweep = load(folder)
     found = measure(sweep)
+    shown = [metric for metric in METRICS if metric.name in set(found["metric"])]
+    of = claimed(sweep)
     buffer = io.BytesIO()
     found.to_parquet(buffer, index=False)
-    page = folder / "report" / "index.html"
-    content = render(sweep, found).encode()
+    files = {
+        "index.html": render(sweep, found, of),
+        "report.md": markdown.report(sweep, found, shown, of),
+        "table.tex": latex.report(sweep, found, shown, of),
+        **({"verdicts.json": json.dumps(verdicts_json.content(of), indent=1)} if of else {}),
+    }
+    write_files(folder, {f"report/{name}": text.encode() for name, text in files.items()})
+    write_files(folder, {"results.parquet": buffer.getvalue()})
+    show(sweep, found, of)
+    return folder / "report" / "index.html"
+
+
+def compare(one: Path, two: Path) -> Path:
+    """Writes what two sweeps have in common and what not to `one`/report/vs-TWO.html, which it returns.
+
+    Raises UserError if a folder holds no run, both are one, or the page cannot be written.
+    """
+    if one.resolve() == two.resolve():
+        raise UserError(f"'{one}' twice: give two different sweeps to compare")
+    name = f"report/vs-{two.resolve().name}.html"
+    write_files(one, {name: compare_page(one, two).encode()})
+    return one / name
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Raises UserError if one cannot be written."""
     try:
-        page.parent.mkdir(exist_ok=True)
-        write_whole(folder / "results.parquet", buffer.getvalue())
-        write_whole(page, content)
+        for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            write_whole(folder / name, content)
     except OSError as error:
         raise UserError(
             f"the report of '{folder}' cannot be written ({error.strerror}); make the folder writable, or "
             "copy it to one that is"
         ) from error
-    show(sweep, found)
-    return page
 
 
 def failed_controls(folder: Path) -> list[Outcome]:
@@ -48,4 +77,4 @@ def failed_controls(folder: Path) -> list[Outcome]:
     return [] if said is None else failed(controls(load(folder), said))
 
 
-__all__ = ["failed_controls", "write"]
+__all__ = ["compare", "failed_controls", "write"]

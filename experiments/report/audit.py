@@ -23,15 +23,20 @@ MATCHES = {
     "flops_per_token": "FLOPs per raw token",
     "flops_per_sequence": "FLOPs per window of text",
 }
+EPOCHS = 4  # repeated up to so often, text is worth nearly as much as new text (Muennighoff et al. 2023)
 NOT_SETTINGS = ("out", "name", "user_path", "seed")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What was done, and under it what was declared, "" where there is nothing to hold it against."""
+    """What was done, and under it what was declared, "" where there is nothing to hold it against.
+
+    flag: what a reader should be warned of.
+    """
 
     done: str
     declared: str = ""
+    flag: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,10 @@ def _line(arm: str, runs: list[Run]) -> Line:
         Cell(_times(plan)),
         Cell(spent("steps"), "by the clock" if steps is None else f"planned {amount(steps)}"),
         Cell(spent("tokens"), planned("tokens")),
-        Cell(ranged((each["epochs"] for each in audits), lambda number: f"{number:.2f}")),
+        Cell(
+            ranged((each["epochs"] for each in audits), lambda number: f"{number:.2f}"),
+            flag="repetition regime" if arm in repeated(runs) else "",
+        ),
         Cell(spent("targets"), planned("targets")),
         Cell(ranged(shares, lambda share: f"{share:.0%}") if shares else "none read"),
         Cell(spent("flops"), planned("flops")),
@@ -135,9 +143,27 @@ def scales(sweep: Sweep) -> list[float]:
     return sorted({run.recipe["budget"].get("scale", 1.0) for run in sweep.runs if run.recipe})
 
 
-def spends(sweep: Sweep) -> str:
-    """What a run spends, or the least and the greatest where arms differ in budget.scale."""
-    budgets = [run.recipe["budget"] for run in sweep.runs if run.recipe]
+def repeated(runs: Iterable[Run]) -> dict[str, float]:
+    """The arms that read their text more often than EPOCHS, and how often at most."""
+    often: dict[str, float] = {}
+    for run in runs:
+        if run.audit and run.audit["epochs"] > EPOCHS:
+            often[run.arm] = max(run.audit["epochs"], often.get(run.arm, 0.0))
+    return often
+
+
+def stops(sweep: Sweep) -> str:
+    """What runs spend, by each definition of the budget: `1e12 training FLOPs or 4e8 raw tokens`."""
+    by: dict[str, list[Run]] = {}
+    for run in sweep.runs:
+        if run.recipe:
+            by.setdefault(run.recipe["budget"]["stop"], []).append(run)
+    return " or ".join(f"{_spends(runs)} {UNITS[stop]}" for stop, runs in by.items())
+
+
+def _spends(runs: Iterable[Run]) -> str:
+    """The least and the greatest where runs differ in budget.scale."""
+    budgets = [run.recipe["budget"] for run in runs if run.recipe]
     return ranged((each["amount"] * each.get("scale", 1.0) for each in budgets), amount)
 
 

@@ -27,6 +27,7 @@ MARKERS = "osD^vP*X"
 AXES = (("tokens", "raw tokens read"), ("targets", "supervised targets"), ("flops", "training FLOPs"))
 APART = 3  # times: losses that end further apart are drawn on a logarithmic axis
 POINTS = 60  # of a training curve: means over as many stretches of the run
+MANY = 60  # runs: with more a curve has fewer points, and a mark at its end alone
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def key(arm: str, look: Look) -> str:
         axes.plot([1], [0], color=look.colour, marker=look.marker, markersize=5)
         axes.set(xlim=(-0.1, 2.1), ylim=(-1, 1))
         axes.set_axis_off()
-        return _inline(to_svg(figure, f"key of {arm}"))
+        return inlined(to_svg(figure, f"key of {arm}"))
 
 
 def curves(sweep: Sweep) -> list[str]:
@@ -74,13 +75,17 @@ def curves(sweep: Sweep) -> list[str]:
 
 def _curve(sweep: Sweep, column: str, label: str) -> str:
     drawn, tips = looks(sweep.arms), {}
+    many = len(sweep.runs) > MANY
+    points = max(8, POINTS * MANY // len(sweep.runs)) if many else POINTS
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.5, 2.9), layout="constrained")
         axes = figure.subplots()
         for number, run in enumerate(sweep.runs):
             look = drawn[run.arm]
             if run.metrics:
-                x, y = _thinned([row[column] for row in run.metrics], [row["loss"] for row in run.metrics])
+                x, y = _thinned(
+                    [row[column] for row in run.metrics], [row["loss"] for row in run.metrics], points
+                )
                 axes.plot(x, y, color=look.colour, linewidth=1, alpha=0.35)
             validated = [row for row in run.metrics if "validation_loss" in row]
             if validated:
@@ -94,6 +99,7 @@ def _curve(sweep: Sweep, column: str, label: str) -> str:
                     linewidth=1.8,
                     marker=look.marker,
                     markersize=3.2,
+                    markevery=[-1] if many else None,
                     gid=gid,
                 )
         axes.set(xlabel=label, ylabel="own loss, nats")
@@ -108,12 +114,12 @@ def _curve(sweep: Sweep, column: str, label: str) -> str:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_major_locator(MaxNLocator(4))
         svg = to_svg(figure, f"Learning curves against {label}, of {', '.join(sweep.arms)}", tips)
-    return _inline(svg)
+    return inlined(svg)
 
 
-def _thinned(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:
-    """At most POINTS means of neighbouring points, so that a long run draws no larger a page."""
-    parts = min(POINTS, len(x))
+def _thinned(x: list[float], y: list[float], points: int) -> tuple[list[float], list[float]]:
+    """At most `points` means of neighbouring points, so that a long run draws no larger a page."""
+    parts = min(points, len(x))
     return (
         [float(part.mean()) for part in np.array_split(x, parts)],
         [float(part.mean()) for part in np.array_split(y, parts)],
@@ -153,7 +159,7 @@ def dots(
         axes.spines["left"].set_visible(False)
         values = "; ".join(f"{arm} {spread.text}" for arm, spread in spreads.items())
         svg = to_svg(figure, f"{metric.title} ({metric.unit}), every seed a dot. Means: {values}", tips)
-    return _inline(svg)
+    return inlined(svg)
 
 
 def _row(axes: Axes, row: int, arm: str, spread: Spread, look: Look) -> dict[str, str]:
@@ -175,5 +181,5 @@ def masks(family: str) -> str:
     return inline(mask_figure([family], width=5.3), {SEEN: "seen", FLOWS: "flows", LEAK: "leak"})
 
 
-def _inline(svg: str) -> str:
+def inlined(svg: str) -> str:
     return inline(svg, {colour: f"arm{number}" for number, colour in enumerate(COLOURS)})

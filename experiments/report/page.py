@@ -11,52 +11,88 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.panels import QUESTIONS
-from experiments.report import audit, figures, samples, tables, words
+from experiments.report import (
+    audit,
+    claims_section,
+    figures,
+    limits,
+    methods,
+    overlap,
+    per_item,
+    samples,
+    tables,
+    tuning_section,
+    words,
+)
+from experiments.report.claimed import Claimed
 from experiments.report.results import METRICS, Metric, spread
 from experiments.report.runs import Sweep
 
 
-def render(sweep: Sweep, found: pd.DataFrame) -> str:
-    """The whole page as HTML: no script, no style and no picture from elsewhere."""
-    environment = Environment(
+def templates() -> Environment:
+    """Where the pages' templates are, and how they are filled: everything is escaped, nothing left empty."""
+    return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def key_of(arm: str, look: figures.Look) -> Markup:
+    """An arm's swatch, ready for the page."""
+    return Markup(figures.key(arm, look))
+
+
+def render(sweep: Sweep, found: pd.DataFrame, claimed: Claimed | None) -> str:
+    """The whole page as HTML: no script, no style and no picture from elsewhere."""
+    tuning = tuning_section.section(sweep)
+    seeds = claimed.said.seeds if claimed else len(sweep.seeds)
     measured = set(found["metric"])
     shown = [metric for metric in METRICS if metric.name in measured]
     looks = figures.looks(sweep.arms)
-    return environment.get_template("page.html.j2").render(
-        sweep=sweep,
-        keys={arm: Markup(figures.key(arm, look)) for arm, look in looks.items()},
-        scope=words.scope(sweep, measured),
-        can_say=words.can_say(sweep),
-        reasons=words.no_verdict(sweep),
-        outcome=words.outcome(sweep),
-        not_comparable=words.not_comparable(sweep),
-        audit_rows=audit.ROWS,
-        lines=audit.lines(sweep),
-        budget=_budget(sweep),
-        differing=audit.differing(sweep),
-        corpora=audit.corpora(sweep),
-        curves=[Markup(svg) for svg in figures.curves(sweep)],
-        metrics=shown,
-        rows=tables.result_rows(sweep, found, shown),
-        without=tables.without_language_model(sweep),
-        baselines=tables.baselines(sweep, found),
-        dots=[Markup(svg) for svg in _dots(sweep, found, shown)],
-        gates=tables.gates(sweep, found),
-        verdicts=tables.verdicts(sweep),
-        masks=[Markup(figures.masks(family)) for family in QUESTIONS],
-        flows=tables.flows(sweep),
-        continuations=samples.continuations(sweep),
-        infills=samples.infills(sweep),
-        runs=tables.every_run(sweep, found, shown),
-        environment=tables.environments(sweep),
-        command=shlex.join(["pentarch", "report", str(sweep.folder)]),
-        version=version("pentarch"),
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            sweep=sweep,
+            keys={arm: key_of(arm, look) for arm, look in looks.items()},
+            scope=words.scope(sweep, measured, seeds),
+            can_say=words.can_say(sweep),
+            claims=claims_section.section(claimed) if claimed else None,
+            verdicts_are=claims_section.VERDICTS_ARE,
+            reasons=[*limits.limits(sweep, seeds), *claims_section.limits(claimed)]
+            if claimed
+            else limits.no_verdict(sweep, tuning is not None),
+            tuning=tuning,
+            items=per_item.view(sweep, claimed) if claimed else None,
+            overlap=overlap.grid(sweep),
+            methods=methods.paragraphs(sweep, claimed, tuning_section.tried(sweep)),
+            outcome=words.outcome(sweep),
+            not_comparable=words.not_comparable(sweep),
+            audit_rows=audit.ROWS,
+            lines=audit.lines(sweep),
+            budget=_budget(sweep),
+            differing=audit.differing(sweep),
+            corpora=audit.corpora(sweep),
+            curves=[Markup(svg) for svg in figures.curves(sweep)],
+            metrics=shown,
+            rows=tables.result_rows(sweep, found, shown),
+            without=tables.without_language_model(sweep),
+            baselines=tables.baselines(sweep, found),
+            dots=[Markup(svg) for svg in _dots(sweep, found, shown)],
+            gates=tables.gates(sweep, found),
+            verdicts=tables.verdicts(sweep),
+            masks=[Markup(figures.masks(family)) for family in QUESTIONS],
+            flows=tables.flows(sweep),
+            continuations=samples.continuations(sweep),
+            infills=samples.infills(sweep),
+            runs=tables.every_run(sweep, found, shown),
+            environment=tables.environments(sweep),
+            command=shlex.join(["pentarch", "report", str(sweep.folder)]),
+            version=version("pentarch"),
+        )
     )
 
 
@@ -80,6 +116,5 @@ def _budget(sweep: Sweep) -> dict[str, str]:
     return {
         "match": audit.MATCHES[budget["match"]],
         "tolerance": f"{budget['tolerance']:.1%}",
-        "amount": audit.spends(sweep),
-        "stop": audit.UNITS[budget["stop"]],
+        "stops": audit.stops(sweep),
     }

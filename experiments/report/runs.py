@@ -13,6 +13,8 @@ import yaml
 from archs.errors import UserError
 from experiments.folder import RunFolder, read_json, read_lines
 
+# Written in C where it was built: the other takes 20 ms a recipe, and a sweep may have hundreds.
+SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 STATES = {
     "done": "done",
     "trained": "trained, not evaluated",
@@ -87,6 +89,17 @@ class Sweep:
         return [run for run in self.runs if not run.done]
 
     @property
+    def stories(self) -> list[tuple[str, str, str]]:
+        """What became of runs that are not done: arm, its seeds in words, and their story."""
+        told: dict[tuple[str, str], list[str]] = {}
+        for run in self.unfinished:
+            told.setdefault((run.arm, run.story), []).append(str(run.seed))
+        return [
+            (arm, f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}", story)
+            for (arm, story), seeds in told.items()
+        ]
+
+    @property
     def seeds(self) -> list[int]:
         return sorted({run.seed for run in self.runs})
 
@@ -105,7 +118,7 @@ def load(folder: Path) -> Sweep:
             "runs/five_families, or start one: pentarch sweep five_families"
         )
     sweep = read_json(folder / "sweep.json")
-    wanted = [] if sweep is None else [(arm, seed) for arm in sweep["arms"] for seed in range(sweep["seeds"])]
+    wanted = [] if sweep is None else _declared(folder, sweep)
     for arm, seed in wanted:
         if (arm, seed) not in found:
             found[arm, seed] = Run(arm, seed, folder / arm / f"seed{seed}", "missing")
@@ -115,6 +128,14 @@ def load(folder: Path) -> Sweep:
     if sweep is None:
         return Sweep(folder, folder.resolve().name, "", None, arms, runs)
     return Sweep(folder, sweep["name"], sweep["question"], len(wanted), arms, runs)
+
+
+def _declared(folder: Path, sweep: dict[str, Any]) -> list[tuple[str, int]]:
+    """Every run that was to be: by design.json, or where there is none every arm under every seed."""
+    design = read_json(folder / "design.json")
+    if design is None:
+        return [(arm, seed) for arm in sweep["arms"] for seed in range(sweep["seeds"])]
+    return [(arm, seed) for arm, count in design["seeds"].items() for seed in range(count)]
 
 
 def _runs(folder: Path) -> Iterator[Run]:
@@ -134,7 +155,7 @@ def read_run(path: Path, seed: int) -> Run:
         path=path,
         state=status["state"],
         why=" ".join(str(status.get("why", "")).split()),
-        recipe=yaml.safe_load(folder.recipe.read_text(encoding="utf-8")),
+        recipe=yaml.load(folder.recipe.read_text(encoding="utf-8"), SAFE),
         audit=read_json(folder.audit),
         metrics=read_lines(folder.metrics),
         evaluation=read_json(path / "evaluation.json") or {},

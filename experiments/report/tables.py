@@ -140,6 +140,7 @@ def verdicts(sweep: Sweep) -> list[str]:
 def every_run(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> list[tuple[Run, list[str]]]:
     """Each run with its last loss and every result, as text."""
     rows = []
+    spreads = {(arm, metric): spread(found, arm, metric) for arm in sweep.arms for metric in shown}
     for run in sweep.runs:
         last: dict[str, Any] = run.metrics[-1] if run.metrics else {}
         validated = [row["validation_loss"] for row in run.metrics if "validation_loss" in row]
@@ -153,7 +154,7 @@ def every_run(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> list[tu
             f"{validated[-1]:.3f}" if validated else "",
         ]
         for metric in shown:
-            value = spread(found, run.arm, metric)
+            value = spreads[run.arm, metric]
             cells.append(metric.text(value.values[run.seed]) if value and run.seed in value.values else "")
         rows.append((run, cells))
     return rows

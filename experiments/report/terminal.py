@@ -7,8 +7,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.report import words
+from experiments.report import terminal_claims, words
 from experiments.report.audit_table import audit_table
+from experiments.report.claimed import Claimed
 from experiments.report.results import METRICS, Metric
 from experiments.report.runs import Sweep
 from experiments.report.tables import baselines, result_rows
@@ -26,8 +27,8 @@ HEADINGS = {
 ABREAST, WIDEST = 5, 10  # metrics, and characters of each, that fit into 80 columns; more make a second table
 
 
-def show(sweep: Sweep, found: pd.DataFrame) -> None:
-    """Prints the audit, results, baselines, and what did not finish, to stdout."""
+def show(sweep: Sweep, found: pd.DataFrame, of: Claimed | None) -> None:
+    """Prints the audit, results, baselines, verdicts where there are claims, and what did not finish."""
     console = Console(highlight=False)
     if (audited := audit_table(sweep)) is not None:
         console.print(audited)
@@ -38,9 +39,12 @@ def show(sweep: Sweep, found: pd.DataFrame) -> None:
         console.print(_table(sweep, found, shown[first : first + ABREAST], beside))
     seeds = len({run.seed for run in sweep.done})
     interval = "± is Student's 95% interval over seeds" if seeds > 1 else "one seed: no interval"
-    console.print(f"{words.outcome(sweep)} No verdict is printed; {interval}.", soft_wrap=False)
-    for run in sweep.unfinished:
-        console.print(f"  {run.arm}, seed {run.seed}: {run.story}", markup=False)
+    if of is not None:
+        terminal_claims.show(console, of)
+    verdicts = "" if of is not None else " No verdict is printed;"
+    console.print(f"{words.outcome(sweep)}{verdicts} {interval}.", soft_wrap=False)
+    for arm, which, story in sweep.stories:
+        console.print(f"  {arm}, {which}: {story}", markup=False)
 
 
 def _table(

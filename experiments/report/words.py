@@ -6,8 +6,6 @@ from experiments.report import audit
 from experiments.report.results import CHRF, NLL, ORDER_FIRST, PARTY, PLL, TARGET
 from experiments.report.runs import Run, Sweep
 
-SEEDS_FOR_A_VERDICT = 6  # below, an exact two-sided sign-flip over paired seeds cannot reach .05
-TOKENS_A_PARAMETER = 20
 TASKS = {
     PARTY: "telling the party of a president from one paragraph",
     CHRF: "filling a removed sentence-middle",
@@ -19,22 +17,25 @@ SOURCES = {
 }
 
 
-def scope(sweep: Sweep, measured: set[str]) -> str:
-    """One sentence: corpus, size, budget, tasks."""
-    recipe = sweep.recipe
-    size, budget, data = recipe["size"], recipe["budget"], recipe["data"]
+def corpus(sweep: Sweep) -> str:
+    """Where the text is from, and how much of it there is."""
+    data = sweep.recipe["data"]
     text = SOURCES.get(data["source"]) or f"{data['source']} from {data['name'] or data['path']}"
     tokens = sorted({run.audit["raw_tokens_in_corpus"] for run in sweep.runs if run.audit})
-    if tokens:
-        text += f", {tokens[0]:,} tokens for training"
+    return text + (f", {tokens[0]:,} tokens for training" if tokens else "")
+
+
+def scope(sweep: Sweep, measured: set[str], seeds: int) -> str:
+    """One sentence: corpus, size, budget, tasks."""
+    size, budget = sweep.recipe["size"], sweep.recipe["budget"]
     tasks = [words for metric, words in TASKS.items() if metric.name in measured]
     if {NLL.name, PLL.name} & measured:
         tasks.insert(0, "predicting the second half of held-out windows")
     return (
-        f"{text}; a core of {size['layers']} layers x {size['width']} with a vocabulary of "
-        f"{size['vocabulary']:,} and windows of {size['length']} tokens; {audit.spends(sweep)} "
-        f"{audit.UNITS[budget['stop']]} a run, with {audit.MATCHES[budget['match']]} matched; "
-        f"{_count(len(sweep.seeds), 'seed')}; tasks: {'; '.join(tasks) or 'none measured yet'}."
+        f"{corpus(sweep)}; a core of {size['layers']} layers x {size['width']} with a vocabulary of "
+        f"{size['vocabulary']:,} and windows of {size['length']} tokens; {audit.stops(sweep)} "
+        f"a run, with {audit.MATCHES[budget['match']]} matched; "
+        f"{count(seeds, 'seed')}; tasks: {'; '.join(tasks) or 'none measured yet'}."
     )
 
 
@@ -44,7 +45,7 @@ def can_say(sweep: Sweep) -> str:
     if not arms:
         return "No arm has been trained and evaluated yet, so this page shows only how far each run came."
     text = (
-        f"{_count(len(arms), 'arm')} trained from one Transformer core on the same text"
+        f"{count(len(arms), 'arm')} trained from one Transformer core on the same text"
         if len(arms) > 1
         else f"One arm, {arms[0]}, trained on this text"
     )
@@ -59,51 +60,6 @@ def can_say(sweep: Sweep) -> str:
     if checked and all(checked):
         text += ", and that in every finished run information went only where the mask lets it"
     return text + "."
-
-
-def no_verdict(sweep: Sweep) -> list[str]:
-    """Why the page does not say who wins, most important first."""
-    seeds = len({run.seed for run in sweep.done})
-    reasons = []
-    if seeds < 2:
-        reasons.append(
-            "There is one seed an arm: nothing tells a difference between arms from one between two runs of "
-            "the same arm."
-        )
-    elif seeds < SEEDS_FOR_A_VERDICT:
-        reasons.append(
-            f"With {seeds} paired seeds an exact two-sided sign-flip test cannot go below p = "
-            f"{2 / 2**seeds:.3g}; six are the fewest that can reach .05, eight are the protocol's default."
-        )
-    ratios = sorted(
-        run.audit["spent"]["tokens"] / run.audit["plan"]["parameters"]["core"]
-        for run in sweep.runs
-        if run.audit and run.audit["spent"]["tokens"]  # an untrained run was to read none
-    )
-    if ratios and ratios[0] < TOKENS_A_PARAMETER:
-        reasons.append(
-            f"The arms read {_between(ratios, '.1f')} tokens per core parameter; about {TOKENS_A_PARAMETER} "
-            "or more are what the protocol asks of a sweep that makes claims."
-        )
-    behind = [run for run in sweep.done if run.ask("likelihood", "undertrained")]
-    if behind:
-        reasons.append(
-            f"{len(behind)} of {_count(len(sweep.done), 'finished run')} ended above the trigram anchor: "
-            "undertrained."
-        )
-    return [
-        *reasons,
-        "Positive controls, arms trained from scratch on each task (the assay gate) and a second definition "
-        "of the budget, which a claim needs, are not looked at here.",
-        *_learning_rate(sweep),
-    ]
-
-
-def _learning_rate(sweep: Sweep) -> list[str]:
-    rates = {run.recipe["training"]["learning_rate"] for run in sweep.runs if run.recipe}
-    if len(rates) > 1:
-        return []
-    return [f"All arms share one peak learning rate, {rates.pop():g}; none was tuned for its own."]
 
 
 def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
@@ -147,7 +103,7 @@ def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
         entries.append(
             (
                 "Supervised targets.",
-                f"Of the tokens it read an arm was asked for {_between(shares, '.0%')}: a causal LM for "
+                f"Of the tokens it read an arm was asked for {between(shares, '.0%')}: a causal LM for "
                 "every one, a masked or a permuted LM for about one in six. No budget makes both text and "
                 "targets equal.",
             )
@@ -229,7 +185,7 @@ def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
 
 def outcome(sweep: Sweep) -> str:
     """How many runs were declared, and how many of them came through."""
-    finished = f"{_count(len(sweep.done), 'run')} finished"
+    finished = f"{count(len(sweep.done), 'run')} finished"
     if sweep.declared is None:
         return f"{finished}; no sweep.json says how many were meant."
     beyond = len(sweep.runs) - sweep.declared
@@ -237,10 +193,10 @@ def outcome(sweep: Sweep) -> str:
     return f"{finished} of {len(sweep.runs)}{more}."
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _between(values: list[float], form: str) -> str:
+def between(values: list[float], form: str) -> str:
     low, high = f"{values[0]:{form}}", f"{values[-1]:{form}}"
     return low if low == high else f"{low} to {high}"

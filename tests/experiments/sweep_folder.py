@@ -39,11 +39,21 @@ def declare(folder: Path, arms: list[str], seeds: int, question: str = "Which on
     (folder / "sweep.json").write_text(json.dumps(content))
 
 
-def write_run(folder: Path, family: str, seed: int, number: int = 0) -> Path:
+def write_run(
+    folder: Path,
+    family: str,
+    seed: int,
+    number: int = 0,
+    *,
+    objective: str = "",
+    tables: dict[str, pd.DataFrame] | None = None,
+    **settings: Any,
+) -> Path:
+    """One run that is done. tables: its scores, made up if not given; settings: of its recipe."""
     rng = np.random.default_rng((seed, number))
     (folder / "scores").mkdir(parents=True)
-    recipe = Recipe(family=family, objective=OBJECTIVES[family], size="tiny", seed=seed)  # type: ignore[arg-type]
-    recipe.to_yaml(folder / "recipe.yaml")
+    asked = {"objective": objective or OBJECTIVES[family], "size": "tiny", **settings}
+    Recipe(family=family, seed=seed, **asked).to_yaml(folder / "recipe.yaml")  # type: ignore[arg-type]
     set_status(folder, "done")
     rows = metrics(rng, number)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -51,7 +61,7 @@ def write_run(folder: Path, family: str, seed: int, number: int = 0) -> Path:
     _dump(
         folder / "environment.json", {"python": "3.11.9", "libraries": {"torch": "2.13.0"}, "device": "cpu"}
     )
-    tables = scores(rng, "pll" if family == "encoder_ae" else "nll", number)
+    tables = tables or scores(rng, "pll" if family == "encoder_ae" else "nll", number)
     for name, table in tables.items():
         table.to_parquet(folder / "scores" / f"{name}.parquet", index=False)
     _dump(folder / "evaluation.json", evaluation(tables))

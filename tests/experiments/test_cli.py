@@ -64,6 +64,8 @@ MORE_MISTAKES = [
     ("generate . --prompt a --beams 2 --length-penalty 1e9", ["length_penalty=1000000000.0", "-5 to 5"]),
     ("score nowhere --text a", ["nowhere"]),
     ("report nowhere", ["nowhere"]),
+    ("report . nowhere", ["nowhere"]),
+    ("report . .", ["give two different sweeps"]),
     ("trian", ["unknown command", "choose one of: train"]),
 ]
 
