@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from experiments.budget import Plan
-from experiments.design import Recipes
+from experiments.claims.design import Recipes
 from experiments.recipe import BudgetConfig
 
 CAPTION = (

@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from archs.errors import UserError, unknown
-from experiments.claims import CONTROLS, check_arms, read_claims
+from experiments.claims.claim import CONTROLS, check_arms, read_claims
 from experiments.overrides import SEARCHPATH, key_of, parse, quoted, set_value, translate
 from experiments.presets import configs_dir
-from experiments.recipe import GROUPS, NOT_CONTENT, Recipe, SweepRecipe
+from experiments.recipe import GROUPS, NOT_CONTENT, Recipe
+from experiments.sweep_recipe import SweepRecipe
 from experiments.systems import KEY, expanded
 from experiments.validate import flatten, validated
 

@@ -7,8 +7,9 @@ from rich.console import Console
 from archs.errors import UserError
 from experiments.budget import Plan, plan_arm, planning_vocabulary, respent
 from experiments.budget_table import budget_tables
-from experiments.design import Recipes, design
-from experiments.recipe import EvaluationConfig, Recipe, SweepRecipe
+from experiments.claims.design import Recipes, design
+from experiments.recipe import EvaluationConfig, Recipe
+from experiments.sweep_recipe import SweepRecipe
 
 
 def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
@@ -22,7 +23,7 @@ def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
     for table in budget_tables(planned, designed.runs):
         console.print(table)
     if sweep.claims:
-        from experiments.forecast import claims_table, cost_table
+        from experiments.claims.forecast import claims_table, cost_table
 
         console.print(cost_table(sweep, designed, planned))
         console.print(claims_table(sweep))

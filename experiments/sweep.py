@@ -13,12 +13,13 @@ from rich.console import Console
 
 from archs.errors import UserError
 from experiments.budget_table import budget_tables
-from experiments.design import Design, Recipes, design
+from experiments.claims.design import Design, Recipes, design
+from experiments.claims.registration import register
 from experiments.folder import RunFolder
 from experiments.planning import check_spent, plans
-from experiments.recipe import Recipe, SweepRecipe, TuningConfig
-from experiments.registration import register
+from experiments.recipe import Recipe
 from experiments.sharing import share
+from experiments.sweep_recipe import SweepRecipe, TuningConfig
 from experiments.tuning import at, tune
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.folder import RunFolder, read_json, read_lines, write_json
-from experiments.recipe import Recipe, TrackingConfig, TuningConfig
+from experiments.recipe import Recipe, TrackingConfig
 from experiments.sharing import share
+from experiments.sweep_recipe import TuningConfig
 
 SEED = 2**31 - 1  # of all trials
 FILE = "tuning.json"

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from archs.errors import UserError
+from experiments.claims.verdicts import Outcome, failed
 from experiments.folder import write_whole
 from experiments.report import latex, markdown, verdicts_json
 from experiments.report.claimed import claimed
@@ -19,7 +20,6 @@ from experiments.report.page import render
 from experiments.report.results import METRICS, measure
 from experiments.report.runs import load
 from experiments.report.terminal import show
-from experiments.verdicts import Outcome, failed
 
 
 def write(folder: Path) -> Path:

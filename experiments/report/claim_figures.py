@@ -9,14 +9,14 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.claims import Claim
-from experiments.endpoints import ENDPOINTS
-from experiments.readings import Finding, Reading
+from experiments.claims.claim import Claim
+from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.readings import Finding, Reading
+from experiments.claims.verdicts import Outcome
 from experiments.report import claim_words as words
 from experiments.report.claimed import Claimed
 from experiments.report.figures import COLOURS, MARKERS, inlined
 from experiments.svg import INK, MUTED, STYLE, to_svg
-from experiments.verdicts import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from experiments.claims import Claim
-from experiments.design import Cell as Place
-from experiments.endpoints import ENDPOINTS
-from experiments.readings import Finding, Reading, Standing
+from experiments.claims.cell import Cell as Place
+from experiments.claims.claim import Claim
+from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.readings import Finding, Reading, Standing
+from experiments.claims.verdicts import Decision, Outcome
 from experiments.report import claim_words as words
 from experiments.report.claimed import Claimed
 from experiments.report.grid import Cell, Grid
-from experiments.verdicts import Decision, Outcome
 
 LABELS: dict[Standing, str] = {
     "confirmatory": "Confirmatory verdicts, corrected by Holm",

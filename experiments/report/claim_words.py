@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from experiments.claims import Claim
-from experiments.design import Cell
-from experiments.endpoints import ENDPOINTS, Endpoint
-from experiments.readings import Finding, Reading
+from experiments.claims.cell import Cell
+from experiments.claims.claim import Claim
+from experiments.claims.endpoints import ENDPOINTS, Endpoint
+from experiments.claims.readings import Finding, Reading
+from experiments.claims.verdicts import Outcome
 from experiments.stats import Test, seeds_needed
-from experiments.verdicts import Outcome
 
 TONES = {
     "supported": "good",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from experiments.readings import Reading, level
+from experiments.claims.readings import Reading, level
+from experiments.claims.verdicts import Decision, Outcome
 from experiments.report.audit import amount
 from experiments.report.decision import Registered, decision, registered
 from experiments.report.runs import Sweep
-from experiments.verdicts import Decision, Outcome
 
 
 @dataclass(frozen=True)

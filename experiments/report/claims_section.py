@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from experiments.readings import Standing
+from experiments.claims.readings import Standing
+from experiments.claims.verdicts import Outcome
 from experiments.report import claim_tables as tables
 from experiments.report import claim_words as words
 from experiments.report import control_tables
 from experiments.report.claim_figures import differences
 from experiments.report.claimed import Claimed
 from experiments.report.grid import Cell, Grid
-from experiments.verdicts import Outcome
 
 VERDICTS_ARE = (
     "A verdict holds for this corpus, size, budget and these tasks, and is of the contrast that was "

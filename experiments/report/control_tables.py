@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from experiments.endpoints import ENDPOINTS, Endpoint
+from experiments.claims.endpoints import ENDPOINTS, Endpoint
+from experiments.claims.verdicts import FALSE_VERDICTS, Assay
 from experiments.report import claim_words as words
 from experiments.report.claim_tables import within
 from experiments.report.claimed import Claimed, date
 from experiments.report.grid import Cell, Grid
-from experiments.verdicts import FALSE_VERDICTS, Assay
 
 
 def controls(of: Claimed) -> Grid:

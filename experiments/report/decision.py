@@ -7,15 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from experiments.claims import Claim
-from experiments.design import Cell
-from experiments.endpoints import ENDPOINTS
-from experiments.evidence import Items, items
+from experiments.claims.cell import Cell
+from experiments.claims.claim import Claim
+from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.evidence import Items, items
+from experiments.claims.readings import Material
+from experiments.claims.registration import CLAIMS, DESIGN, claims_of
+from experiments.claims.verdicts import Decision, Outcome, decide, decide_controls
 from experiments.folder import read_json
-from experiments.readings import Material
-from experiments.registration import CLAIMS, DESIGN, claims_of
 from experiments.report.runs import Sweep
-from experiments.verdicts import Decision, Outcome, decide, decide_controls
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.claims.verdicts import Outcome
 from experiments.report import audit
 from experiments.report import claim_words as words
 from experiments.report.claimed import Claimed, claimed
@@ -17,7 +18,6 @@ from experiments.report.grid import Cell, Grid
 from experiments.report.results import measure
 from experiments.report.runs import Sweep, load
 from experiments.validate import flatten
-from experiments.verdicts import Outcome
 
 HERE_ALONE = {"data.cache", "tracking.name", "tracking.project"}  # of the place, not of the sweep
 

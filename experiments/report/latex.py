@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments.readings import Standing
+from experiments.claims.readings import Standing
 from experiments.report import claim_words as words
 from experiments.report.claim_tables import LABELS
 from experiments.report.claimed import Claimed

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.claims import CONFIRMATORY
-from experiments.endpoints import ENDPOINTS
-from experiments.readings import ALPHA, FALSE_DISCOVERIES
+from experiments.claims.claim import CONFIRMATORY
+from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.readings import ALPHA, FALSE_DISCOVERIES
+from experiments.claims.verdicts import FALSE_VERDICTS, RELABELLINGS
 from experiments.report import audit
 from experiments.report.claim_words import STOPS, listed
 from experiments.report.claimed import Claimed
@@ -14,7 +15,6 @@ from experiments.report.runs import Sweep
 from experiments.report.tuning_section import rule
 from experiments.report.words import corpus, count
 from experiments.tuning import Tuning
-from experiments.verdicts import FALSE_VERDICTS, RELABELLINGS
 
 REFERENCES = (
     "Benjamini and Hochberg 1995, J. R. Stat. Soc. B 57",

@@ -10,8 +10,8 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from experiments.evidence import items
-from experiments.readings import Finding
+from experiments.claims.evidence import items
+from experiments.claims.readings import Finding
 from experiments.report import claim_words as words
 from experiments.report.claimed import Claimed
 from experiments.report.figures import COLOURS, inlined

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.claims.verdicts import Outcome
 from experiments.report import claim_words as words
 from experiments.report.claimed import Claimed
 from experiments.report.claims_section import headline
-from experiments.verdicts import Outcome
 
 COLOURS = {"good": "green", "bad": "red"}
 

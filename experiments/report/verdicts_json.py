@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from experiments.design import Cell
-from experiments.readings import Finding, Reading
+from experiments.claims.cell import Cell
+from experiments.claims.readings import Finding, Reading
+from experiments.claims.verdicts import Outcome
 from experiments.report import claim_words as words
 from experiments.report.claimed import Claimed
-from experiments.verdicts import Outcome
 
 
 def content(of: Claimed) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import sweep_folder
 
-from experiments.claims import Claim, read_claims
-from experiments.design import SCRATCH, Cell
-from experiments.endpoints import ENDPOINTS
+from experiments.claims.cell import Cell
+from experiments.claims.claim import Claim, read_claims
+from experiments.claims.design import SCRATCH
+from experiments.claims.endpoints import ENDPOINTS
 from experiments.folder import write_json
 from experiments.presets import preset
 from experiments.tuning import FILE, Point, Trial, Tuning

@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from archs import FAMILIES, CoreConfig
 from archs.errors import UserError
 from experiments.budget import Plan, plan_arm, planning_vocabulary
+from experiments.claims.design import Recipes
 from experiments.compose import compose_sweep
-from experiments.design import Recipes
 from experiments.learner import Learner
 from experiments.planning import plan as show_plan
 from experiments.planning import plans

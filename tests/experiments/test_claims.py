@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from archs.errors import UserError
-from experiments.claims import ALL, Claim, Part, read_claims
+from experiments.claims.claim import ALL, Claim, Part, read_claims
 from experiments.compose import compose_sweep
 from experiments.presets import configs_dir
 from experiments.validate import validated

@@ -9,8 +9,9 @@ import pytest
 
 from archs.errors import UserError
 from experiments.budget import plan_arm, planning_vocabulary
+from experiments.claims.cell import Cell
+from experiments.claims.design import Design, design
 from experiments.compose import compose_sweep
-from experiments.design import Cell, Design, design
 
 CLASHING_CLAIM = """
 statement: s

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from archs.errors import UserError
-from experiments.endpoints import ENDPOINTS, Measure
-from experiments.evidence import Items, contrast, items, ratio_values, table
+from experiments.claims.endpoints import ENDPOINTS, Measure
+from experiments.claims.evidence import Items, contrast, items, ratio_values, table
 from experiments.stats import pseudo_values
 
 RIGHT = Measure("party", "correct", times=100)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from archs.errors import UserError
-from experiments.claims import Claim
+from experiments.claims.claim import Claim
+from experiments.claims.design import Design
+from experiments.claims.registration import claims_of, register
 from experiments.compose import compose_sweep
-from experiments.design import Design
 from experiments.folder import RunFolder, read_json
-from experiments.recipe import SweepRecipe
-from experiments.registration import claims_of, register
+from experiments.sweep_recipe import SweepRecipe
 
 DESIGN = Design({})
 

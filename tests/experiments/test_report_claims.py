@@ -18,7 +18,7 @@ from scipy import stats
 from test_report import Words
 
 from archs.errors import UserError
-from experiments.endpoints import ENDPOINTS
+from experiments.claims.endpoints import ENDPOINTS
 from experiments.report import compare, latex, write
 from experiments.report.claimed import Claimed, claimed
 from experiments.report.claims_section import words_of

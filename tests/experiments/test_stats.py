@@ -14,7 +14,7 @@ from scipy import stats as scipy_stats
 
 from archs.errors import UserError
 from experiments import stats
-from experiments.variances import Squares, Variances
+from experiments.stats.variances import Squares, Variances
 
 # Row means 2, 6, 4, column means 3, 5, mean 4: SS of rows 16 (df 2), columns 6 (df 1), the rest 4 (df 2).
 TABLE = np.array([[2.0, 2.0], [4.0, 8.0], [3.0, 5.0]])

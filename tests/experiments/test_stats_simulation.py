@@ -16,8 +16,8 @@ import pytest
 from scipy import special
 
 from experiments import stats
-from experiments.flips import exact_flips
-from experiments.variances import Squares, Variances
+from experiments.stats.flips import exact_flips
+from experiments.stats.variances import Squares, Variances
 
 pytestmark = pytest.mark.slow
 

@@ -22,10 +22,11 @@ from experiments.data.windows import WindowStream
 from experiments.evaluate import evaluate_run, generate_text
 from experiments.folder import RunFolder, differences, read_json, read_lines
 from experiments.planning import plan
-from experiments.recipe import Recipe, SweepRecipe
+from experiments.recipe import Recipe
 from experiments.report.audit import of_run
 from experiments.report.runs import read_run
 from experiments.run import restore
+from experiments.sweep_recipe import SweepRecipe
 from experiments.tasks import infill
 from experiments.train import train
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.folder import RunFolder, read_json
-from experiments.recipe import Recipe, TuningConfig
+from experiments.recipe import Recipe
+from experiments.sweep_recipe import TuningConfig
 from experiments.train import train
 from experiments.tuning import SEED, Point, Trial, Tuning, at, tune
 

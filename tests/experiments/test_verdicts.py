@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.claims import Claim
-from experiments.design import Cell
-from experiments.evidence import Items
-from experiments.readings import Material, level, read, standings
+from experiments.claims.cell import Cell
+from experiments.claims.claim import Claim
+from experiments.claims.evidence import Items
+from experiments.claims.readings import Material, level, read, standings
+from experiments.claims.verdicts import Decision, Outcome, decide
 from experiments.stats import crossed_test
 from experiments.validate import validated
-from experiments.verdicts import Decision, Outcome, decide
 
 SEEDS, ITEMS = 8, 120
 FLOPS, TOKENS = Cell("flops", 1.0), Cell("tokens", 1.0)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import optimize, special
 
 from archs.errors import UserError
-from experiments.variances import Squares, Variances
+from experiments.stats.variances import Squares, Variances
 
 
 def smallest_visible(

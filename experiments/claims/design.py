@@ -17,25 +17,14 @@ from typing import Any
 
 from archs.errors import UserError
 from experiments.budget import plan_arm, planning_vocabulary, reference_flops_a_token
-from experiments.claims import Claim
-from experiments.endpoints import ENDPOINTS
-from experiments.recipe import BudgetConfig, Recipe, SweepRecipe
+from experiments.claims.cell import Cell
+from experiments.claims.claim import Claim
+from experiments.claims.endpoints import ENDPOINTS
+from experiments.recipe import BudgetConfig, Recipe
+from experiments.sweep_recipe import SweepRecipe
 
 Recipes = dict[tuple[str, int], Recipe]
 SCRATCH = "scratch."
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One definition of the budget at one scale."""
-
-    stop: str
-    scale: float
-
-    def name(self, arm: str, own: Cell) -> str:
-        """What the arm is called under this cell, if `own` is the sweep's."""
-        stop = "" if self.stop == own.stop else f".{self.stop}"
-        return arm + stop + ("" if self.scale == own.scale else f".x{self.scale:g}")
 
 
 @dataclass(frozen=True)

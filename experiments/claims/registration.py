@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from archs.errors import UserError
-from experiments.claims import Claim
-from experiments.design import Design
+from experiments.claims.claim import Claim
+from experiments.claims.design import Design
 from experiments.folder import read_json, write_json
-from experiments.recipe import SweepRecipe
+from experiments.sweep_recipe import SweepRecipe
 from experiments.validate import flatten
 
 SWEEP, DESIGN, CLAIMS = "sweep.json", "design.json", "claims.json"

@@ -1,7 +1,7 @@
 """Claims: what a sweep is to decide, written down and hashed before anything is trained.
 
 One file of `configs/claims/` a claim. Its contrasts name arms of the sweep; its endpoints are those of
-`experiments/endpoints.py`. Nothing here needs torch: a mistake in a claim is told at once.
+`experiments/claims/endpoints.py`. Nothing here needs torch: a mistake in a claim is told at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from archs.errors import UserError, unknown
-from experiments.endpoints import ENDPOINTS
+from experiments.claims.endpoints import ENDPOINTS
 from experiments.presets import configs_dir, read_yaml
 from experiments.validate import Config, validated
 

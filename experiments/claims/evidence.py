@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from archs.errors import UserError
-from experiments.endpoints import Measure
+from experiments.claims.endpoints import Measure
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from rich.table import Table
 
 from experiments.budget import Plan
 from experiments.budget_table import short
-from experiments.claims import Claim, Contrast
-from experiments.design import Design
-from experiments.endpoints import ENDPOINTS, Endpoint
-from experiments.readings import level, standings
-from experiments.recipe import SweepRecipe
-from experiments.sensitivity import seeds_needed, smallest_visible
-from experiments.variances import Variances
+from experiments.claims.claim import Claim, Contrast
+from experiments.claims.design import Design
+from experiments.claims.endpoints import ENDPOINTS, Endpoint
+from experiments.claims.readings import level, standings
+from experiments.stats.sensitivity import seeds_needed, smallest_visible
+from experiments.stats.variances import Variances
+from experiments.sweep_recipe import SweepRecipe
 
 
 def cost_table(sweep: SweepRecipe, designed: Design, planned: list[Plan]) -> Table:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from experiments import evidence
-from experiments.claims import Claim
-from experiments.design import Cell
-from experiments.endpoints import ENDPOINTS
-from experiments.readings import (
+from experiments.claims import evidence
+from experiments.claims.cell import Cell
+from experiments.claims.claim import Claim
+from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.readings import (
     ALPHA,
     Material,
     Reading,

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.variances import ROUNDING, TIES, finite
+from experiments.stats.variances import ROUNDING, TIES, finite
 
 Alternative = Literal["two-sided", "greater", "less"]
 EXACT_SEEDS = 20  # 2^20 assignments of signs are 8 MB

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from experiments import evidence
-from experiments.claims import CONFIRMATORY, Claim, Part
-from experiments.corrections import benjamini_hochberg, holm
-from experiments.design import Cell
-from experiments.endpoints import ENDPOINTS, Endpoint
-from experiments.evidence import Items, Table
+from experiments.claims import evidence
+from experiments.claims.cell import Cell
+from experiments.claims.claim import CONFIRMATORY, Claim, Part
+from experiments.claims.endpoints import ENDPOINTS, Endpoint
+from experiments.claims.evidence import Items, Table
 from experiments.stats import (
     Equivalence,
     Pairing,
@@ -22,6 +21,7 @@ from experiments.stats import (
     pairing,
     smallest_visible,
 )
+from experiments.stats.corrections import benjamini_hochberg, holm
 
 ALPHA = 0.05
 FALSE_DISCOVERIES = 0.10  # Benjamini-Hochberg's q for exploratory claims

@@ -14,27 +14,8 @@ import numpy as np
 from scipy import special
 
 from archs.errors import UserError
-from experiments.corrections import benjamini_hochberg, holm
-from experiments.flips import sign_flip
-from experiments.sensitivity import seeds_needed, smallest_visible
-from experiments.variances import ROUNDING, Squares, Variances, finite
-
-__all__ = [
-    "Equivalence",
-    "Pairing",
-    "Test",
-    "Variances",
-    "benjamini_hochberg",
-    "crossed_test",
-    "equivalence_test",
-    "holm",
-    "pairing",
-    "pseudo_values",
-    "relabelled",
-    "seeds_needed",
-    "sign_flip",
-    "smallest_visible",
-]
+from experiments.stats.flips import sign_flip
+from experiments.stats.variances import ROUNDING, Squares, Variances, finite
 
 
 @dataclass(frozen=True)
