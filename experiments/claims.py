@@ -167,7 +167,8 @@ def read_claims(named: dict[str, Any], config_dir: Path | None = None) -> dict[s
     for role, names in lists.items():
         of_role = sorted((name for name, claim in every.items() if claim.role == role), key=_number)
         # A control may be listed among the claims: it is then reported like one, and gates nothing.
-        allowed = of_role if role == "control" else sorted(every, key=_number)
+        testable = sorted((name for name, claim in every.items() if claim.parts), key=_number)
+        allowed = of_role if role == "control" else testable
         for name in [each for one in names for each in (of_role if one == ALL else [one])]:
             if name not in allowed:
                 raise unknown(role, str(name), [*allowed, ALL])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from experiments import evidence
@@ -44,7 +44,8 @@ class Material:
     """What decisions are made of. cells: the deciding one first; scratch: an arm's untrained twin.
 
     seeds: as declared. scored(arm, cell, endpoint, pooling): what its runs scored, empty if there are none.
-    diverged(arm, cell): the seeds that did, which count and are never trained again.
+    diverged(arm, cell): the seeds that did, which count and are never trained again. excused: controls that
+    gate nothing, and why.
     """
 
     claims: dict[str, Claim]
@@ -53,6 +54,7 @@ class Material:
     seeds: int
     scored: Callable[[str, Cell, str, str], Scored]
     diverged: Callable[[str, Cell], set[int]]
+    excused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

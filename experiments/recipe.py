@@ -20,7 +20,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from archs.config import Activation, CoreConfig, Positions
-from archs.errors import UserError
+from archs.errors import UserError, unknown
 from experiments.claims import Claim
 from experiments.data.sources import resolve
 from experiments.presets import known, preset, read_yaml
@@ -407,7 +407,7 @@ class SweepRecipe(Config):
     `claims`, controls among them, are those of `experiments/claims.py` by name; with any, only the arms that
     they need are run. They are decided under each of `budgets` ("flops", "tokens": the budget's own first;
     the other spends what a decoder-AR of the size would) and at each of `scales`, factors on the amount, of
-    which 1 decides.
+    which 1 decides. `excused`: controls that gate nothing, each with the reason, which the report shows.
     """
 
     name: Annotated[str, Field(pattern=rf"^{FOLDER}$")]
@@ -417,6 +417,7 @@ class SweepRecipe(Config):
     overrides: list[str] = Field(default_factory=list)
     tuning: TuningConfig | None = None
     claims: dict[str, Claim] = Field(default_factory=dict)
+    excused: dict[str, str] = Field(default_factory=dict)
     budgets: list[Literal["flops", "tokens"]] = Field(default_factory=list)
     scales: list[Amount] = Field(default_factory=lambda: [1.0])
 
@@ -441,6 +442,14 @@ class SweepRecipe(Config):
                 raise ValueError(f"{name}: {values} names one twice; list each once")
         if 1.0 not in self.scales:
             raise ValueError(f"scales: came {self.scales}, must hold 1, the scale that decides")
+        controls = [name for name, claim in self.claims.items() if claim.role == "control"]
+        for name, reason in self.excused.items():
+            if name not in controls:
+                raise ValueError(f"excused: {unknown('control', name, controls)}")
+            if not reason.strip():
+                raise ValueError(
+                    f"excused.{name}: a control is excused for a reason; write it, in a sentence"
+                )
         if self.claims and self.seeds < 2:
             raise ValueError(
                 "claims are decided over seeds: came seeds=1, must be 2 or more; eight are usual"

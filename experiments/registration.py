@@ -75,6 +75,7 @@ def _claims(folder: Path, sweep: SweepRecipe, begun: bool) -> dict[str, Any]:
     content = {
         "written": time.time(),
         "seeds": sweep.seeds,
+        "excused": sweep.excused,
         "claims": now,
         "digests": {name: claim.digest() for name, claim in sweep.claims.items()},
         "deviations": [],
@@ -85,6 +86,8 @@ def _claims(folder: Path, sweep: SweepRecipe, begun: bool) -> dict[str, Any]:
     changes = [*_changes(before["claims"], now)]
     if before["seeds"] != sweep.seeds:
         changes.append(f"seeds: {before['seeds']} before, {sweep.seeds} now")
+    excused = before.get("excused", {})
+    changes += [f"control {name} was excused" for name in sweep.excused if name not in excused]
     for change in changes:
         print(f"deviation, after training began: {change}", file=sys.stderr)
     deviations = [*before["deviations"], *({"time": time.time(), "what": change} for change in changes)]

@@ -6,7 +6,8 @@ is missing leaves a claim not testable.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from experiments import evidence
 from experiments.claims import Claim
@@ -51,7 +52,8 @@ class Assay:
 class Outcome:
     """What is said of a claim, why, and every reading behind it, the deciding one first.
 
-    relabelling: of an A/A control, the share of relabellings that gave a verdict.
+    relabelling: of an A/A control, the share of relabellings that gave a verdict. excused: why a control
+    gates nothing, "" if it does.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Outcome:
     why: str
     readings: list[Reading] = field(default_factory=list)
     relabelling: float | None = None
+    excused: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,13 @@ class Decision:
     @property
     def failed_controls(self) -> list[Outcome]:
         """If there is one the apparatus is not validated, and no verdict is given."""
-        return [outcome for outcome in self.controls if outcome.verdict != "supported"]
+        return failed(self.controls)
 
 
 def decide(material: Material) -> Decision:
     """Every control and claim, judged."""
     controls = decide_controls(material)
-    failed = [outcome.name for outcome in controls if outcome.verdict != "supported"]
+    lost = [outcome.name for outcome in failed(controls)]
     assays = _assays(material)
     claims = [name for name, claim in material.claims.items() if claim.role == "claim"]
     readings: dict[str, list[Reading]] = {name: [] for name in claims}
@@ -99,13 +102,19 @@ def decide(material: Material) -> Decision:
                 if pooling in poolings(material.claims[name]):
                     readings[name].append(reading)
     return Decision(
-        [*controls, *(_outcome(material, name, readings[name], assays, failed) for name in claims)], assays
+        [*controls, *(_outcome(material, name, readings[name], assays, lost) for name in claims)], assays
     )
 
 
 def decide_controls(material: Material) -> list[Outcome]:
     """The controls alone, which are run before anything else; each at 5%, uncorrected."""
-    return [_control(material, name) for name, claim in material.claims.items() if claim.role == "control"]
+    names = [name for name, claim in material.claims.items() if claim.role == "control"]
+    return [replace(_control(material, name), excused=material.excused.get(name, "")) for name in names]
+
+
+def failed(controls: Iterable[Outcome]) -> list[Outcome]:
+    """Those that do not hold, but for the excused."""
+    return [outcome for outcome in controls if outcome.verdict != "supported" and not outcome.excused]
 
 
 def _control(material: Material, name: str) -> Outcome:
@@ -174,7 +183,7 @@ def _gain(material: Material, name: str, cell: Cell, arms: list[str]) -> Test | 
 
 
 def _outcome(
-    material: Material, name: str, readings: list[Reading], assays: list[Assay], failed: list[str]
+    material: Material, name: str, readings: list[Reading], assays: list[Assay], lost: list[str]
 ) -> Outcome:
     claim, standing = material.claims[name], standings(material.claims)[name]
     scale = material.cells[0].scale
@@ -183,8 +192,8 @@ def _outcome(
     def outcome(verdict: Verdict, why: str) -> Outcome:
         return Outcome(name, claim, standing, verdict, why, readings)
 
-    if failed:
-        return outcome("not testable", f"apparatus not validated: {', '.join(failed)} did not hold")
+    if lost:
+        return outcome("not testable", f"apparatus not validated: {', '.join(lost)} did not hold")
     missing = [reading.missing for reading in deciding if reading.missing]
     if missing:
         return outcome("not testable", missing[0])

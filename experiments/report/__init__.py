@@ -19,7 +19,7 @@ from experiments.report.page import render
 from experiments.report.results import METRICS, measure
 from experiments.report.runs import load
 from experiments.report.terminal import show
-from experiments.verdicts import Outcome
+from experiments.verdicts import Outcome, failed
 
 
 def write(folder: Path) -> Path:
@@ -74,9 +74,7 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
 def failed_controls(folder: Path) -> list[Outcome]:
     """The controls of `runs/<sweep>/` that do not hold, by the runs that are there."""
     said = registered(folder)
-    return (
-        [] if said is None else [each for each in controls(load(folder), said) if each.verdict != "supported"]
-    )
+    return [] if said is None else failed(controls(load(folder), said))
 
 
 __all__ = ["compare", "failed_controls", "write"]

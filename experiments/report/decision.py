@@ -27,6 +27,7 @@ class Registered:
     deviations: list[dict[str, Any]]
     written: float
     seeds: int
+    excused: dict[str, str]
     cells: list[Cell]
     scratch: dict[str, str]
 
@@ -46,6 +47,7 @@ def registered(folder: Path) -> Registered | None:
         said["deviations"],
         said["written"],
         said["seeds"],
+        said["excused"],
         [Cell(**cell) for cell in design["cells"]],
         design["scratch"],
     )
@@ -78,4 +80,4 @@ def _material(sweep: Sweep, said: Registered) -> Material:
         name = said.arm_under(arm, cell)
         return {seed for (of, seed), run in runs.items() if of == name and run.state == "diverged"}
 
-    return Material(said.claims, said.cells, said.scratch, said.seeds, scored, diverged)
+    return Material(said.claims, said.cells, said.scratch, said.seeds, scored, diverged, said.excused)

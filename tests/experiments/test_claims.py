@@ -33,7 +33,7 @@ def test_every_shipped_claim_is_sound_and_names_arms_of_the_sweep() -> None:
 
 def test_a_claim_brings_its_arms_and_no_others() -> None:
     sweep, recipes = compose_sweep("claims", ["claims=[C12,C11]", "controls=same_arm"])
-    assert list(sweep.arms) == ["ar_lm_quarter", "sop", "nsp", "nsp_off"]
+    assert list(sweep.arms) == ["sop", "nsp", "nsp_off", "eighth_ar"]
     assert list(sweep.claims) == ["same_arm", "C12", "C11"]
     assert len(recipes) == 4 * 8
 
@@ -45,8 +45,10 @@ def test_a_control_may_be_asked_as_a_claim_and_then_gates_nothing() -> None:
         "C11": "claim",
         "denoising_over_lm": "claim",
     }
-    with pytest.raises(UserError, match="'same_arm' is among the controls and the claims"):
-        compose_sweep("claims", ["claims=same_arm", "controls=same_arm"])
+    with pytest.raises(UserError, match="'more_compute' is among the controls and the claims"):
+        compose_sweep("claims", ["claims=more_compute", "controls=more_compute"])
+    with pytest.raises(UserError, match="unknown claim 'same_arm'"):
+        compose_sweep("claims", ["claims=same_arm"])
 
 
 def test_the_weights_of_half_a_gain_are_multiplied_out() -> None:

@@ -34,8 +34,8 @@ def whole() -> Design:
 
 def test_controls_stand_first_then_what_is_from_scratch(whole: Design) -> None:
     assert list(whole.seeds.items()) == [
-        ("ar_lm", 3),
-        ("ar_lm_quarter", 6),
+        ("half_ar", 3),
+        ("eighth_ar", 6),
         ("scratch.sop", 3),
         ("sop", 3),
         ("nsp", 3),
@@ -52,8 +52,8 @@ def test_controls_stand_first_then_what_is_from_scratch(whole: Design) -> None:
 
 def test_arms_are_tuned_once_a_scale(whole: Design) -> None:
     assert whole.tuned == {
-        "ar_lm": "ar_lm",
-        "ar_lm_quarter": "ar_lm_quarter",
+        "half_ar": "half_ar",
+        "eighth_ar": "eighth_ar",
         "sop": "sop",
         "nsp": "nsp",
         "sop.tokens": "sop",
@@ -67,7 +67,7 @@ def test_arms_are_tuned_once_a_scale(whole: Design) -> None:
 
 def test_both_budgets_spend_what_a_decoder_ar_would(whole: Design) -> None:
     flops, tokens = whole.runs["sop", 0].budget, whole.runs["sop.tokens", 0].budget
-    recipe = whole.runs["ar_lm", 0]
+    recipe = whole.runs["half_ar", 0]
     plan = plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary))
     assert (flops.stop, tokens.stop) == ("flops", "tokens")
     assert tokens.amount == pytest.approx(flops.amount / plan.flops_per_token, rel=1e-6)
@@ -75,7 +75,7 @@ def test_both_budgets_spend_what_a_decoder_ar_would(whole: Design) -> None:
         0.5,
         0,
     )
-    assert whole.runs["ar_lm_quarter", 5].budget.scale == 0.25
+    assert whole.runs["eighth_ar", 5].budget.scale == 0.125
 
 
 def test_runs_differ_in_budget_questions_and_seed_alone(whole: Design) -> None:
@@ -93,7 +93,7 @@ def test_an_arm_is_asked_what_its_claims_are_decided_on(whole: Design) -> None:
         evaluation = whole.runs[arm, 0].evaluation
         return [name for name in ("party", "infill", "order", "target") if getattr(evaluation, name)]
 
-    assert [asked(arm) for arm in ("ar_lm", "sop", "nsp.tokens", "scratch.sop")] == [[], *[["order"]] * 3]
+    assert [asked(arm) for arm in ("half_ar", "sop", "nsp.tokens", "scratch.sop")] == [[], *[["order"]] * 3]
 
 
 def test_arms_of_other_shapes_are_from_scratch_each() -> None:
