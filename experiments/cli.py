@@ -98,7 +98,7 @@ def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -
 
     for recipe in composed[1].values():
         build.check(recipe)
-    from experiments.sweep import plan as show
+    from experiments.planning import plan as show
 
     show(*composed)
 

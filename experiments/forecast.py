@@ -9,13 +9,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from experiments.budget import Plan
+from experiments.budget_table import short
 from experiments.claims import Claim, Contrast
 from experiments.design import Design
 from experiments.endpoints import ENDPOINTS, Endpoint
 from experiments.readings import level, standings
 from experiments.recipe import SweepRecipe
 from experiments.sensitivity import seeds_needed, smallest_visible
-from experiments.sweep import short
 from experiments.variances import Variances
 
 

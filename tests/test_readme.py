@@ -20,8 +20,8 @@ import typer
 from archs import FAMILIES
 from experiments import build, cli
 from experiments.compose import compose_recipe, compose_sweep
+from experiments.planning import plan
 from experiments.recipe import Recipe
-from experiments.sweep import plan
 from experiments.validate import is_config
 from objectives import OBJECTIVES
 

@@ -18,10 +18,11 @@ from archs import FAMILIES, CoreConfig
 from archs.errors import UserError
 from experiments.budget import Plan, plan_arm, planning_vocabulary
 from experiments.compose import compose_sweep
+from experiments.design import Recipes
 from experiments.learner import Learner
+from experiments.planning import plan as show_plan
+from experiments.planning import plans
 from experiments.recipe import BudgetConfig, Recipe
-from experiments.sweep import Recipes, plans
-from experiments.sweep import plan as show_plan
 from objectives import OBJECTIVES
 from objectives.base import Windows
 

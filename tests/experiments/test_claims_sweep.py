@@ -11,6 +11,7 @@ from experiments import sweep as sweeping
 from experiments.compose import compose_sweep
 from experiments.data.store import Corpus
 from experiments.folder import RunFolder, read_json
+from experiments.planning import plan
 from experiments.recipe import Recipe
 from experiments.report import failed_controls
 from experiments.report.decision import decision, registered
@@ -137,7 +138,7 @@ def test_the_same_command_again_trains_nothing(
 def test_the_plan_shows_costs_and_what_could_be_seen(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sweeping.plan(*compose_sweep("claims", asked(tmp_path, cache, "claims=[C11,C12]", CONTROLS, "seeds=8")))
+    plan(*compose_sweep("claims", asked(tmp_path, cache, "claims=[C11,C12]", CONTROLS, "seeds=8")))
     shown = capsys.readouterr().out
     for words in ("scratch.sop", "what it costs", "from scratch, untrained", "C11 C", "+34.5", "within ±0.5"):
         assert words in shown, words

@@ -15,9 +15,9 @@ from experiments.build import check
 from experiments.compose import compose_sweep
 from experiments.evaluate import measured_flow
 from experiments.folder import RunFolder, read_json, read_lines
+from experiments.planning import plans
 from experiments.recipe import ObjectiveConfig, Recipe
 from experiments.run import restore
-from experiments.sweep import plans
 from experiments.train import train
 
 Compose = Callable[..., Recipe]

@@ -21,6 +21,7 @@ from experiments.data.store import Corpus
 from experiments.data.windows import WindowStream
 from experiments.evaluate import evaluate_run, generate_text
 from experiments.folder import RunFolder, differences, read_json, read_lines
+from experiments.planning import plan
 from experiments.recipe import Recipe, SweepRecipe
 from experiments.report.audit import of_run
 from experiments.report.runs import read_run
@@ -187,7 +188,7 @@ def test_a_sweep_whose_match_fails_does_not_start(tmp_path: Path) -> None:
 
 def test_the_budget_table_fits_eighty_columns(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    sweeping.plan(*compose_sweep("five_families", []))
+    plan(*compose_sweep("five_families", []))
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert all(arm in shown for arm in ARMS)

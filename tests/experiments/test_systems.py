@@ -14,7 +14,7 @@ from experiments.build import SHIPPED, check
 from experiments.cli import app
 from experiments.compose import compose_recipe, compose_sweep
 from experiments.folder import RunFolder
-from experiments.sweep import plans
+from experiments.planning import plans
 from experiments.systems import markdown, systems
 
 NAMES = (
