@@ -101,6 +101,10 @@ def limits(of: Claimed) -> list[str]:
         found.append(
             "No positive control was asked for: nothing shows that the apparatus finds what is there."
         )
+    for outcome in of.decision.controls:
+        if outcome.excused:
+            held = "held" if outcome.verdict == "supported" else "did not hold"
+            found.append(f"Control {outcome.name} gates nothing, by decision: {outcome.excused}. It {held}.")
     if len({cell.stop for cell in of.said.cells}) < 2:
         found.append(
             "Claims were read under one definition of the budget: under another they may fall otherwise."

@@ -25,7 +25,8 @@ def controls(of: Claimed) -> Grid:
             effect = Cell(
                 f"{outcome.relabelling:.1%}", f"of relabellings gave a verdict; allowed {FALSE_VERDICTS:.0%}"
             )
-        said = Cell("held" if held else "did not hold", outcome.why, f"verdict {'good' if held else 'bad'}")
+        why = outcome.why + (f"; excused: {outcome.excused}" if outcome.excused else "")
+        said = Cell("held" if held else "did not hold", why, f"verdict {'good' if held else 'bad'}")
         rows.append([Cell(outcome.name, outcome.claim.statement), said, effect, p])
     return Grid.of(
         "Controls", ["control", "outcome", Cell("effect", "with 95% interval"), Cell("p", "raw")], rows

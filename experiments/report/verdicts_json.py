@@ -47,6 +47,7 @@ def _outcome(of: Claimed, outcome: Outcome) -> dict[str, Any]:
         "margin": outcome.claim.margin,
         "published": outcome.claim.published.model_dump(mode="json"),
         "relabelling": outcome.relabelling,
+        "excused": outcome.excused,
         "readings": [_reading(of, outcome, reading) for reading in outcome.readings],
     }
 

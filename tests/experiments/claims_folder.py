@@ -26,7 +26,7 @@ SEEDS = 8
 RATES = [1e-3, 2e-3, 4e-3, 8e-3]
 # What an arm is better by than others: in logits of order and party, and in nats a byte of target.
 LOGITS = {"sop": {"order": 1.6}, "ae_mlm": {"party": 0.1}, "ae_span": {"party": 0.12}}
-NATS = {"ar_lm": -0.05, "ar_denoise": -0.02, "ed_half": -0.06, "ae_mlm": 0.2, "pm": 0.02}
+NATS = {"ar_lm": -0.05, "ar_denoise": -0.02, "half_span": -0.06, "ae_mlm": 0.2, "pm": 0.02}
 UNTRAINED = 0.9  # logits that a model from scratch is worse by
 WORDS = ["the", "people", "of", "this", "union", "kept", "faith", "with", "peace", "and", "commerce"]
 
@@ -83,6 +83,10 @@ def _arms(
 
 
 def family_of(arm: str) -> str:
+    if arm in ("half_ar", "eighth_ar"):
+        return "decoder_ar"
+    if arm.startswith("half_"):
+        return "encoder_decoder"
     return FAMILIES.get(arm.removeprefix(SCRATCH).split("_")[0], "encoder_ae")
 
 
@@ -146,7 +150,7 @@ def _likelihood(base: str, seed: int, own: np.random.Generator, untrained: bool)
     windows = 16 if unit == "pll" else 64
     shared = _shared(f"likelihood {unit}", windows)
     size = np.linspace(240.0, 290.0, windows).round()
-    worse = 40 * untrained + (12 if base.endswith("quarter") else 0)
+    worse = 40 * untrained + (12 if base.startswith("eighth") else 0)
     nats = 330 + worse + shared.normal(0, 25, windows) + own.normal(0, 0.6) + own.normal(0, 3, windows)
     columns = {"item": range(windows), "document": np.arange(windows) // 4, "nats": nats, "tokens": 64}
     return pd.DataFrame(
@@ -186,6 +190,7 @@ def _declare(
             "claims": dumped,
             "digests": {name: claim.digest() for name, claim in claims.items()},
             "deviations": [],
+            "excused": {},
         },
     )
     design = {

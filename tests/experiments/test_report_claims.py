@@ -187,8 +187,7 @@ def test_a_control_that_fails_leaves_no_verdict_anywhere(
 ) -> None:
     for seed in range(S):
         paths = [
-            small / arm / f"seed{seed}" / "scores" / "likelihood.parquet"
-            for arm in ("ar_lm", "ar_lm_quarter")
+            small / arm / f"seed{seed}" / "scores" / "likelihood.parquet" for arm in ("half_ar", "eighth_ar")
         ]
         held = [path.read_bytes() for path in paths]
         for path, content in zip(paths, held[::-1], strict=True):
@@ -205,6 +204,19 @@ def test_a_control_that_fails_leaves_no_verdict_anywhere(
     assert "Apparatus not validated: more_compute" in printed
     assert "supported" not in printed
     assert "supported" not in (small / "report" / "report.md").read_text()
+
+
+def test_an_excused_control_is_told_with_its_reason_and_gates_nothing(small: Path) -> None:
+    for path in small.glob("eighth_ar/seed*/scores/likelihood.parquet"):
+        shutil.copy(small / "half_ar" / path.parents[1].name / "scores" / "likelihood.parquet", path)
+    claims_folder.change(small / "claims.json", excused={"more_compute": "half of too little is too little"})
+    write(small)
+    text = text_of(small)
+    assert "did not hold" in text
+    assert "excused: half of too little is too little" in text
+    assert "Apparatus not validated" not in text
+    assert "1 claim: 1 supported." in text
+    assert "more_compute gates nothing, by decision: half of too little is too little" in text
 
 
 def test_a_claim_whose_runs_are_missing_says_so(small: Path) -> None:
