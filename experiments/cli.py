@@ -75,7 +75,7 @@ def sweep(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) 
     """
     from experiments.compose import compose_sweep
 
-    composed = compose_sweep(*_sweep_and_overrides(name, overrides), config_dir)
+    composed = compose_sweep(*sweep_and_overrides(name, overrides), config_dir)
     from experiments import build
 
     for recipe in composed[1].values():
@@ -93,7 +93,7 @@ def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -
     """
     from experiments.compose import compose_sweep
 
-    composed = compose_sweep(*_sweep_and_overrides(name, overrides), config_dir)
+    composed = compose_sweep(*sweep_and_overrides(name, overrides), config_dir)
     from experiments import build
 
     for recipe in composed[1].values():
@@ -309,7 +309,7 @@ def _swept(sweep: str) -> Path:
     return folder
 
 
-def _sweep_and_overrides(name: str, overrides: list[str] | None) -> tuple[str, list[str]]:
+def sweep_and_overrides(name: str, overrides: list[str] | None) -> tuple[str, list[str]]:
     """`claims=C11` alone is of the sweep of claims."""
     given = overrides or []
     return ("claims", [name, *given]) if "=" in name else (name, given)

@@ -49,7 +49,7 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
         told = "; ".join(f"{outcome.name} ({outcome.verdict}: {outcome.why})" for outcome in failed)
         print(
             f"apparatus not validated: {told}. No verdict can be printed, so the arms of the claims are not "
-            "trained; raise budget.amount or seeds, or set controls=[] to train them without verdicts",
+            "trained; raise budget.amount or seeds, or excuse a control for a reason: excused.NAME=…",
             file=sys.stderr,
         )
     else:

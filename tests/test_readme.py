@@ -197,7 +197,8 @@ def check_recipes(command: str, given: dict[str, Any]) -> None:
     if command == "train" and given["recipe_file"] is None:
         build.check(compose_recipe(given["overrides"] or [], given["config_dir"]))
     if command in ("sweep", "plan"):
-        _, recipes = compose_sweep(given["name"], given["overrides"] or [], given["config_dir"])
+        named = cli.sweep_and_overrides(given["name"], given["overrides"])
+        _, recipes = compose_sweep(*named, given["config_dir"])
         for recipe in recipes.values():
             build.check(recipe)
 

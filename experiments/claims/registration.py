@@ -88,6 +88,7 @@ def _claims(folder: Path, sweep: SweepRecipe, begun: bool) -> dict[str, Any]:
         changes.append(f"seeds: {before['seeds']} before, {sweep.seeds} now")
     excused = before.get("excused", {})
     changes += [f"control {name} was excused" for name in sweep.excused if name not in excused]
+    changes += [f"control {name} is no longer excused" for name in excused if name not in sweep.excused]
     for change in changes:
         print(f"deviation, after training began: {change}", file=sys.stderr)
     deviations = [*before["deviations"], *({"time": time.time(), "what": change} for change in changes)]

@@ -68,7 +68,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Decision:
-    """All that a sweep's claims came to."""
+    """All that a sweep's claims came to.
+
+    A claim has a verdict only if a control gates it and every one that does holds.
+    """
 
     outcomes: list[Outcome]
     assays: list[Assay]
@@ -90,7 +93,7 @@ class Decision:
 def decide(material: Material) -> Decision:
     """Every control and claim, judged."""
     controls = decide_controls(material)
-    lost = [outcome.name for outcome in failed(controls)]
+    unvalidated = _unvalidated(controls)
     assays = _assays(material)
     claims = [name for name, claim in material.claims.items() if claim.role == "claim"]
     readings: dict[str, list[Reading]] = {name: [] for name in claims}
@@ -102,7 +105,8 @@ def decide(material: Material) -> Decision:
                 if pooling in poolings(material.claims[name]):
                     readings[name].append(reading)
     return Decision(
-        [*controls, *(_outcome(material, name, readings[name], assays, lost) for name in claims)], assays
+        [*controls, *(_outcome(material, name, readings[name], assays, unvalidated) for name in claims)],
+        assays,
     )
 
 
@@ -115,6 +119,13 @@ def decide_controls(material: Material) -> list[Outcome]:
 def failed(controls: Iterable[Outcome]) -> list[Outcome]:
     """Those that do not hold, but for the excused."""
     return [outcome for outcome in controls if outcome.verdict != "supported" and not outcome.excused]
+
+
+def _unvalidated(controls: list[Outcome]) -> str:
+    """Why no verdict may be given, "" if it may."""
+    if lost := [outcome.name for outcome in failed(controls)]:
+        return f"{', '.join(lost)} did not hold"
+    return "" if any(not outcome.excused for outcome in controls) else "no control was asked for"
 
 
 def _control(material: Material, name: str) -> Outcome:
@@ -182,18 +193,29 @@ def _gain(material: Material, name: str, cell: Cell, arms: list[str]) -> Test | 
     return None if found is None or len(found.seeds) < 2 else crossed_test(found.values)
 
 
+def _informed(reading: Reading, claim: Claim, assays: list[Assay]) -> Reading:
+    """Without a verdict where a task of the claim failed its assay under the reading's cell."""
+    here = [each for each in assays if each.cell == reading.cell and each.endpoint in claim.asked]
+    return reading if all(each.passed for each in here) else replace(reading, verdict="not testable")
+
+
 def _outcome(
-    material: Material, name: str, readings: list[Reading], assays: list[Assay], lost: list[str]
+    material: Material,
+    name: str,
+    readings: list[Reading],
+    assays: list[Assay],
+    unvalidated: str,
 ) -> Outcome:
     claim, standing = material.claims[name], standings(material.claims)[name]
     scale = material.cells[0].scale
+    readings = [_informed(reading, claim, assays) for reading in readings]
     deciding = [reading for reading in readings if reading.cell.scale == scale and reading.pooling == ""]
 
     def outcome(verdict: Verdict, why: str) -> Outcome:
         return Outcome(name, claim, standing, verdict, why, readings)
 
-    if lost:
-        return outcome("not testable", f"apparatus not validated: {', '.join(lost)} did not hold")
+    if unvalidated:
+        return outcome("not testable", f"apparatus not validated: {unvalidated}")
     missing = [reading.missing for reading in deciding if reading.missing]
     if missing:
         return outcome("not testable", missing[0])

@@ -119,6 +119,8 @@ def test_a_mistake_in_a_claim_is_one_line(change: dict[str, Any], words: str) ->
         (["claims=C11", "scales=[0.5]"], "must hold 1"),
         (["claims=C11", "scales=[1,1]"], "list each once"),
         (["claims=C11", "budgets=[seconds]"], "unknown budgets.0 'seconds'; choose one of:"),
+        (["claims=C11", "excused.same_army='x'"], "unknown control 'same_army'; choose one of: same_arm"),
+        (["claims=C11", "excused.same_arm=' '"], "excused for a reason"),
         (["claims=C11", "tuning.learning_rates=[1e-3]"], "learning_rates"),
         (["claims=C11", "tuning.learning_rates=[2e-3,1e-3]"], "least first"),
     ],

@@ -68,6 +68,17 @@ def test_after_it_every_change_is_a_deviation(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.count("deviation, after training began") == 4
 
 
+def test_an_excuse_is_registered_and_later_ones_are_deviations(tmp_path: Path) -> None:
+    asked = ["claims=C12", "controls=same_arm"]
+    register(tmp_path, sweep(*asked), DESIGN)
+    begin(tmp_path)
+    register(tmp_path, sweep(*asked, "excused.same_arm='for a reason'"), DESIGN)
+    assert read_json(tmp_path / "claims.json")["excused"] == {"same_arm": "for a reason"}
+    register(tmp_path, sweep(*asked), DESIGN)
+    told = [each["what"] for each in read_json(tmp_path / "claims.json")["deviations"]]
+    assert told == ["control same_arm was excused", "control same_arm is no longer excused"]
+
+
 def test_a_sweep_edited_midway_says_what_changed_and_offers_a_new_folder(tmp_path: Path) -> None:
     register(tmp_path, sweep("claims=C11", "controls=[]"), DESIGN)
     register(tmp_path, sweep("claims=C11", "controls=[]", "scales=[0.5,1]"), DESIGN)  # nothing has begun

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,13 @@ def decided(
     elsewhere: Mapping[tuple[str, Cell], Mapping[int, Items | None]] | None = None,
     diverged: Mapping[str, set[int]] | None = None,
 ) -> Decision:
-    """arms are the same under every cell and on every endpoint but for what `elsewhere` says."""
+    """arms are the same under every cell and on every endpoint but for what `elsewhere` says.
+
+    With a control that holds, unless the claims bring their own.
+    """
+    if not any(each.role == "control" for each in claims.values()):
+        claims = {"held": claim(role="control", contrasts=[{"more": 1, "less": -1}]), **claims}
+        arms = {**arms, "more": scores("more", 9.0), "less": scores("less")}
     scratch = {arm: "scratch" for arm in arms if arm != "scratch"}
     return decide(
         Material(
@@ -158,6 +165,27 @@ def test_a_control_that_fails_takes_every_verdict_with_it() -> None:
     assert [control.name for control in failed.failed_controls] == ["more"]
     assert only(failed).verdict == "not testable"
     assert "apparatus not validated: more" in only(failed).why
+
+
+def test_an_excused_control_gates_nothing_and_without_any_nothing_is_decided() -> None:
+    claims = {"more": claim(role="control", contrasts=[{"twice": 1, "once": -1}]), "it": claim()}
+    there = arms(new=3.0, old=0.0, twice=0.0, once=0.0)
+    material = Material(
+        claims,
+        [FLOPS],
+        dict.fromkeys(("new", "old"), "scratch"),
+        SEEDS,
+        lambda arm, *_: there[arm],
+        lambda *_: set(),
+        {"more": "known to fail at this size"},
+    )
+    excused = decide(material)
+    assert (excused.failed_controls, excused.controls[0].verdict) == ([], "undecided")
+    assert excused.controls[0].excused == "known to fail at this size"
+    assert only(excused).verdict == "not testable"
+    assert "no control was asked for" in only(excused).why
+    held = claims | {"held": claim(role="control", contrasts=[{"new": 1, "once": -1}])}
+    assert only(decide(replace(material, claims=held))).verdict == "supported"
 
 
 def test_what_pretraining_does_not_help_informs_no_claim() -> None:
