@@ -22,11 +22,12 @@ def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
     console = Console()
     for table in budget_tables(planned, designed.runs):
         console.print(table)
-    if sweep.claims:
+    if sweep.claims or sweep.tuning:
         from experiments.claims.forecast import claims_table, cost_table
 
         console.print(cost_table(sweep, designed, planned))
-        console.print(claims_table(sweep))
+        if sweep.claims:
+            console.print(claims_table(sweep))
     check_spent(planned, designed.runs)
 
 

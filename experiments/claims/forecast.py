@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -32,34 +32,33 @@ def cost_table(sweep: SweepRecipe, designed: Design, planned: list[Plan]) -> Tab
     table.add_column("for")
     for name in ("arms", "runs", "FLOPs", "raw tokens"):
         table.add_column(name, justify="right")
+    spent = {what: _spent(planned, what) for what in ("flops", "tokens")}
+    together = [0, 0.0, 0.0]
+    for name, runs, share in _purposes(sweep, designed):
+        flops, tokens = (share * sum(n * spent[what][arm] for arm, n in runs.items()) for what in spent)
+        table.add_row(name, str(len(runs)), str(sum(runs.values())), short(flops), short(tokens))
+        together = [
+            had + more for had, more in zip(together, (sum(runs.values()), flops, tokens), strict=True)
+        ]
+    table.add_section()
+    table.add_row("together", "", str(together[0]), short(together[1]), short(together[2]))
+    return table
+
+
+def _purposes(sweep: SweepRecipe, designed: Design) -> Iterator[tuple[str, dict[str, int], float]]:
+    """What runs are for, how many of each arm, and the share of the arm's budget that one spends."""
     controls = {arm for claim in sweep.claims.values() if claim.role == "control" for arm in claim.arms}
     scratch = set(designed.scratch.values())
-    flops, tokens = _spent(planned, "flops"), _spent(planned, "tokens")
-    total = [0, 0, 0.0, 0.0]
-
-    def row(name: str, arms: Iterable[str], runs: dict[str, int], share: float = 1.0) -> None:
-        there = list(arms)
-        cells = (
-            len(there),
-            sum(runs[arm] for arm in there),
-            share * sum(runs[arm] * flops[arm] for arm in there),
-            share * sum(runs[arm] * tokens[arm] for arm in there),
-        )
-        for place, cell in enumerate(cells):
-            total[place] += cell
-        table.add_row(name, str(cells[0]), str(cells[1]), short(cells[2]), short(cells[3]))
-
+    seeds = designed.seeds
     if sweep.tuning is not None:
-        tried = dict.fromkeys(
-            designed.tuned.values(), len(sweep.tuning.learning_rates) * max(1, len(sweep.tuning.warmups))
-        )
-        row("tuning", tried, tried, sweep.tuning.fraction)
-    row("controls", [arm for arm in designed.seeds if arm in controls], designed.seeds)
-    row("from scratch, untrained", [arm for arm in designed.seeds if arm in scratch], designed.seeds)
-    row("claims", [arm for arm in designed.seeds if arm not in controls | scratch], designed.seeds)
-    table.add_section()
-    table.add_row("together", "", str(total[1]), short(total[2]), short(total[3]))
-    return table
+        trials = len(sweep.tuning.learning_rates) * max(1, len(sweep.tuning.warmups))
+        yield "tuning", dict.fromkeys(designed.tuned.values(), trials), sweep.tuning.fraction
+    if controls:
+        yield "controls", {arm: seeds[arm] for arm in seeds if arm in controls}, 1.0
+    if scratch:
+        yield "from scratch, untrained", {arm: seeds[arm] for arm in seeds if arm in scratch}, 1.0
+    rest = {arm: seeds[arm] for arm in seeds if arm not in controls | scratch}
+    yield "claims" if sweep.claims else "runs", rest, 1.0
 
 
 def _spent(planned: list[Plan], what: str) -> dict[str, float]:

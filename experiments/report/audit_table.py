@@ -24,10 +24,11 @@ def audit_table(sweep: Sweep) -> Table | None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
+        collapse_padding=True,  # else the last column loses what the paddings are reckoned at
     )
     table.add_column("arm\nobjective", overflow="fold", min_width=11)
     for heading in ("off the\nmatch", "P\nM", "\nsteps", "raw\ntokens", "\ntargets", "\nFLOPs", "\nseconds"):
-        table.add_column(heading, justify="right", overflow="fold", max_width=10)
+        table.add_column(heading, justify="right", overflow="fold", max_width=9)
     for line in lines:
         off = line.cell("off the match").done.replace("not matched", "none")
         times = line.cell("times the reference").done.replace("not recorded", "").replace(", ", "\n")

@@ -144,3 +144,23 @@ def test_the_plan_shows_costs_and_what_could_be_seen(
         assert words in shown, words
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert not list(tmp_path.iterdir())
+
+
+def test_any_sweep_may_be_tuned_and_its_plan_counts_the_trials(
+    cache: Path, address_corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [one for one in asked(tmp_path, cache, "seeds=1") if not one.startswith("evaluation.finetune")]
+    dropped = ["~arms.encoder_decoder", "~arms.prefix_lm", "~arms.permuted_lm", "evaluation=likelihood"]
+    composed = compose_sweep("five_families", [*small, *dropped])
+    plan(*composed)
+    shown = capsys.readouterr().out
+    assert "tuning" in shown
+    assert "claims" not in shown
+    sweeping.run(*composed)
+    tuned = Tuning.load(tmp_path / "five_families")
+    assert tuned is not None
+    for arm in ("encoder_ae", "decoder_ar"):
+        recipe = Recipe.from_yaml(tmp_path / "five_families" / arm / "seed0" / "recipe.yaml")
+        assert recipe.training.learning_rate == tuned.chosen(arm).learning_rate
+        assert len(tuned.trials[arm]) == 2
+    assert not (tmp_path / "five_families" / "claims.json").exists()
