@@ -16,9 +16,9 @@ from experiments.recipe import (
     ObjectiveConfig,
     Recipe,
     SizeConfig,
-    SweepRecipe,
     TrainingConfig,
 )
+from experiments.sweep_recipe import SweepRecipe
 from experiments.validate import validated
 
 TINY = yaml.safe_load((configs_dir() / "size" / "tiny.yaml").read_text(encoding="utf-8"))
