@@ -27,7 +27,12 @@ from objectives import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "results").glob("*.md")),
+]
 PACKAGES = ("archs", "objectives", "experiments")
 FOLDERS = (*PACKAGES, "configs", "docs", "tests", "benchmarks", "examples", ".ci")
 GROUP: Any = typer.main.get_command(cli.app)

@@ -125,7 +125,7 @@ def _unvalidated(controls: list[Outcome]) -> str:
     """Why no verdict may be given, "" if it may."""
     if lost := [outcome.name for outcome in failed(controls)]:
         return f"{', '.join(lost)} did not hold"
-    return "" if any(not outcome.excused for outcome in controls) else "no control was asked for"
+    return "" if any(not outcome.excused for outcome in controls) else "no control gates the claims"
 
 
 def _control(material: Material, name: str) -> Outcome:

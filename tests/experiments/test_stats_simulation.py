@@ -16,6 +16,7 @@ import pytest
 from scipy import special
 
 from experiments import stats
+from experiments.stats.crossed import student
 from experiments.stats.flips import exact_flips
 from experiments.stats.variances import Squares, Variances
 
@@ -58,7 +59,7 @@ class Drawn:
     squares: Squares
 
     def crossed(self, null: float = 0.0) -> np.ndarray:
-        return two_sided(stats.student(self.means.mean(1), self.squares, null), self.squares.df)
+        return two_sided(student(self.means.mean(1), self.squares, null), self.squares.df)
 
     def seeds_alone(self) -> np.ndarray:
         return two_sided_of_one_item(self.means)
@@ -72,8 +73,8 @@ class Drawn:
     def equivalent(self, margin: float) -> np.ndarray:
         """p of `equivalence_test`, of all at once."""
         mean, df = self.means.mean(1), self.squares.df
-        above = special.stdtr(df, -stats.student(mean, self.squares, -margin))
-        below = special.stdtr(df, stats.student(mean, self.squares, margin))
+        above = special.stdtr(df, -student(mean, self.squares, -margin))
+        below = special.stdtr(df, student(mean, self.squares, margin))
         flips = exact_flips(self.means, -margin, "greater"), exact_flips(self.means, margin, "less")
         return np.max([above, below, *flips], axis=0)
 
@@ -84,7 +85,7 @@ def two_sided(t: np.ndarray, df: np.ndarray) -> np.ndarray:
 
 def two_sided_of_one_item(means: np.ndarray) -> np.ndarray:
     squares = Squares.of(means[..., None])
-    return two_sided(stats.student(means.mean(-1), squares, 0.0), squares.df)
+    return two_sided(student(means.mean(-1), squares, 0.0), squares.df)
 
 
 def draw(variances: Variances, seeds: int, items: int, effect: float = 0.0, draws: int = DRAWS) -> Drawn:
