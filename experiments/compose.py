@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from archs.errors import UserError, unknown
-from experiments.claims.claim import CONTROLS, check_arms, read_claims
+from experiments.claims.claim import ALL, CONTROLS, check_arms, read_claims
 from experiments.overrides import SEARCHPATH, key_of, parse, quoted, set_value, translate
 from experiments.presets import configs_dir
 from experiments.recipe import GROUPS, NOT_CONTENT, Recipe
@@ -67,6 +67,8 @@ def compose_sweep(
     sweep = _sweep(name, mine, [one for one in common if key_of(one) == SEARCHPATH], config_dir)
     arms = {arm: expanded(its, config_dir) for arm, its in sweep.arms.items()}
     declared = sorted({key_of(one) for its in arms.values() for one in its})
+    if sweep.tuning is not None:
+        _refuse_what_is_tuned([*sweep.overrides, *common, *(one for its in arms.values() for one in its)])
     for one in common:
         _refuse_in_sweep(sweep.name, one, declared)
     first = {
@@ -86,8 +88,15 @@ def _sweep(name: str, overrides: list[str], searchpath: list[str], config_dir: P
     changes = [set_value(one, under="sweep.") for one in parsed if not one.is_delete()]
     dropped = [one.key_or_group.removeprefix("arms.") for one in parsed if one.is_delete()]
     content = _compose([*searchpath, f"+sweep={quoted(name)}", *changes], config_dir)["sweep"]
-    if content.get("claims") == []:
-        raise UserError(f"claims=[] leaves nothing for sweep '{name}' to decide; name claims, or claims=all")
+    if not content.get("claims", ALL):
+        came = content["claims"]
+        raise UserError(
+            f"claims={came} leaves nothing for sweep '{name}' to decide; name claims, or claims=all"
+        )
+    if content.get(CONTROLS) and "claims" not in content:
+        raise UserError(
+            f"controls={content[CONTROLS]} are for claims, and sweep '{name}' makes none; add claims=…"
+        )
     named = {role: content.pop(key, None) or [] for role, key in (("control", CONTROLS), ("claim", "claims"))}
     sweep = validated(SweepRecipe, {**content, "claims": read_claims(named, config_dir)})
     for arm in dropped:
@@ -167,6 +176,15 @@ def _refuse_in_sweep(sweep: str, override: str, declared: list[str]) -> None:
             raise UserError(
                 f"{other} is what the arms of {sweep} differ in, so {key} cannot be set for all of them; "
                 f"change an arm instead: 'arms.NAME=[{other}=…]'"
+            )
+
+
+def _refuse_what_is_tuned(overrides: list[str]) -> None:
+    for one in overrides:
+        if key_of(one) == "training.learning_rate":
+            raise UserError(
+                f"{one} would be overwritten by what tuning chooses; set tuning.learning_rates=[…], or "
+                "tuning=null"
             )
 
 

@@ -152,6 +152,17 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_record(path: Path, *keys: str) -> dict[str, Any] | None:
+    """A JSON mapping that has these keys; None if there is no such file. UserError if it is another."""
+    content = read_json(path)
+    if content is None or (isinstance(content, dict) and set(keys) <= set(content)):
+        return content
+    raise UserError(
+        f"'{path}' is damaged, or of another version: {', '.join(keys)} are expected in it; run the command "
+        "that wrote it again"
+    )
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """A .jsonl file's rows, [] if there is none; a last line cut short by a kill is left out.
 

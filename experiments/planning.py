@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 
 from archs.errors import UserError
 from experiments.budget import Plan, plan_arm, planning_vocabulary, respent
 from experiments.budget_table import budget_tables
+from experiments.claims.claim import ALPHA
 from experiments.claims.design import Recipes, design
 from experiments.recipe import EvaluationConfig, Recipe
 from experiments.sweep_recipe import SweepRecipe
@@ -17,6 +20,7 @@ def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
 
     Raises UserError for what `run` refuses.
     """
+    tell_if_too_few(sweep)
     designed = design(sweep, recipes)
     planned = plans(designed.runs)
     console = Console()
@@ -43,6 +47,17 @@ def plans(recipes: Recipes) -> list[Plan]:
             planned.append(respent(sized[shape], recipe, arm))
     _check_one_reference(planned)
     return planned
+
+
+def tell_if_too_few(sweep: SweepRecipe) -> None:
+    """A line on stderr if no seed could be enough: the sign-flip over S seeds cannot go below 2 / 2^S."""
+    least = 2 / 2**sweep.seeds
+    if sweep.claims and least > ALPHA:
+        print(
+            f"warning: {sweep.seeds} seeds give no verdict and let no control hold: a sign-flip over them "
+            f"cannot go below p = {least:.3g}; six are the fewest, eight are usual",
+            file=sys.stderr,
+        )
 
 
 def _shape(recipe: Recipe) -> str:

@@ -14,9 +14,9 @@ from rich.console import Console
 from archs.errors import UserError
 from experiments.budget_table import budget_tables
 from experiments.claims.design import Design, Recipes, design
-from experiments.claims.registration import register
+from experiments.claims.registration import check_unchanged, register
 from experiments.folder import RunFolder
-from experiments.planning import check_spent, plans
+from experiments.planning import check_spent, plans, tell_if_too_few
 from experiments.recipe import Recipe
 from experiments.sharing import share
 from experiments.sweep_recipe import SweepRecipe, TuningConfig
@@ -29,10 +29,12 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
     Of a sweep with claims the controls come first. If one does not hold, no verdict could be printed: what
     the claims need besides is then not trained. The same command given in several terminals shares the runs.
     """
+    tell_if_too_few(sweep)
     designed = design(sweep, recipes)
     planned = plans(designed.runs)  # a sweep whose declared match fails does not start
     check_spent(planned, designed.runs)
     folder = Path(next(iter(recipes.values())).out) / sweep.name
+    check_unchanged(folder, sweep)
     if sweep.tuning is None:
         _check_folders(designed.runs, sweep.name)
     register(folder, sweep, designed)
@@ -49,7 +51,7 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
         told = "; ".join(f"{outcome.name} ({outcome.verdict}: {outcome.why})" for outcome in failed)
         print(
             f"apparatus not validated: {told}. No verdict can be printed, so the arms of the claims are not "
-            "trained; raise budget.amount or seeds, or excuse a control for a reason: excused.NAME=…",
+            "trained; raise budget.amount or seeds in a new folder: name=…",
             file=sys.stderr,
         )
     else:

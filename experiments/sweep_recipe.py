@@ -78,6 +78,13 @@ class SweepRecipe(Config):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name}: {values} names one twice; list each once")
+        for name in ("budgets", "excused") if not self.claims else ():
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}: is for claims, and this sweep makes none; add claims=…, or leave it out"
+                )
+        if not self.claims and self.scales != [1.0]:
+            raise ValueError("scales: is for claims, and this sweep makes none; an arm's own is budget.scale")
         if 1.0 not in self.scales:
             raise ValueError(f"scales: came {self.scales}, must hold 1, the scale that decides")
         controls = [name for name, claim in self.claims.items() if claim.role == "control"]

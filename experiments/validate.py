@@ -10,9 +10,9 @@ from archs.errors import UserError, unknown
 
 
 class Config(BaseModel):
-    """Frozen; an unknown key or a value of another type is an error."""
+    """Frozen; an unknown key, a value of another type, and infinity are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def is_config(annotation: Any) -> bool:

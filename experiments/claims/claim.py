@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +28,7 @@ Contrast = dict[str, float]  # arm: weight; positive is in favour of the stateme
 FOLDER = "claims"
 CONTROLS = "controls"  # a sweep's key: its claims of that role, by name
 ALL = "all"
+ALPHA = 0.05  # of a sweep's confirmatory claims together, and of each control
 CONFIRMATORY = 6  # claims: with Holm's correction for more, eight paired seeds can decide nothing
 
 
@@ -49,6 +51,8 @@ class Published(Config):
             raise ValueError("published.effect needs published.unit, the unit it was published in")
         if self.comparable and self.effect is None:
             raise ValueError("published.comparable speaks of published.effect, which is missing")
+        if self.comparable and self.effect == 0:
+            raise ValueError("published.effect: 0 is no effect to be seen; leave published.comparable out")
         return self
 
 
@@ -109,6 +113,10 @@ class Claim(Config):
             raise ValueError(f"kind: {self.kind} is one contrast on one endpoint; several are a conjunction")
         if self.kind == "relabelling" and (len(self.endpoints) != 1 or self.role != "control"):
             raise ValueError("kind: relabelling is a control on one endpoint; add role: control")
+        if self.published.comparable and len(self.asked) > 1:
+            raise ValueError("published.comparable is for one endpoint, whose unit it is; here are several")
+        if len(set(self.asked)) < len(self.asked):
+            raise ValueError(f"endpoints: {self.asked} names one twice; list each once")
         for name in (*self.endpoints, *self.order):
             if name not in ENDPOINTS:
                 raise ValueError(str(unknown("endpoint", name, ENDPOINTS)))
@@ -172,17 +180,17 @@ def read_claims(named: dict[str, Any], config_dir: Path | None = None) -> dict[s
         for name in [each for one in names for each in (of_role if one == ALL else [one])]:
             if name not in allowed:
                 raise unknown(role, str(name), [*allowed, ALL])
-            if role == "claim" and name in found:
-                raise UserError(
-                    f"'{name}' is among the controls and the claims; leave it out of one: controls=[…]"
-                )
+            if name in found and found[name].role == role:
+                raise UserError(f"{role} '{name}' is named twice; list each once, and {ALL} alone")
+            if name in found:
+                raise UserError(f"'{name}' is among the controls and the claims; leave it out of one")
             found[name] = every[name].model_copy(update={"role": role})
     return found
 
 
 def _number(name: str) -> tuple[int, str]:
     """C2 before C10."""
-    return int("".join(filter(str.isdigit, name)) or 0), name
+    return int("".join(re.findall("[0-9]", name)) or 0), name
 
 
 def check_arms(claims: dict[str, Claim], arms: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from experiments.claims import evidence
 from experiments.claims.cell import Cell
-from experiments.claims.claim import CONFIRMATORY, Claim, Part
+from experiments.claims.claim import ALPHA, CONFIRMATORY, Claim, Part
 from experiments.claims.endpoints import ENDPOINTS, Endpoint
 from experiments.claims.evidence import Items, Table
 from experiments.stats import (
@@ -23,7 +23,6 @@ from experiments.stats import (
 )
 from experiments.stats.corrections import benjamini_hochberg, holm
 
-ALPHA = 0.05
 FALSE_DISCOVERIES = 0.10  # Benjamini-Hochberg's q for exploratory claims
 
 Verdict = Literal[
@@ -119,8 +118,10 @@ def standings(claims: Mapping[str, Claim]) -> dict[str, Standing]:
 def level(claims: Mapping[str, Claim], name: str) -> float:
     """The significance level that the claim must reach if it has the least p of its standing."""
     standing = standings(claims)
-    confirmatory = sum(each == "confirmatory" for each in standing.values())
-    return ALPHA / confirmatory if standing[name] == "confirmatory" else ALPHA
+    if standing[name] == "control":
+        return ALPHA
+    bound = ALPHA if standing[name] == "confirmatory" else FALSE_DISCOVERIES
+    return bound / sum(each == standing[name] for each in standing.values())
 
 
 def poolings(claim: Claim) -> list[str]:

@@ -15,9 +15,9 @@ from typing import Any
 from archs.errors import UserError
 from experiments.claims.claim import Claim
 from experiments.claims.design import Design
-from experiments.folder import read_json, write_json
+from experiments.folder import read_json, read_record, write_json
 from experiments.sweep_recipe import SweepRecipe
-from experiments.validate import flatten
+from experiments.validate import flatten, validated
 
 SWEEP, DESIGN, CLAIMS = "sweep.json", "design.json", "claims.json"
 # What a sweep may not change once it has begun: of the runs that are there some would be of either kind.
@@ -25,10 +25,8 @@ FIXED = ("overrides", "tuning", "budgets", "scales")
 
 
 def register(folder: Path, sweep: SweepRecipe, design: Design) -> None:
-    """Writes the three files. UserError if a sweep that has begun is another now, or cannot be written."""
-    begun = any(folder.glob("*/seed*/status.json")) or any(folder.glob("*/tuning/*/status.json"))
-    if begun:
-        _check_unchanged(folder, sweep)
+    """Writes the three files. Raises UserError if they cannot be written."""
+    begun = has_begun(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if sweep.claims:
@@ -49,11 +47,22 @@ def register(folder: Path, sweep: SweepRecipe, design: Design) -> None:
         ) from error
 
 
-def _check_unchanged(folder: Path, sweep: SweepRecipe) -> None:
-    before = read_json(folder / SWEEP)
+def has_begun(folder: Path) -> bool:
+    """Whether anything was trained, a trial even."""
+    return any(folder.glob("*/seed*/status.json")) or any(folder.glob("*/tuning/*/status.json"))
+
+
+def check_unchanged(folder: Path, sweep: SweepRecipe) -> None:
+    """Raises UserError if a sweep that has begun is another now."""
+    before = read_record(folder / SWEEP, "arms") if has_begun(folder) else None
     if before is None:
         return
     now = sweep.model_dump(mode="json")
+    if before.get("claims") and not now["claims"]:
+        raise UserError(
+            f"sweep '{sweep.name}' has begun in '{folder}' with claims ({', '.join(before['claims'])}) and "
+            "has none now; put them back, or set name=… or out=… for a new folder"
+        )
     changed = [name for name in FIXED if before.get(name, now[name]) != now[name]]
     changed += [f"arms.{arm}" for arm, its in before["arms"].items() if now["arms"].get(arm, its) != its]
     if changed:
@@ -86,9 +95,11 @@ def _claims(folder: Path, sweep: SweepRecipe, begun: bool) -> dict[str, Any]:
     changes = [*_changes(before["claims"], now)]
     if before["seeds"] != sweep.seeds:
         changes.append(f"seeds: {before['seeds']} before, {sweep.seeds} now")
-    excused = before.get("excused", {})
-    changes += [f"control {name} was excused" for name in sweep.excused if name not in excused]
+    excused = before["excused"]
+    late = [name for name in sweep.excused if name not in excused]
+    changes += [f"control {name} was to be excused, too late: it gates as before" for name in late]
     changes += [f"control {name} is no longer excused" for name in excused if name not in sweep.excused]
+    content["excused"] = {name: why for name, why in sweep.excused.items() if name in excused}
     for change in changes:
         print(f"deviation, after training began: {change}", file=sys.stderr)
     deviations = [*before["deviations"], *({"time": time.time(), "what": change} for change in changes)]
@@ -109,5 +120,5 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def claims_of(content: dict[str, Any]) -> dict[str, Claim]:
-    """The claims of a claims.json."""
-    return {name: Claim.model_validate(claim) for name, claim in content["claims"].items()}
+    """The claims of a claims.json. Raises UserError if they are none."""
+    return {name: validated(Claim, claim, f"{CLAIMS}, {name}: ") for name, claim in content["claims"].items()}

@@ -28,6 +28,7 @@ from experiments.claims.readings import (
 )
 from experiments.stats import Test, crossed_test, relabelled
 
+FOUND: set[Verdict] = {"supported", "contradicted", "equivalent"}
 RELABELLINGS = 200
 # Verdicts that an arm may give against itself. The expected share is 5% at most; of one arm and 200 splits,
 # which share seeds, more than this do by chance one time in fifty (docs/statistics.md).
@@ -64,6 +65,11 @@ class Outcome:
     readings: list[Reading] = field(default_factory=list)
     relabelling: float | None = None
     excused: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether what is stated was found."""
+        return self.verdict in ("supported", "equivalent")
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def decide_controls(material: Material) -> list[Outcome]:
 
 def failed(controls: Iterable[Outcome]) -> list[Outcome]:
     """Those that do not hold, but for the excused."""
-    return [outcome for outcome in controls if outcome.verdict != "supported" and not outcome.excused]
+    return [outcome for outcome in controls if not outcome.held and not outcome.excused]
 
 
 def _unvalidated(controls: list[Outcome]) -> str:
@@ -179,15 +185,14 @@ def _assays(material: Material) -> list[Assay]:
 
 
 def _gain(material: Material, name: str, cell: Cell, arms: list[str]) -> Test | None:
-    """All arms alike, less the untrained arm of each one's shape; None if runs are missing."""
+    """All arms that came through, alike, less the untrained arm of each one's shape; None if none did."""
     endpoint, own = ENDPOINTS[name], material.cells[0]
-    weights: dict[str, float] = {}
-    there: dict[str, Scored] = {}
-    for arm in arms:
+    trained = {arm: material.scored(arm, cell, name, endpoint.pooling) for arm in arms}
+    there: dict[str, Scored] = {arm: scored for arm, scored in trained.items() if any(scored.values())}
+    weights = dict.fromkeys(there, 1 / max(1, len(there)))
+    for arm in list(there):
         untrained = material.scratch[arm]
-        weights[arm] = 1 / len(arms)
-        weights[untrained] = weights.get(untrained, 0.0) - 1 / len(arms)
-        there[arm] = material.scored(arm, cell, name, endpoint.pooling)
+        weights[untrained] = weights.get(untrained, 0.0) - weights[arm]
         there[untrained] = material.scored(untrained, own, name, endpoint.pooling)
     found = evidence.contrast(weights, there, endpoint.sign)
     return None if found is None or len(found.seeds) < 2 else crossed_test(found.values)
@@ -226,11 +231,15 @@ def _outcome(
     ]
     if lacking:
         titles = ", ".join(dict.fromkeys(ENDPOINTS[each.endpoint].title for each in lacking))
+        if any(each.gain is None for each in lacking):
+            return outcome("not testable", f"the assay could not be measured on {titles}: runs are missing")
         return outcome(
             "not testable", f"the assay failed: pretrained arms do not beat those from scratch on {titles}"
         )
-    if len({reading.verdict for reading in deciding}) > 1:
+    verdicts = {reading.verdict for reading in deciding}
+    if len(verdicts) > 1:
         told = ", ".join(f"{reading.verdict} by {reading.cell.stop}" for reading in deciding)
-        return outcome("depends on the budget's definition", told)
+        # Two ways of not knowing are not two findings.
+        return outcome("depends on the budget's definition" if verdicts & FOUND else "undecided", told)
     words = " and ".join(f"p = {reading.adjusted:.2g} by {reading.cell.stop}" for reading in deciding)
     return outcome(deciding[0].verdict, f"{words} ({CORRECTIONS[standing]})")

@@ -103,7 +103,7 @@ def limits(of: Claimed) -> list[str]:
         )
     for outcome in of.decision.controls:
         if outcome.excused:
-            held = "held" if outcome.verdict == "supported" else "did not hold"
+            held = "held" if outcome.held else "did not hold"
             found.append(f"Control {outcome.name} gates nothing, by decision: {outcome.excused}. It {held}.")
     if len({cell.stop for cell in of.said.cells}) < 2:
         found.append(

@@ -13,7 +13,7 @@ from experiments.report.grid import Cell, Grid
 def controls(of: Claimed) -> Grid:
     rows = []
     for outcome in of.decision.controls:
-        held = outcome.verdict == "supported"
+        held = outcome.held
         effect, p = Cell(""), Cell("")
         for reading in outcome.readings[:1]:
             for finding in reading.findings[:1]:

@@ -7,14 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from archs.errors import UserError
 from experiments.claims.cell import Cell
 from experiments.claims.claim import Claim
 from experiments.claims.endpoints import ENDPOINTS
 from experiments.claims.evidence import Items, items
 from experiments.claims.readings import Material
-from experiments.claims.registration import CLAIMS, DESIGN, claims_of
+from experiments.claims.registration import CLAIMS, DESIGN, SWEEP, claims_of
 from experiments.claims.verdicts import Decision, Outcome, decide, decide_controls
-from experiments.folder import read_json
+from experiments.folder import read_record
 from experiments.report.runs import Sweep
 
 
@@ -27,6 +28,7 @@ class Registered:
     deviations: list[dict[str, Any]]
     written: float
     seeds: int
+    runs: dict[str, int]
     excused: dict[str, str]
     cells: list[Cell]
     scratch: dict[str, str]
@@ -37,16 +39,27 @@ class Registered:
 
 
 def registered(folder: Path) -> Registered | None:
-    """None for a sweep without claims."""
-    said, design = read_json(folder / CLAIMS), read_json(folder / DESIGN)
-    if said is None or design is None:
+    """None for a sweep without claims. Raises UserError if what was registered is lost or damaged."""
+    sweep = read_record(folder / SWEEP) or {}
+    said = read_record(folder / CLAIMS, "claims", "digests", "deviations", "written", "seeds", "excused")
+    design = read_record(folder / DESIGN, "seeds", "cells", "scratch")
+    if said is None and not sweep.get("claims"):
         return None
+    for content, name in ((said, CLAIMS), (design, DESIGN)):
+        if content is None:
+            raise UserError(
+                f"'{folder / name}' is missing, and with it what its claims are decided by; run "
+                "the same 'pentarch sweep' again, which writes it and trains nothing that is done"
+            )
+    assert said is not None
+    assert design is not None
     return Registered(
         claims_of(said),
         said["digests"],
         said["deviations"],
         said["written"],
         said["seeds"],
+        design["seeds"],
         said["excused"],
         [Cell(**cell) for cell in design["cells"]],
         design["scratch"],
@@ -64,7 +77,8 @@ def controls(sweep: Sweep, said: Registered) -> list[Outcome]:
 
 
 def _material(sweep: Sweep, said: Registered) -> Material:
-    runs = {(run.arm, run.seed): run for run in sweep.runs}
+    # More seeds than are declared now may be there, of a time when they were.
+    runs = {(run.arm, run.seed): run for run in sweep.runs if run.seed < said.runs.get(run.arm, 0)}
 
     @cache
     def scored(arm: str, cell: Cell, endpoint: str, pooling: str) -> dict[int, Items | None]:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from archs.errors import UserError
-from experiments.folder import RunFolder, read_json, read_lines
+from experiments.folder import RunFolder, read_json, read_lines, read_record
 
 # Written in C where it was built: the other takes 20 ms a recipe, and a sweep may have hundreds.
 SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -117,7 +117,7 @@ def load(folder: Path) -> Sweep:
             f"'{folder}' holds no run; give a sweep's folder, where runs are in ARM/seed0, such as "
             "runs/five_families, or start one: pentarch sweep five_families"
         )
-    sweep = read_json(folder / "sweep.json")
+    sweep = read_record(folder / "sweep.json", "name", "question", "arms", "seeds")
     wanted = [] if sweep is None else _declared(folder, sweep)
     for arm, seed in wanted:
         if (arm, seed) not in found:
@@ -132,7 +132,7 @@ def load(folder: Path) -> Sweep:
 
 def _declared(folder: Path, sweep: dict[str, Any]) -> list[tuple[str, int]]:
     """Every run that was to be: by design.json, or where there is none every arm under every seed."""
-    design = read_json(folder / "design.json")
+    design = read_record(folder / "design.json", "seeds")
     if design is None:
         return [(arm, seed) for arm in sweep["arms"] for seed in range(sweep["seeds"])]
     return [(arm, seed) for arm, count in design["seeds"].items() for seed in range(count)]

@@ -99,6 +99,22 @@ def test_the_digest_changes_with_every_word_of_a_claim() -> None:
         ({"published": {"comparable": True, "source": "x"}}, "published.effect"),
         ({"published": {}}, "published.source is missing"),
         ({"endpoint": "understanding"}, "unknown key"),
+        ({"contrasts": [{"one": float("nan"), "two": -1}]}, "finite"),
+        ({"contrasts": [{"one": "x", "two": -1}]}, "contrasts.0.one"),
+        ({"kind": "equivalence", "margin": float("inf")}, "finite"),
+        ({"kind": "conjunction", "endpoints": ["understanding", "understanding"]}, "list each once"),
+        (
+            {"published": {"effect": 0, "unit": "u", "comparable": True, "source": "x"}},
+            "no effect to be seen",
+        ),
+        (
+            {
+                "kind": "conjunction",
+                "endpoints": ["understanding", "generation"],
+                "published": {"effect": 1, "unit": "u", "comparable": True, "source": "x"},
+            },
+            "for one endpoint",
+        ),
     ],
 )
 def test_a_mistake_in_a_claim_is_one_line(change: dict[str, Any], words: str) -> None:
@@ -113,6 +129,10 @@ def test_a_mistake_in_a_claim_is_one_line(change: dict[str, Any], words: str) ->
     [
         (["claims=C17"], "unknown claim 'C17'; choose one of: C"),
         (["claims=[]"], "leaves nothing"),
+        (["claims=null"], "leaves nothing"),
+        (["claims=[C11,C11]"], "claim 'C11' is named twice"),
+        (["claims=[all,C11]"], "claim 'C11' is named twice"),
+        (["claims=C11", "training.learning_rate=9"], "overwritten by what tuning chooses"),
         (["claims=C11", "controls=C1"], "unknown control 'C1'"),
         (["claims=C11", "~arms.sop"], "claim 'C11': unknown arm 'sop'; choose one of: nsp"),
         (["claims=C11", "seeds=1"], "seeds=1"),
@@ -141,6 +161,14 @@ def test_a_claim_of_ones_own_needs_no_edit_here(tmp_path: Path) -> None:
     sweep, _ = compose_sweep("claims", ["claims=mine", "controls=[]"], tmp_path)
     assert list(sweep.arms) == ["ae_mlm", "sop"]
     assert [*read_claims({"control": [], "claim": ALL}, tmp_path)][-1] == "C16"
+
+
+@pytest.mark.parametrize(
+    "override", ["budgets=[flops]", "scales=[1,4]", "controls=same_arm", "excused.same_arm='x'"]
+)
+def test_what_is_for_claims_is_refused_without_any(override: str) -> None:
+    with pytest.raises(UserError, match="makes none"):
+        compose_sweep("five_families", [override])
 
 
 def test_an_empty_sweep_is_one_line() -> None:

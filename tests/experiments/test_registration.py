@@ -9,7 +9,7 @@ import pytest
 from archs.errors import UserError
 from experiments.claims.claim import Claim
 from experiments.claims.design import Design
-from experiments.claims.registration import claims_of, register
+from experiments.claims.registration import check_unchanged, claims_of, register
 from experiments.compose import compose_sweep
 from experiments.folder import RunFolder, read_json
 from experiments.sweep_recipe import SweepRecipe
@@ -68,15 +68,25 @@ def test_after_it_every_change_is_a_deviation(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.count("deviation, after training began") == 4
 
 
-def test_an_excuse_is_registered_and_later_ones_are_deviations(tmp_path: Path) -> None:
+def test_an_excuse_that_comes_after_training_began_is_a_deviation_and_excuses_nothing(tmp_path: Path) -> None:
     asked = ["claims=C12", "controls=same_arm"]
-    register(tmp_path, sweep(*asked), DESIGN)
-    begin(tmp_path)
-    register(tmp_path, sweep(*asked, "excused.same_arm='for a reason'"), DESIGN)
-    assert read_json(tmp_path / "claims.json")["excused"] == {"same_arm": "for a reason"}
-    register(tmp_path, sweep(*asked), DESIGN)
-    told = [each["what"] for each in read_json(tmp_path / "claims.json")["deviations"]]
-    assert told == ["control same_arm was excused", "control same_arm is no longer excused"]
+    excuse = "excused.same_arm='for a reason'"
+    register(tmp_path / "early", sweep(*asked, excuse), DESIGN)
+    begin(tmp_path / "early")
+    register(tmp_path / "early", sweep(*asked, excuse), DESIGN)
+    early = read_json(tmp_path / "early" / "claims.json")
+    assert (early["excused"], early["deviations"]) == ({"same_arm": "for a reason"}, [])
+    register(tmp_path / "late", sweep(*asked), DESIGN)
+    begin(tmp_path / "late")
+    register(tmp_path / "late", sweep(*asked, excuse), DESIGN)
+    late = read_json(tmp_path / "late" / "claims.json")
+    assert late["excused"] == {}
+    told = [each["what"] for each in late["deviations"]]
+    assert told == ["control same_arm was to be excused, too late: it gates as before"]
+    register(tmp_path / "early", sweep(*asked), DESIGN)
+    dropped = read_json(tmp_path / "early" / "claims.json")
+    assert dropped["excused"] == {}
+    assert [each["what"] for each in dropped["deviations"]] == ["control same_arm is no longer excused"]
 
 
 def test_a_sweep_edited_midway_says_what_changed_and_offers_a_new_folder(tmp_path: Path) -> None:
@@ -89,9 +99,17 @@ def test_a_sweep_edited_midway_says_what_changed_and_offers_a_new_folder(tmp_pat
         (["scales=[0.5,1]", "arms.sop=[family=encoder_ae,objective=sop,size.layers=3]"], r"arms\.sop \("),
     ):
         with pytest.raises(UserError, match=words) as refused:
-            register(tmp_path, sweep("claims=C11", "controls=[]", *overrides), DESIGN)
+            check_unchanged(tmp_path, sweep("claims=C11", "controls=[]", *overrides))
         assert "set name=… or out=… for a new folder" in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+def test_claims_are_not_dropped_from_a_sweep_that_made_some(tmp_path: Path) -> None:
+    said = sweep("claims=C11", "controls=[]")
+    register(tmp_path, said, DESIGN)
+    begin(tmp_path)
+    with pytest.raises(UserError, match=r"with claims \(C11\) and has none now"):
+        check_unchanged(tmp_path, said.model_copy(update={"claims": {}}))
 
 
 def test_more_seeds_of_a_sweep_without_claims_are_welcome(tmp_path: Path) -> None:

@@ -149,6 +149,31 @@ def test_budgets_that_disagree_are_not_decided_between() -> None:
     assert only(decided({"it": claim()}, there, [FLOPS, TOKENS])).verdict == "supported"
 
 
+def test_two_ways_of_not_knowing_are_no_finding_about_budgets() -> None:
+    published = {"effect": 2.0, "unit": "points", "source": "s", "comparable": True}
+    elsewhere = {("new", TOKENS): scores("new", -1.5, noise=24.0)}
+    outcome = only(
+        decided({"it": claim(published=published)}, arms(new=0.0, old=0.0), [FLOPS, TOKENS], elsewhere)
+    )
+    assert [reading.verdict for reading in outcome.readings] == ["undecided", "could not have been seen"]
+    assert outcome.verdict == "undecided"
+
+
+def test_an_equivalence_may_be_a_control_and_hold() -> None:
+    same = claim(role="control", kind="equivalence", margin=3.0, contrasts=[{"one": 1, "two": -1}])
+    found = decided({"same": same, "it": claim()}, arms(new=3.0, old=0.0, one=0.0, two=0.0))
+    assert (found.controls[0].verdict, found.controls[0].held) == ("equivalent", True)
+    assert only(found).verdict == "supported"
+
+
+def test_an_arm_that_always_diverged_takes_no_other_claims_assay_with_it() -> None:
+    claims = {"it": claim(), "lost": claim(contrasts=[{"dead": 1, "old": -1}])}
+    there = arms(new=3.0, old=0.0) | {"dead": {}}
+    found = {each.name: each for each in decided(claims, there, diverged={"dead": set(range(SEEDS))}).claims}
+    assert found["it"].verdict == "supported"
+    assert found["lost"].verdict == "not testable"
+
+
 def test_another_scale_is_read_and_never_decides() -> None:
     small = Cell("flops", 0.25)
     elsewhere = {("new", small): scores("new", -9.0)}
@@ -228,7 +253,7 @@ def test_the_first_six_claims_are_corrected_by_holm_and_the_rest_explored() -> N
     claims = {f"c{number}": claim() for number in range(8)}
     there = arms(new=0.55, old=0.0)
     assert list(standings(claims).values()) == ["confirmatory"] * 6 + ["exploratory"] * 2
-    assert (level(claims, "c0"), level(claims, "c7")) == (0.05 / 6, 0.05)
+    assert (level(claims, "c0"), level(claims, "c7")) == (0.05 / 6, 0.10 / 2)
     outcomes = decided(claims, there).claims
     raw = outcomes[0].readings[0].p
     assert outcomes[0].readings[0].adjusted == pytest.approx(min(1.0, 6 * raw))
