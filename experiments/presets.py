@@ -54,5 +54,5 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if content is None:  # nothing but comments
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"'{path}' holds no recipe: keys such as family, objective and size are expected")
+        raise UserError(f"'{path}' holds no mapping: lines such as 'key: value' are expected")
     return content

@@ -100,9 +100,9 @@ def contrast(
     if len(keys) > 1:
         raise UserError(_different())
     whole = [each for each in tables.values() if each is not None]
-    seeds = (
-        sorted(set.intersection(*(set(each.seeds) for each in whole))) if len(whole) == len(tables) else []
-    )
+    if not whole or len(whole) < len(tables):
+        return None
+    seeds = sorted(set.intersection(*(set(each.seeds) for each in whole)))
     if not seeds:
         return None
     rows = [w * _rows(each, seeds) for w, each in zip(weights.values(), whole, strict=True)]

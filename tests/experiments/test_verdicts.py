@@ -166,6 +166,12 @@ def test_an_equivalence_may_be_a_control_and_hold() -> None:
     assert only(found).verdict == "supported"
 
 
+def test_before_anything_is_trained_nothing_can_be_said() -> None:
+    outcome = only(decided({"it": claim()}, {"scratch": {}, "new": {}, "old": {}}))
+    assert outcome.verdict == "not testable"
+    assert "has no" in outcome.why
+
+
 def test_an_arm_that_always_diverged_takes_no_other_claims_assay_with_it() -> None:
     claims = {"it": claim(), "lost": claim(contrasts=[{"dead": 1, "old": -1}])}
     there = arms(new=3.0, old=0.0) | {"dead": {}}
