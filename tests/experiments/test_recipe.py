@@ -148,7 +148,7 @@ def test_a_dataset_s_name_means_hugging_face():
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("a: [", "not YAML"), ("- a", "no recipe"), ("family: x", "unknown family"), ("", "missing")],
+    [("a: [", "not YAML"), ("- a", "no mapping"), ("family: x", "unknown family"), ("", "missing")],
 )
 def test_a_file_that_is_no_recipe_is_refused_by_name(tmp_path: Path, content: str, word: str):
     file = tmp_path / "recipe.yaml"
