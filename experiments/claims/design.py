@@ -11,7 +11,6 @@ relabelling needs its arm under twice the seeds. Each of these is an arm with a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,9 +46,6 @@ class Design:
         for arm, _ in self.runs:
             count[arm] = count.get(arm, 0) + 1
         return count
-
-    def only(self, arms: set[str]) -> Recipes:
-        return {key: recipe for key, recipe in self.runs.items() if key[0] in arms}
 
 
 def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
@@ -163,12 +159,9 @@ def _converted(recipe: Recipe, stop: str) -> float:
 
 def _scratch(arms: dict[str, Recipe]) -> dict[str, str]:
     """For each arm the untrained arm of its family and shape; arms of one shape share it."""
-    return dict(_shared_shapes(arms))
-
-
-def _shared_shapes(arms: dict[str, Recipe]) -> Iterator[tuple[str, str]]:
     shapes: dict[str, str] = {}
+    found: dict[str, str] = {}
     for arm, recipe in arms.items():
         plan = plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm)
-        shape = f"{recipe.family.model_dump()} {plan.config}"
-        yield arm, shapes.setdefault(shape, SCRATCH + arm)
+        found[arm] = shapes.setdefault(f"{recipe.family.model_dump()} {plan.config}", SCRATCH + arm)
+    return found
