@@ -71,18 +71,25 @@ def train(
 def sweep(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -> None:
     """Train, evaluate and report all arms; run again to finish what is missing.
 
-    Example: pentarch sweep five_families seeds=3 size=small
+    Example: pentarch sweep five_families seeds=3 size=small launcher=local
     """
-    from experiments.compose import compose_sweep
+    from experiments.compose import compose_launcher, compose_sweep, is_of_launcher
 
-    composed = compose_sweep(*sweep_and_overrides(name, overrides), config_dir)
+    name, given = sweep_and_overrides(name, overrides)
+    where = compose_launcher([one for one in given if is_of_launcher(one)], config_dir)
+    composed = compose_sweep(name, [one for one in given if not is_of_launcher(one)], config_dir)
     from experiments import build
 
     for recipe in composed[1].values():
         build.check(recipe)
+    from experiments.launch.task import LostRunsError
     from experiments.sweep import run
 
-    run(*composed)
+    try:
+        run(*composed, where)
+    except LostRunsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -91,9 +98,13 @@ def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -
 
     Example: pentarch plan five_families budget=hour
     """
-    from experiments.compose import compose_sweep
+    from experiments.compose import compose_launcher, compose_sweep, is_of_launcher
 
-    composed = compose_sweep(*sweep_and_overrides(name, overrides), config_dir)
+    name, given = sweep_and_overrides(name, overrides)
+    compose_launcher(
+        [one for one in given if is_of_launcher(one)], config_dir
+    )  # its mistakes are told here too
+    composed = compose_sweep(name, [one for one in given if not is_of_launcher(one)], config_dir)
     from experiments import build
 
     for recipe in composed[1].values():
@@ -101,6 +112,27 @@ def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -
     from experiments.planning import plan as show
 
     show(*composed)
+
+
+@app.command(hidden=True)
+def work(
+    run: Run,
+    group: Annotated[str, typer.Option("--group")],
+    until: Annotated[Literal["trained", "done"], typer.Option("--until")],
+) -> None:
+    """Take one run of a sweep to its end: what launchers start in other processes."""
+    from experiments.folder import RunFolder
+    from experiments.launch.task import BUSY
+    from experiments.recipe import Recipe
+
+    folder = RunFolder(run)
+    recipe = Recipe.from_yaml(folder.recipe)
+    from experiments.launch.work import work as do
+
+    with folder.taken(timeout=2.0) as mine:  # another may look who has it
+        if not mine:
+            raise typer.Exit(BUSY)
+        do(recipe, run, group, until)
 
 
 @app.command()

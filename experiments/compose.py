@@ -17,12 +17,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from archs.errors import UserError, unknown
 from experiments.claims.claim import ALL, CONTROLS, check_arms, read_claims
+from experiments.launch.config import CONFIGS, AnyLauncher
 from experiments.overrides import SEARCHPATH, key_of, parse, quoted, set_value, translate
 from experiments.presets import configs_dir
 from experiments.recipe import GROUPS, NOT_CONTENT, Recipe
 from experiments.sweep_recipe import SweepRecipe
 from experiments.systems import KEY, expanded
 from experiments.validate import flatten, validated
+
+LAUNCHER = "launcher"
 
 
 def compose_recipe(overrides: list[str], config_dir: Path | None = None) -> Recipe:
@@ -81,6 +84,24 @@ def compose_sweep(
         for arm, recipe in first.items()
         for seed in range(sweep.seeds)
     }
+
+
+def compose_launcher(overrides: list[str], config_dir: Path | None = None) -> AnyLauncher:
+    """Where a sweep's runs are trained: `launcher=NAME` is a preset, `launcher.key=value` one of its values."""
+    keys = [key_of(one) for one in overrides]
+    named = [one for one, key in zip(overrides, keys, strict=True) if key == LAUNCHER]
+    name = str(parse(named[-1]).value()) if named else "inline"
+    values = [set_value(parse(one)) for one, key in zip(overrides, keys, strict=True) if key != LAUNCHER]
+    content = _compose([f"+{LAUNCHER}={quoted(name)}", *values], config_dir)[LAUNCHER]
+    kind = content.get("name")
+    if kind not in CONFIGS:
+        raise unknown("launcher.name", str(kind), CONFIGS)
+    return validated(CONFIGS[kind], content, f"{LAUNCHER}: ")
+
+
+def is_of_launcher(override: str) -> bool:
+    """Whether an override says where runs are trained, not what they are."""
+    return key_of(override).split(".")[0] == LAUNCHER
 
 
 def _sweep(name: str, overrides: list[str], searchpath: list[str], config_dir: Path | None) -> SweepRecipe:

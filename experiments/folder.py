@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ class RunFolder:
         self.tokenizer = path / "tokenizer.json"
         self.audit = path / "audit.json"
         self.scores = path / "scores"
+        self.log = path / "log.txt"
 
     @property
     def status(self) -> dict[str, Any]:
@@ -66,8 +68,7 @@ class RunFolder:
         """Makes the folder this recipe's. Raises UserError if it is another's, or cannot be written."""
         self._make()
         self.check(recipe)
-        if not (self.kept and self.recipe.exists()):
-            write_whole(self.recipe, recipe.as_yaml().encode())
+        write_whole(self.recipe, recipe.as_yaml().encode())  # who watches it may be another than before
 
     def require_trained(self) -> None:
         """Raises UserError unless there are weights to be asked."""
@@ -91,19 +92,41 @@ class RunFolder:
             ) from error
 
     @contextmanager
-    def taken(self) -> Iterator[bool]:
-        """Whether this process has the run to itself, from training to scores; False if another has."""
+    def taken(self, timeout: float = 0.0) -> Iterator[bool]:
+        """Whether this process has the run to itself, from training to scores; False if another has.
+
+        timeout: seconds to wait for it. Raises UserError where the file system has no locks.
+        """
         self._make()
-        lock = FileLock(self.path / ".taken")
+        lock = FileLock(self.path / ".taken", fallback_to_soft=False)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=timeout)
         except Timeout:
             yield False
             return
+        except (NotImplementedError, OSError) as error:
+            raise UserError(
+                f"the file system of '{self.path}' has no file locks ({error}), without which two processes "
+                "could train one run; set out=FOLDER to one that has, such as NFS 4"
+            ) from error
         try:
             yield True
         finally:
             lock.release()
+
+    @property
+    def held(self) -> bool:
+        """Whether a process has the run at this moment."""
+        if not self.path.exists():
+            return False
+        with self.taken() as mine:
+            return not mine
+
+    def note(self, what: str) -> None:
+        """One line in attempts.jsonl: who did what with this run. Only whoever has it to itself writes."""
+        row = {"what": what, "host": platform.node(), "process": os.getpid(), "time": time.time()}
+        with (self.path / "attempts.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
     def _make(self) -> None:
         try:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from archs.errors import UserError
 from experiments.budget_table import budget_tables
 from experiments.claims.design import Design, Recipes, design
 from experiments.claims.registration import check_unchanged, register
 from experiments.folder import RunFolder
+from experiments.launch import AnyLauncher, InlineConfig, drive, launcher
+from experiments.launch.task import LostRunsError, Task
 from experiments.planning import check_spent, plans, tell_if_too_few
-from experiments.recipe import Recipe
-from experiments.sharing import share
 from experiments.sweep_recipe import SweepRecipe, TuningConfig
-from experiments.tuning import at, tune
+from experiments.tuning import Drive, at, tune
+
+INLINE = InlineConfig()
 
 
-def run(sweep: SweepRecipe, recipes: Recipes) -> None:
+def run(sweep: SweepRecipe, recipes: Recipes, where: AnyLauncher = INLINE) -> None:
     """Tunes, trains and evaluates every arm with every seed, then reports; what is done is not repeated.
 
     Of a sweep with claims the controls come first. If one does not hold, no verdict could be printed: what
     the claims need besides is then not trained. The same command given in several terminals shares the runs.
+    Raises LostRunsError, after the report, if runs crashed more often than `where` tries them again.
     """
     tell_if_too_few(sweep)
     designed = design(sweep, recipes)
@@ -40,10 +38,15 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
     register(folder, sweep, designed)
     for table in budget_tables(planned, designed.runs):
         Console(stderr=True).print(table)
-    runs = designed.runs if sweep.tuning is None else _tuned(sweep, sweep.tuning, designed, folder)
+    there = launcher(where)
+
+    def take(tasks: list[Task]) -> dict[Path, str]:
+        return drive(tasks, there, where.retries)
+
+    runs = designed.runs if sweep.tuning is None else _tuned(sweep, sweep.tuning, designed, folder, take)
+    tasks = _tasks(runs, sweep.name)
     controls = {arm for claim in sweep.claims.values() if claim.role == "control" for arm in claim.arms}
-    first = {key: recipe for key, recipe in runs.items() if key[0] in controls}
-    _run_all(first, runs, sweep.name)
+    lost = take([task for (arm, _), task in tasks.items() if arm in controls])
     from experiments.report import failed_controls, write
 
     failed = failed_controls(folder) if controls else []
@@ -55,9 +58,11 @@ def run(sweep: SweepRecipe, recipes: Recipes) -> None:
             file=sys.stderr,
         )
     else:
-        _run_all({key: recipe for key, recipe in runs.items() if key not in first}, runs, sweep.name)
+        lost |= take([task for (arm, _), task in tasks.items() if arm not in controls])
     page = write(folder)
     print(f"report: {page}", file=sys.stderr)
+    if lost:
+        raise LostRunsError(lost)
 
 
 def _check_folders(runs: Recipes, sweep: str) -> None:
@@ -65,10 +70,10 @@ def _check_folders(runs: Recipes, sweep: str) -> None:
         RunFolder(recipe.folder(sweep)).check(recipe)
 
 
-def _tuned(sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Path) -> Recipes:
+def _tuned(sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Path, take: Drive) -> Recipes:
     """The runs at the learning rates that their arms' trials chose."""
     arms = {arm: designed.runs[arm, 0] for arm in dict.fromkeys(designed.tuned.values())}
-    done = tune(grid, arms, folder, lambda recipe, here: train_arm(recipe, here, sweep.name))
+    done = tune(grid, arms, folder, take)
     runs = {
         (arm, seed): at(recipe, done.chosen(designed.tuned[arm])) if arm in designed.tuned else recipe
         for (arm, seed), recipe in designed.runs.items()
@@ -77,55 +82,8 @@ def _tuned(sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Pat
     return runs
 
 
-def _run_all(some: Recipes, every: Recipes, sweep: str) -> None:
-    """Trains and evaluates some of the sweep's runs."""
-    numbers = {key: number for number, key in enumerate(every, start=1)}
-    share(
-        {
-            recipe.folder(sweep): partial(
-                _run_one, recipe, sweep, f"[{numbers[arm, seed]}/{len(every)}] {arm}, seed {seed}"
-            )
-            for (arm, seed), recipe in some.items()
-        }
-    )
-
-
-def _run_one(recipe: Recipe, sweep: str, label: str) -> None:
-    from experiments.evaluate import evaluate_run
-
-    console, run = Console(stderr=True), RunFolder(recipe.folder(sweep))
-    console.print(f"{label}: {run.status['state']}", markup=False)
-    if not train_arm(recipe, run.path, sweep):
-        console.print(f"{label} diverged, which counts: {run.status['why']}", markup=False)
-    elif not run.is_("done"):
-        evaluate_run(run.path, sweep)
-
-
-def train_arm(recipe: Recipe, folder: Path, group: str) -> bool:
-    """Trains one run; False if it diverged: that counts in the report, and the other arms go on."""
-    from experiments.listeners import DivergedError
-    from experiments.train import train
-
-    run = RunFolder(folder)
-    if run.is_("diverged"):
-        return False
-    with suppress(DivergedError):
-        if recipe.training.devices == 1:
-            train(recipe, folder, group)
-        else:
-            train_apart(recipe, folder, group)
-    return not run.is_("diverged")
-
-
-def train_apart(recipe: Recipe, folder: Path, group: str) -> None:
-    """Trains in a process of its own: Lightning starts a run's other processes by repeating its command."""
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "recipe.yaml"
-        recipe.to_yaml(file)
-        command = [sys.executable, "-m", "experiments", "train", "--recipe", str(file)]
-        done = subprocess.run([*command, "--folder", str(folder), "--group", group], check=False)
-    if done.returncode and not RunFolder(folder).is_("diverged"):
-        raise UserError(
-            f"training '{recipe.label}' seed {recipe.seed} ended with exit code {done.returncode}; its "
-            "message is above; the same command continues where it stopped"
-        )
+def _tasks(runs: Recipes, sweep: str) -> dict[tuple[str, int], Task]:
+    return {
+        (arm, seed): Task(recipe, recipe.folder(sweep), sweep, f"[{number}/{len(runs)}] {arm}, seed {seed}")
+        for number, ((arm, seed), recipe) in enumerate(runs.items(), start=1)
+    }

@@ -10,20 +10,19 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from experiments.folder import RunFolder, read_json, read_lines, write_json
+from experiments.launch.task import LostRunsError, Task
 from experiments.recipe import Recipe, TrackingConfig
-from experiments.sharing import share
 from experiments.sweep_recipe import TuningConfig
 
 SEED = 2**31 - 1  # of all trials
 FILE = "tuning.json"
 
-Train = Callable[[Recipe, Path], object]  # trains a run, if it is not trained already
+Drive = Callable[[list[Task]], dict[Path, str]]  # takes tasks to their end; those given up, with why
 
 
 @dataclass(frozen=True)
@@ -98,13 +97,14 @@ def _worst(loss: float | None) -> float:
     return math.inf if loss is None else loss
 
 
-def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, train: Train) -> Tuning:
+def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, drive: Drive) -> Tuning:
     """Runs the trials that are missing, for every arm the same, and writes tuning.json.
 
-    Where a best rate is at an end of the grid, all arms try one more there, `grid.extensions` times.
+    Where a best rate is at an end of the grid, all arms try one more there, `grid.extensions` times. Raises
+    LostRunsError if a trial crashed: an arm with fewer trials than the others would not be tuned alike.
     """
     rates = list(grid.learning_rates)
-    done = _tried(grid, rates, arms, folder, train)
+    done = _tried(grid, rates, arms, folder, drive)
     for _ in range(grid.extensions):
         ends = {done.end(arm) for arm in arms} - {0}
         if not ends:
@@ -114,7 +114,7 @@ def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, train: Train
             *rates,
             *([rates[-1] ** 2 / rates[-2]] if 1 in ends else []),
         ]
-        done = _tried(grid, rates, arms, folder, train)
+        done = _tried(grid, rates, arms, folder, drive)
     write_json(folder / FILE, done.as_json())
     for arm in arms:
         point = done.chosen(arm)
@@ -126,18 +126,24 @@ def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, train: Train
 
 
 def _tried(
-    grid: TuningConfig, rates: list[float], arms: dict[str, Recipe], folder: Path, train: Train
+    grid: TuningConfig, rates: list[float], arms: dict[str, Recipe], folder: Path, drive: Drive
 ) -> Tuning:
     places = {arm: list(points(grid, rates, recipe)) for arm, recipe in arms.items()}
-    share(
-        {
-            folder_of(folder, arm, point): partial(
-                _trial, grid, recipe, point, folder_of(folder, arm, point), train
+    lost = drive(
+        [
+            Task(
+                trial_recipe(grid, recipe, point),
+                folder_of(folder, arm, point),
+                folder.name,
+                f"tuning {arm}, learning rate {point.learning_rate:g}, warm-up {point.warmup:g}",
+                goal="trained",
             )
             for arm, recipe in arms.items()
             for point in places[arm]
-        }
+        ]
     )
+    if lost:
+        raise LostRunsError(lost, "trial")
     trials = {
         arm: [_result(folder_of(folder, arm, point), point) for point in its] for arm, its in places.items()
     }
@@ -169,11 +175,6 @@ def at(recipe: Recipe, point: Point) -> Recipe:
     """The recipe with the point's learning rate and warm-up."""
     changes = {"learning_rate": point.learning_rate, "warmup": point.warmup}
     return recipe.model_copy(update={"training": recipe.training.model_copy(update=changes)})
-
-
-def _trial(grid: TuningConfig, recipe: Recipe, point: Point, folder: Path, train: Train) -> None:
-    print(f"tuning {recipe.label}: learning rate {point.learning_rate:g}", file=sys.stderr)
-    train(trial_recipe(grid, recipe, point), folder)
 
 
 def _result(folder: Path, point: Point) -> Trial:

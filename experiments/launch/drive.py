@@ -1,0 +1,76 @@
+"""Takes tasks to their end by a launcher: starts what nobody has, tries again what crashed, waits for the rest.
+
+Several commands may drive one sweep at a time, with one launcher or with several: each starts only runs that
+nobody has, and all end when all runs have.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.launch.task import Launcher, Task
+
+LOOK = 1.0  # seconds between looks at what is running
+
+
+def drive(tasks: Sequence[Task], launcher: Launcher, retries: int) -> dict[Path, str]:
+    """Until every task is settled or given up; the given up, with why. What is done is not repeated."""
+    left = {task.folder: task for task in tasks}
+    crashes: Counter[Path] = Counter()
+    lost: dict[Path, str] = {}
+    try:
+        while left:
+            changed = False
+            for folder, task in list(left.items()):
+                if launcher.has(task):
+                    continue
+                if ending := launcher.ending(task):
+                    changed = True
+                    if ending.crashed and not task.settled:
+                        crashes[folder] += 1
+                        if ending.final or crashes[folder] > retries:
+                            lost[folder] = _given_up(task, ending.why, crashes[folder])
+                            del left[folder]
+                            continue
+                        tell(task, f"{ending.why}; tried again ({crashes[folder]} of {retries})")
+                if task.settled:
+                    _announce(task)
+                    del left[folder]
+            # A generator: whether another has a run is asked only while there is room for one.
+            launcher.start(
+                task for task in list(left.values()) if not launcher.has(task) and not task.run.held
+            )
+            if left and not changed:
+                time.sleep(LOOK)
+    except BaseException:
+        launcher.stop()
+        raise
+    return lost
+
+
+def tell(task: Task, words: str) -> None:
+    """One line on stderr about a task."""
+    print(f"{task.label}: {words}", file=sys.stderr, flush=True)
+
+
+def _announce(task: Task) -> None:
+    status = task.run.status
+    if status["state"] == "diverged":
+        tell(task, f"diverged, which counts: {status['why']}")
+    else:
+        tell(task, status["state"])
+
+
+def _given_up(task: Task, why: str, crashes: int) -> str:
+    """Says so in status.json, unless the weights are there: they can be scored by a later command."""
+    told = why if crashes == 1 else f"{why}; {crashes} times"
+    with task.run.taken(timeout=10.0) as mine:
+        if mine and not task.settled:
+            state = "trained" if task.run.is_("trained") else "failed"
+            task.run.set_status(state, why=told)
+    tell(task, f"failed: {told}; the others go on, and the same command tries it again")
+    return told

@@ -1,0 +1,34 @@
+"""Why a worker's process ended, told from its exit code and the last words of its log."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from experiments.launch.task import BUSY, MISTAKE, Ending
+
+TAIL = 4096  # bytes of a log that are looked at
+
+
+def ending_of(code: int, log: Path) -> Ending:
+    """code: as subprocess has it, a signal's number negated."""
+    if code in (0, BUSY):
+        return Ending("ended", crashed=False)
+    if code == MISTAKE:
+        return Ending(last_words(log).removeprefix("error: "), final=True)
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = ", as by one that ran out of memory" if -code == signal.SIGKILL else ""
+        return Ending(f"its process was ended by {name}{hint}")
+    return Ending(f"{last_words(log)} (exit code {code}; all of it is in {log})")
+
+
+def last_words(log: Path) -> str:
+    """The last line that says something."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
