@@ -254,6 +254,26 @@ def report(
 
 
 @app.command()
+def status(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="A name in runs/, or a folder.")],
+    live: Annotated[bool, typer.Option("--live", help="Draw it again until all runs are over.")] = False,
+) -> None:
+    """Show how far every run of a sweep is, wherever it runs.
+
+    Example: pentarch status five_families --live
+    """
+    folder = _swept(sweep)
+    from rich.console import Console
+
+    from experiments import status as shown
+
+    if live:
+        shown.watch(folder)
+    else:
+        Console().print(shown.table(folder))
+
+
+@app.command()
 def systems(
     runs: Annotated[Path, typer.Option(help="Where to look for trained runs.")] = Path("runs"),
     as_markdown: Annotated[bool, typer.Option("--markdown", help="One Markdown table instead.")] = False,

@@ -11,7 +11,7 @@ from experiments.validate import Config
 
 
 class LauncherConfig(Config):
-    """`retries`: how often a run whose process crashed is started again, by one command, before it is reported."""
+    """`retries`: how often one command starts a run again whose process crashed, before it is reported."""
 
     retries: Annotated[int, Field(ge=0)] = 2
 
@@ -32,9 +32,9 @@ class LocalConfig(LauncherConfig):
 class SlurmConfig(LauncherConfig):
     """A run is a task of an array job; what is None is Slurm's own default.
 
-    `cpus`, `gpus` and `memory` (GB) are of one run, `time` in minutes: a run that needs longer is saved, requeued
-    and goes on. `at_once`: tasks that may run at a time. `setup`: shell lines before a run starts, as
-    `module load cuda`. `sbatch`: any other option of sbatch, as {reservation: mine}.
+    `cpus`, `gpus` and `memory` (GB) are of one run, `time` in minutes: a run that needs longer is saved,
+    requeued and goes on. `at_once`: tasks that may run at a time. `setup`: shell lines before a run starts,
+    as `module load cuda`. `sbatch`: any other option of sbatch, as {reservation: mine}.
     """
 
     name: Literal["slurm"] = "slurm"

@@ -15,6 +15,7 @@ from experiments.folder import RunFolder, read_json, read_lines, read_record
 
 # Written in C where it was built: the other takes 20 ms a recipe, and a sweep may have hundreds.
 SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+KEYS = ("name", "question", "arms", "seeds")  # of sweep.json
 STATES = {
     "done": "done",
     "trained": "trained, not evaluated",
@@ -117,8 +118,8 @@ def load(folder: Path) -> Sweep:
             f"'{folder}' holds no run; give a sweep's folder, where runs are in ARM/seed0, such as "
             "runs/five_families, or start one: pentarch sweep five_families"
         )
-    sweep = read_record(folder / "sweep.json", "name", "question", "arms", "seeds")
-    wanted = [] if sweep is None else _declared(folder, sweep)
+    sweep = read_record(folder / "sweep.json", *KEYS)
+    wanted = declared(folder)
     for arm, seed in wanted:
         if (arm, seed) not in found:
             found[arm, seed] = Run(arm, seed, folder / arm / f"seed{seed}", "missing")
@@ -130,8 +131,14 @@ def load(folder: Path) -> Sweep:
     return Sweep(folder, sweep["name"], sweep["question"], len(wanted), arms, runs)
 
 
-def _declared(folder: Path, sweep: dict[str, Any]) -> list[tuple[str, int]]:
-    """Every run that was to be: by design.json, or where there is none every arm under every seed."""
+def declared(folder: Path) -> list[tuple[str, int]]:
+    """Every run that was to be: by design.json, or where there is none every arm under every seed.
+
+    [] if the folder is no sweep's.
+    """
+    sweep = read_record(folder / "sweep.json", *KEYS)
+    if sweep is None:
+        return []
     design = read_record(folder / "design.json", "seeds")
     if design is None:
         return [(arm, seed) for arm in sweep["arms"] for seed in range(sweep["seeds"])]
