@@ -25,7 +25,7 @@ NAME = re.compile(rf"step(\d+)-([0-9a-f]{{{DIGITS}}})\.ckpt")
 
 @dataclass(frozen=True)
 class Saved:
-    """checkpoints/step<n>-<digest>.ckpt. step: optimiser steps taken; digest: of what the file should hold."""
+    """checkpoints/step<n>-<digest>.ckpt. step: of the optimiser; digest: of what should be in the file."""
 
     path: Path
     step: int
@@ -70,7 +70,7 @@ def newest_sound(run: RunFolder, log_every: int, tell: bool = True) -> Saved | N
 
 
 class NamedByContent(TorchCheckpointIO):
-    """Writes a checkpoint beside the path it is given, whole, under a name that carries its content's hash."""
+    """Writes a checkpoint, whole, into the folder of the path it is given, under a name with its hash."""
 
     def __init__(self) -> None:
         self.written: Saved | None = None
@@ -83,7 +83,7 @@ class NamedByContent(TorchCheckpointIO):
         digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:DIGITS]
         step = checkpoint["spent"]["steps"]
         self.written = Saved(Path(path).with_name(f"step{step}-{digest}.ckpt"), step, digest)
-        write_whole(self.written.path, buffer.getbuffer())
+        write_whole(self.written.path, buffer.getvalue())
 
 
 class Checkpoint:

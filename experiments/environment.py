@@ -115,10 +115,10 @@ def tell_scored_elsewhere(trained: dict[str, Any]) -> None:
 
 
 def going_on(before: dict[str, Any], now: dict[str, Any], step: int) -> dict[str, Any]:
-    """`now`, with what steps up to this one were trained with where that is other: environment.json's content.
+    """`now`, with what steps up to this one were trained with, where that is other.
 
-    before: the environment.json of them. Added are `trained_before`, a list with `until_step` in each, and
-    `user_source_before`, the digests of the user's files as they were.
+    before: the environment.json of those steps; what is returned replaces it. Added are `trained_before`, a
+    list with `until_step` in each, and `user_source_before`, the digests of the user's files as they were.
     """
     spans = [*before.get("trained_before", []), {"until_step": step, **versions(before), **_machine(before)}]
     kept: list[dict[str, Any]] = []
@@ -126,10 +126,9 @@ def going_on(before: dict[str, Any], now: dict[str, Any], step: int) -> dict[str
         # A checkpoint that was passed over takes the steps after it along, and what trained them.
         span = {**span, "until_step": min(span["until_step"], step)}
         begun = kept[-1]["until_step"] if kept else 0
-        if kept and {**span, "until_step": begun} == kept[-1]:
-            kept.pop()
         if span["until_step"] > begun:
-            kept.append(span)
+            same = kept and {**span, "until_step": begun} == kept[-1]
+            kept = [*(kept[:-1] if same else kept), span]
     if kept and not changes(kept[-1], versions(now) | _machine(now)):
         kept.pop()
     sources = before.get("user_source_before", [])

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -15,6 +15,9 @@ from archs.errors import UserError
 from experiments.disk import remove_partial, write_whole
 from experiments.recipe import NOT_CONTENT, Recipe
 from experiments.validate import flatten
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 State = Literal["pending", "running", "trained", "done", "failed", "diverged"]
 
@@ -161,6 +164,19 @@ def read_record(path: Path, *keys: str) -> dict[str, Any] | None:
         f"'{path}' is damaged, or of another version: {', '.join(keys)} are expected in it; run the command "
         "that wrote it again"
     )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A .parquet file's rows. Raises UserError if it is damaged."""
+    import pandas as pd
+    from pyarrow.lib import ArrowException
+
+    try:
+        return pd.read_parquet(path)
+    except (ArrowException, OSError) as error:
+        raise UserError(
+            f"'{path}' is cut short or damaged; write it again with: pentarch evaluate {path.parents[1]}"
+        ) from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -49,8 +48,8 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
             run.remove_partial()
         if run.is_("diverged"):
             raise DivergedError(
-                f"run '{folder}' diverged and is not trained again: {run.status['why']}; set name=… for a new "
-                "folder with another training.learning_rate, or delete this one"
+                f"run '{folder}' diverged and is not trained again: {run.status['why']}; set name=… for "
+                "a new folder with another training.learning_rate, or delete this one"
             )
         if run.is_("trained") or run.is_("done"):
             print(f"trained already: {folder}", file=sys.stderr)
