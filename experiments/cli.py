@@ -348,6 +348,7 @@ def main() -> None:
         # Mistakes of usage: typer carries click's exceptions in another place from version to version.
         tell = getattr(error, "format_message", None)
         if tell is None:
+            _stop_if_full(error)
             raise
         _stop(tell())
 
@@ -373,6 +374,14 @@ def _check_command(arguments: list[str]) -> None:
         raise unknown("command", arguments[0], names)
     if arguments[0] in ("train", "sweep", "plan") and {"-m", "--multirun"} & set(arguments):
         raise UserError("-m is refused: several runs are a sweep; list its arms in sweep/NAME.yaml")
+
+
+def _stop_if_full(error: Exception) -> None:
+    """A disk may fill up under a library that writes somewhere of its own."""
+    from experiments.disk import is_full
+
+    if is_full(error):
+        _stop(f"no space left on a disk ({error}); make room, and the same command continues")
 
 
 def _stop(message: str) -> None:

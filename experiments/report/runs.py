@@ -12,6 +12,7 @@ import yaml
 
 from archs.errors import UserError
 from experiments.folder import RunFolder, read_json, read_lines, read_record
+from experiments.recipe import GROUPS
 
 # Written in C where it was built: the other takes 20 ms a recipe, and a sweep may have hundreds.
 SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -153,19 +154,39 @@ def _runs(folder: Path) -> Iterator[Run]:
 
 
 def read_run(path: Path, seed: int) -> Run:
-    """One run from its folder, which has a recipe."""
+    """One run from its folder, which has a recipe. Raises UserError if a file of it is damaged."""
     folder = RunFolder(path)
     status = folder.status
-    return Run(
+    run = Run(
         arm=path.parent.name,
         seed=seed,
         path=path,
         state=status["state"],
         why=" ".join(str(status.get("why", "")).split()),
-        recipe=yaml.load(folder.recipe.read_text(encoding="utf-8"), SAFE),
+        recipe=_recipe(folder.recipe),
         audit=read_json(folder.audit),
         metrics=read_lines(folder.metrics),
         evaluation=read_json(path / "evaluation.json") or {},
         samples=read_json(path / "samples.json") or [],
         environment=read_json(path / "environment.json") or {},
+    )
+    if run.state in ("trained", "done") and run.audit:
+        steps, recorded = run.audit["spent"]["steps"], run.metrics[-1]["step"] if run.metrics else 0
+        if steps != recorded:
+            raise UserError(
+                f"'{folder.metrics}' is cut short or damaged: it ends at step {recorded} of {steps}; delete "
+                "status.json there, and train and evaluate again"
+            )
+    return run
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), SAFE)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        content = None
+    if isinstance(content, dict) and set(GROUPS) | {"seed"} <= set(content):
+        return content
+    raise UserError(
+        f"'{path}' is cut short or damaged; put it back, or delete the folder to have the run again"
     )
