@@ -254,6 +254,26 @@ def report(
 
 
 @app.command()
+def status(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="A name in runs/, or a folder.")],
+    live: Annotated[bool, typer.Option("--live", help="Draw it again until all runs are over.")] = False,
+) -> None:
+    """Show how far every run of a sweep is, wherever it runs.
+
+    Example: pentarch status five_families --live
+    """
+    folder = _swept(sweep)
+    from rich.console import Console
+
+    from experiments import status as shown
+
+    if live:
+        shown.watch(folder)
+    else:
+        Console().print(shown.table(folder))
+
+
+@app.command()
 def systems(
     runs: Annotated[Path, typer.Option(help="Where to look for trained runs.")] = Path("runs"),
     as_markdown: Annotated[bool, typer.Option("--markdown", help="One Markdown table instead.")] = False,
@@ -328,6 +348,7 @@ def main() -> None:
         # Mistakes of usage: typer carries click's exceptions in another place from version to version.
         tell = getattr(error, "format_message", None)
         if tell is None:
+            _stop_if_full(error)
             raise
         _stop(tell())
 
@@ -353,6 +374,14 @@ def _check_command(arguments: list[str]) -> None:
         raise unknown("command", arguments[0], names)
     if arguments[0] in ("train", "sweep", "plan") and {"-m", "--multirun"} & set(arguments):
         raise UserError("-m is refused: several runs are a sweep; list its arms in sweep/NAME.yaml")
+
+
+def _stop_if_full(error: Exception) -> None:
+    """A disk may fill up under a library that writes somewhere of its own."""
+    from experiments.disk import is_full
+
+    if is_full(error):
+        _stop(f"no space left on a disk ({error}); make room, and the same command continues")
 
 
 def _stop(message: str) -> None:

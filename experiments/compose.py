@@ -87,7 +87,7 @@ def compose_sweep(
 
 
 def compose_launcher(overrides: list[str], config_dir: Path | None = None) -> AnyLauncher:
-    """Where a sweep's runs are trained: `launcher=NAME` is a preset, `launcher.key=value` one of its values."""
+    """Where a sweep's runs are trained: `launcher=NAME` is a preset, `launcher.key=…` one of its values."""
     keys = [key_of(one) for one in overrides]
     named = [one for one, key in zip(overrides, keys, strict=True) if key == LAUNCHER]
     name = str(parse(named[-1]).value()) if named else "inline"

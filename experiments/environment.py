@@ -17,14 +17,16 @@ from experiments.recipe import Recipe
 
 LIBRARIES = ("pentarch", "torch", "lightning", "tokenizers", "numpy", "hydra-core", "pydantic", "wandb")
 
+# Another of these may add numbers in another order: results then differ in their last bits.
+DECIDES_BITS = ("pentarch", "torch", "lightning", "tokenizers", "numpy")
+
 
 def environment(recipe: Recipe) -> dict[str, Any]:
     """Saved beside every run."""
     import torch
 
     return {
-        "python": platform.python_version(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        **software(),
         "git": _git(Path(__file__).parent),
         "user_source": _user_source(recipe),
         "machine": platform.machine(),
@@ -32,6 +34,11 @@ def environment(recipe: Recipe) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
+
+
+def software() -> dict[str, Any]:
+    """The versions of what runs here."""
+    return {"python": platform.python_version(), "libraries": {name: _version(name) for name in LIBRARIES}}
 
 
 def _version(name: str) -> str | None:
@@ -63,6 +70,72 @@ def tell_what_changed(recipe: Recipe, saved: dict[str, Any]) -> None:
             "what it was, or set name=… to train the new code in a folder of its own",
             file=sys.stderr,
         )
+
+
+def versions(environment: dict[str, Any]) -> dict[str, str]:
+    """Of an environment.json, what decides bits whatever the machine; without what is not recorded there."""
+    libraries = environment.get("libraries") or {}
+    found = {"python": environment.get("python"), **{name: libraries.get(name) for name in DECIDES_BITS}}
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def _machine(environment: dict[str, Any]) -> dict[str, str]:
+    return {name: str(environment[name]) for name in ("threads", "device") if name in environment}
+
+
+def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """In words; what one of both does not tell is no change."""
+    return [
+        f"{name} ({value} before, {now[name]} now)"
+        for name, value in before.items()
+        if now.get(name, value) != value
+    ]
+
+
+def tell_versions(before: dict[str, Any], now: dict[str, Any], step: int) -> None:
+    """One line on stderr if a run that goes on from this step does so under other versions, or elsewhere."""
+    changed = changes(versions(before) | _machine(before), versions(now) | _machine(now))
+    if changed:
+        print(
+            f"warning: changed since step {step} was trained: {', '.join(changed)}; the run goes on, but not "
+            "to the same bits as without the change; put it back for those",
+            file=sys.stderr,
+        )
+
+
+def tell_scored_elsewhere(trained: dict[str, Any]) -> None:
+    """One line on stderr if a run whose environment.json this is is asked under other versions."""
+    changed = changes(versions(trained), versions(software()))
+    if changed:
+        print(
+            f"warning: changed since this run was trained: {', '.join(changed)}; what it says may differ in "
+            "the last bits",
+            file=sys.stderr,
+        )
+
+
+def going_on(before: dict[str, Any], now: dict[str, Any], step: int) -> dict[str, Any]:
+    """`now`, with what steps up to this one were trained with, where that is other.
+
+    before: the environment.json of those steps; what is returned replaces it. Added are `trained_before`, a
+    list with `until_step` in each, and `user_source_before`, the digests of the user's files as they were.
+    """
+    spans = [*before.get("trained_before", []), {"until_step": step, **versions(before), **_machine(before)}]
+    kept: list[dict[str, Any]] = []
+    for span in spans:
+        # A checkpoint that was passed over takes the steps after it along, and what trained them.
+        span = {**span, "until_step": min(span["until_step"], step)}
+        begun = kept[-1]["until_step"] if kept else 0
+        if span["until_step"] > begun:
+            same = kept and {**span, "until_step": begun} == kept[-1]
+            kept = [*(kept[:-1] if same else kept), span]
+    if kept and not changes(kept[-1], versions(now) | _machine(now)):
+        kept.pop()
+    sources = before.get("user_source_before", [])
+    if before.get("user_source", now["user_source"]) != now["user_source"]:
+        sources = [*sources, before["user_source"]]
+    more = {"trained_before": kept, "user_source_before": sources}
+    return now | {name: value for name, value in more.items() if value}
 
 
 def _user_source(recipe: Recipe) -> dict[str, str]:

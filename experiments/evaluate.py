@@ -21,7 +21,9 @@ from archs.single_row import lay_out_for_rows
 from experiments import build
 from experiments.data.overlap import GRAM, overlaps
 from experiments.data.windows import held_out
-from experiments.folder import read_json, write_json, write_whole
+from experiments.disk import write_whole
+from experiments.environment import software
+from experiments.folder import RunFolder, read_json, write_json
 from experiments.likelihood import bits_per_byte, likelihood
 from experiments.report.audit import of_run
 from experiments.report.runs import read_run
@@ -44,8 +46,15 @@ FLOW_ROWS, FLOW_WIDTH = 2, 16
 def evaluate_run(folder: Path, group: str = "train") -> None:
     """Scores a trained run: scores/*.parquet, samples.json, evaluation.json; then it is done.
 
-    Scores are a pure function of weights and recipe. group: the W&B group, the sweep's name.
+    Scores are a pure function of weights and recipe. group: the W&B group, the sweep's name. Raises UserError
+    if another process is writing there.
     """
+    with RunFolder(folder).alone():
+        RunFolder(folder).remove_partial()
+        _evaluate(folder, group)
+
+
+def _evaluate(folder: Path, group: str) -> None:
     run = restore(folder)
     settings = run.recipe.evaluation
     seconds: dict[str, float] = {}
@@ -71,7 +80,7 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
     }
     written = timed("samples", lambda: samples(run))
     write_json(folder / "samples.json", written)
-    write_json(folder / "evaluation.json", content | {"seconds": seconds})
+    write_json(folder / "evaluation.json", content | {"seconds": seconds, "environment": software()})
     follow = tracker(run.recipe, folder, group)
     spent = read_json(run.folder.audit)["spent"]  # where on the x-axes the scores belong
     shown = {"audit": of_run(read_run(folder, run.recipe.seed)), "samples": written}

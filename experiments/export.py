@@ -13,6 +13,7 @@ from archs.family import Family
 from archs.hf import to_hf
 from archs.hf.modeling_pentarch import AUTO_CLASSES, CLASSES
 from experiments.data.tokenizer import NAMES, Tokenizer
+from experiments.disk import whole_folder
 from experiments.run import restore
 from objectives.base import Vocabulary
 
@@ -28,7 +29,9 @@ def export_run(run: Path, folder: Path, model_type: str | None = None) -> str:
     family, vocabulary = asked.family, asked.corpus.vocabulary
     tokenizer = wrapped(asked.corpus.tokenizer, vocabulary, type(family))
     start = {"decoder_start_token_id": vocabulary.bos} if family.layout == "source_target" else {}
-    return said(folder, family, to_hf(family, folder, tokenizer, model_type, **start))
+    with whole_folder(folder) as place:
+        opened_by = to_hf(family, place, tokenizer, model_type, **start)
+    return said(folder, family, opened_by)
 
 
 def wrapped(tokenizer: Tokenizer, vocabulary: Vocabulary, family: type[Family]) -> PreTrainedTokenizerFast:

@@ -7,15 +7,19 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
 from archs.errors import UserError
+from experiments.disk import remove_partial, write_whole
 from experiments.recipe import NOT_CONTENT, Recipe
 from experiments.validate import flatten
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 State = Literal["pending", "running", "trained", "done", "failed", "diverged"]
 
@@ -30,7 +34,7 @@ class RunFolder:
         self.path = path
         self.recipe = path / "recipe.yaml"
         self.metrics = path / "metrics.jsonl"
-        self.checkpoint = path / "checkpoints" / "last.ckpt"
+        self.checkpoints = path / "checkpoints"
         self.weights = path / "model.safetensors"
         self.tokenizer = path / "tokenizer.json"
         self.audit = path / "audit.json"
@@ -44,13 +48,18 @@ class RunFolder:
     def set_status(self, state: State, **more: Any) -> None:
         write_json(self.path / "status.json", {"state": state, "time": time.time(), **more})
 
+    def set_failed(self, why: str) -> None:
+        """If it can be written: what went wrong, such as a full disk, is to be told all the same."""
+        with suppress(UserError, OSError):
+            self.set_status("failed", why=why)
+
     def is_(self, state: State) -> bool:
         return self.status["state"] == state
 
     @property
     def kept(self) -> bool:
         """Whether any training is kept here, so that only the same recipe may go on."""
-        return self.checkpoint.exists() or self.weights.exists()
+        return any(self.checkpoints.glob("*.ckpt")) or self.weights.exists() or self.is_("diverged")
 
     def check(self, recipe: Recipe) -> None:
         """Raises UserError if the folder keeps another recipe's training; a failed start may be mended."""
@@ -77,6 +86,11 @@ class RunFolder:
                 f"'{self.path}' holds no trained run (state: {self.status['state']}); give a run's folder "
                 "such as runs/five_families/decoder_ar/seed0, or train it first"
             )
+
+    def remove_partial(self) -> None:
+        """What killed processes left half-written. For who has the folder `alone`."""
+        for folder in (self.path, self.checkpoints, self.scores):
+            remove_partial(folder)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -130,7 +144,7 @@ class RunFolder:
 
     def _make(self) -> None:
         try:
-            self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
             self.scores.mkdir(exist_ok=True)
             (self.path / ".writable").touch()
             (self.path / ".writable").unlink(missing_ok=True)  # of several processes one is the first
@@ -151,16 +165,6 @@ def differences(one: Recipe, two: Recipe) -> list[str]:
 def write_json(path: Path, content: Any) -> None:
     """Whole or not at all."""
     write_whole(path, json.dumps(content, indent=1, default=str).encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Whole or not at all: written beside, flushed to disk, then put in place."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def read_json(path: Path) -> Any:
@@ -184,6 +188,19 @@ def read_record(path: Path, *keys: str) -> dict[str, Any] | None:
         f"'{path}' is damaged, or of another version: {', '.join(keys)} are expected in it; run the command "
         "that wrote it again"
     )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A .parquet file's rows. Raises UserError if it is damaged."""
+    import pandas as pd
+    from pyarrow.lib import ArrowException
+
+    try:
+        return pd.read_parquet(path)
+    except (ArrowException, OSError) as error:
+        raise UserError(
+            f"'{path}' is cut short or damaged; write it again with: pentarch evaluate {path.parents[1]}"
+        ) from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

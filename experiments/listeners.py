@@ -1,4 +1,4 @@
-"""What happens after an optimiser step: records, validation, checkpoints, a progress bar."""
+"""What happens after an optimiser step: records, validation, a progress bar; see also checkpoints, health."""
 
 from __future__ import annotations
 
@@ -8,31 +8,38 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from archs.batch import Batch
-from experiments.folder import RunFolder, read_lines, write_whole
+from experiments.disk import append_line, write_whole
+from experiments.folder import RunFolder, read_lines
 from experiments.module import Pretraining
 from experiments.tracking import Tracker
+
+if TYPE_CHECKING:
+    from experiments.health import Health
 
 REDRAW_SECONDS = 0.2  # of the progress bar
 VALIDATIONS = 10  # times a run is validated, evenly over its budget
 
 
-class DivergedError(RuntimeError):
-    """The loss is no longer a number."""
-
-
 class Record:
-    """Appends to metrics.jsonl and to the tracker, every `every` steps and at validations."""
+    """Appends to metrics.jsonl and to the tracker: every `every` steps, at validations, where health ends."""
 
     def __init__(
-        self, run: RunFolder, tracker: Tracker, every: int, validation: Sequence[Batch], start: int
+        self,
+        run: RunFolder,
+        tracker: Tracker,
+        every: int,
+        validation: Sequence[Batch],
+        start: int,
+        health: Health,
     ) -> None:
         self.run, self.tracker, self.every, self.validation = run, tracker, every, validation
+        self.health = health
         # What was written after the checkpoint that the run resumes from is written again.
         kept = [row for row in read_lines(run.metrics) if row["step"] <= start]
         write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in kept).encode())
@@ -44,8 +51,8 @@ class Record:
     def __call__(self, module: Pretraining) -> None:
         spent = module.spent
         reached = math.floor(module.progress * VALIDATIONS)
-        due = reached > self._validated
-        if not (due or module.finished or spent.steps % self.every == 0):
+        due = reached > self._validated and self.health.found is None
+        if not (due or module.finished or spent.steps % self.every == 0 or self.health.found):
             return
         assert module.loss_value is not None
         terms = {name: value.item() for name, value in module.loss_terms.items()}
@@ -59,12 +66,11 @@ class Record:
             "tokens_per_second": spent.tokens / max(spent.seconds, 1e-9),
         }
         if not math.isfinite(row["loss"]):
-            raise DivergedError(f"the loss became {row['loss']} at step {spent.steps}")
+            return  # health stops the run, and says so
         if due:
             self._validated = reached
             row["validation_loss"] = validation_loss(module, self.validation)
-        with self.run.metrics.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(self.run.metrics, json.dumps(row))
         self.tracker.log(row)
 
 
@@ -76,21 +82,6 @@ def validation_loss(module: Pretraining, batches: Sequence[Batch]) -> float:
         total = sum(module.learner(batch.to(module.device)).value.item() for batch in batches)
     module.train()
     return total / len(batches)
-
-
-class Checkpoint:
-    """Keeps the last checkpoint: written beside, then put in place, so that a kill leaves the one before."""
-
-    def __init__(self, run: RunFolder, every: int) -> None:
-        self.run, self.every = run, every
-
-    def __call__(self, module: Pretraining) -> None:
-        if module.spent.steps % self.every and not module.finished:
-            return
-        partial = self.run.checkpoint.with_suffix(".partial")
-        module.trainer.save_checkpoint(partial)
-        if module.global_rank == 0:
-            partial.replace(self.run.checkpoint)
 
 
 class Bar:

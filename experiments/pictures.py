@@ -11,7 +11,7 @@ from torch import Tensor
 
 from archs.errors import UserError
 from archs.single_stack import SingleStack
-from experiments.folder import write_whole
+from experiments.disk import write_whole
 from experiments.panels import QUESTIONS, Panel, panel_of, panels
 from experiments.svg import INK, MUTED, PAPER, RULE, STYLE, to_svg
 

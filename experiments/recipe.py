@@ -21,6 +21,7 @@ from pydantic import Field, field_validator, model_validator
 from archs.config import Activation, CoreConfig, Positions
 from archs.errors import UserError
 from experiments.data.sources import resolve
+from experiments.disk import write_whole
 from experiments.presets import known, preset, read_yaml
 from experiments.validate import Config, is_config, validated
 
@@ -366,7 +367,7 @@ class Recipe(Config):
 
     def to_yaml(self, path: Path | str) -> None:
         """Writes the recipe in full, ready for `from_yaml`."""
-        Path(path).write_text(self.as_yaml(), encoding="utf-8")
+        write_whole(Path(path), self.as_yaml().encode())
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Recipe:

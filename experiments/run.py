@@ -16,7 +16,7 @@ from archs.family import Family
 from experiments import build
 from experiments.data.marks import marker
 from experiments.data.store import Corpus, load_corpus
-from experiments.environment import tell_what_changed
+from experiments.environment import tell_scored_elsewhere, tell_what_changed
 from experiments.folder import RunFolder, read_json
 from experiments.recipe import Recipe
 from objectives.base import Objective
@@ -52,7 +52,9 @@ def restore(folder: Path) -> Run:
     if written is None:
         raise damaged
     check_same_text(run, corpus, written["corpus"])
-    tell_what_changed(recipe, read_json(run.path / "environment.json") or {})
+    trained_with = read_json(run.path / "environment.json") or {}
+    tell_what_changed(recipe, trained_with)
+    tell_scored_elsewhere(trained_with)
     family = build.family(recipe, CoreConfig(**written["plan"]["config"]))
     try:
         safetensors.torch.load_model(family, str(run.weights))

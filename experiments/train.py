@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
-import zipfile
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -20,13 +18,16 @@ from archs.batch import Batch
 from archs.errors import UserError
 from archs.family import Family
 from experiments import budget, build
+from experiments.checkpoints import Checkpoint, Saved, newest_sound
 from experiments.data.store import Corpus
 from experiments.data.windows import WindowStream, held_out
-from experiments.environment import environment, tell_what_changed
-from experiments.folder import RunFolder, read_json, write_json
+from experiments.disk import whole
+from experiments.environment import environment, going_on, tell_versions, tell_what_changed
+from experiments.folder import RunFolder, read_json, read_lines, write_json
 from experiments.gates import gates_of
+from experiments.health import DivergedError, Health
 from experiments.learner import Learner
-from experiments.listeners import Bar, Checkpoint, DivergedError, Record
+from experiments.listeners import Bar, Record
 from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
 from experiments.recipe import BudgetConfig, Recipe, TrainingConfig
 from experiments.run import check_same_text, corpus_of, prepare
@@ -43,6 +44,13 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
     run = RunFolder(folder)
     with run.alone() if is_first_process() else nullcontext():
         run.claim(recipe)
+        if is_first_process():
+            run.remove_partial()
+        if run.is_("diverged"):
+            raise DivergedError(
+                f"run '{folder}' diverged and is not trained again: {run.status['why']}; set name=… for "
+                "a new folder with another training.learning_rate, or delete this one"
+            )
         if run.is_("trained") or run.is_("done"):
             print(f"trained already: {folder}", file=sys.stderr)
         else:
@@ -64,38 +72,37 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         settings.accumulate,
         unused=not build.objective_class(recipe).uses_all_parameters,
     )
-    start = saved_step(run)
-    saved = (read_json(folder / "environment.json") or {}) if start else {}
-    if start:
-        check_same_text(run, corpus, saved.get("corpus"))
-        tell_what_changed(recipe, saved)
+    resumed = newest_sound(run, settings.log_every, tell=is_first_process())
+    here = {**environment(recipe), "corpus": corpus.digest}
+    if resumed is not None:
+        before = read_json(folder / "environment.json") or {}
+        check_same_text(run, corpus, before.get("corpus"))
+        tell_what_changed(recipe, before)
+        if is_first_process():
+            tell_versions(before, here, resumed.step)
+        here = going_on(before, here, resumed.step)
     TAKEN.clear()
     run.set_status("running")
     write_json(folder / "gates.json", gates_of(recipe, corpus))
-    here = {**environment(recipe), "corpus": corpus.digest}
-    before = saved.get("user_source_before", [])  # what earlier steps were trained with
-    if saved.get("user_source", here["user_source"]) != here["user_source"]:
-        before = [*before, saved["user_source"]]
-    if before:
-        here["user_source_before"] = before
     write_json(folder / "environment.json", here)
     follow = tracker(recipe, folder, group) if is_first_process() else NoTracker()
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
-        module = make_module(run, recipe, corpus, plan, follow, bar, start)
+        module = make_module(run, recipe, corpus, plan, follow, bar, resumed)
         if module.steps:  # else it stays untrained: the weights of its seed
-            fit(run, trainer, module, windows, start)
+            fit(trainer, module, windows, resumed)
+        if is_first_process():
+            finish(run, module, plan, corpus, windows, recipe.budget)
     except DivergedError as error:
         run.set_status("diverged", why=str(error))
         raise
     except Exception as error:
-        run.set_status("failed", why=f"{type(error).__name__}: {error}")
+        run.set_failed(f"{type(error).__name__}: {error}")
         raise
     finally:
         bar.close()
         follow.finish()
     if is_first_process():
-        finish(run, module, plan, corpus, windows, recipe.budget)
         print(f"trained: {folder}", file=sys.stderr)
 
 
@@ -105,7 +112,13 @@ def steps_of(plan: budget.Plan) -> int:
 
 
 def make_module(
-    run: RunFolder, recipe: Recipe, corpus: Corpus, plan: budget.Plan, follow: Tracker, bar: Bar, start: int
+    run: RunFolder,
+    recipe: Recipe,
+    corpus: Corpus,
+    plan: budget.Plan,
+    follow: Tracker,
+    bar: Bar,
+    resumed: Saved | None,
 ) -> Pretraining:
     """The family and its objective, freshly initialised from the recipe's seed, and who listens to them."""
     torch.manual_seed(recipe.seed)
@@ -119,11 +132,15 @@ def make_module(
         # parts would silently run uncompiled.
         torch._dynamo.config.recompile_limit = 8 * max(1, len(recipe.objective.parts))
         learner.compile()
-    listeners: list[Listener] = [Checkpoint(run, settings.checkpoint_every)]
+    start = 0 if resumed is None else resumed.step
+    first = next((row["loss"] for row in read_lines(run.metrics)), None) if start else None
+    health = Health(corpus.vocabulary.size, (settings.log_every, settings.checkpoint_every), first)
+    listeners: list[Listener] = [health.stop, Checkpoint(run, settings.checkpoint_every, resumed)]
     if is_first_process():
         validation = validation_batches(recipe, corpus, asks)
-        record = Record(run, follow, settings.log_every, validation, start)
+        record = Record(run, follow, settings.log_every, validation, start, health)
         listeners = [record, *listeners, bar]
+    listeners = [health.watch, *listeners]
     return Pretraining(
         learner,
         Optimiser(
@@ -142,9 +159,9 @@ def make_module(
 
 
 def fit(
-    run: RunFolder, trainer: lightning.Trainer, module: Pretraining, windows: WindowStream, start: int
+    trainer: lightning.Trainer, module: Pretraining, windows: WindowStream, resumed: Saved | None
 ) -> None:
-    """Lightning's loop over the steps from `start` on."""
+    """Lightning's loop, from the step that was resumed."""
     rows = Steps(
         building(
             module.learner.objective, windows, module.seed, module.steps if module.seconds is None else None
@@ -153,7 +170,7 @@ def fit(
         trainer.global_rank,
         trainer.world_size,
     )
-    checkpoint = run.checkpoint if start else None
+    start, checkpoint = (0, None) if resumed is None else (resumed.step, resumed.path)
     try:
         trainer.fit(module, loader(rows, start, module.steps), ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # how Lightning passes an interrupt on
@@ -213,19 +230,6 @@ def validation_batches(recipe: Recipe, corpus: Corpus, asks: Objective) -> list[
     return asks.validation(Windows(held.tokens, marks=held.marks), torch.Generator().manual_seed(mixed(0)))
 
 
-def saved_step(run: RunFolder) -> int:
-    """The optimiser step of the last checkpoint, 0 if there is none. UserError if it is cut short."""
-    if not run.checkpoint.exists():
-        return 0
-    try:
-        return torch.load(run.checkpoint, map_location="cpu", weights_only=True, mmap=True)["spent"]["steps"]
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError, KeyError) as error:
-        raise UserError(
-            f"checkpoint '{run.checkpoint}' is cut short or damaged; delete it to train this "
-            "run from the start"
-        ) from error
-
-
 def finish(
     run: RunFolder,
     module: Pretraining,
@@ -236,9 +240,8 @@ def finish(
 ) -> None:
     """Exports the family, writes the audit, and only then says that the run is trained."""
     family = module.learner.family
-    partial = run.weights.with_suffix(".partial")
-    safetensors.torch.save_model(family, str(partial))
-    partial.replace(run.weights)
+    with whole(run.weights) as partial:
+        safetensors.torch.save_model(family, str(partial))
     corpus.tokenizer.save(run.tokenizer)
     write_json(run.audit, audit(plan, module.spent, family, corpus, windows))
     tell_if_off(module.spent, asked)

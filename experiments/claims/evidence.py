@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from archs.errors import UserError
 from experiments.claims.endpoints import Measure
+from experiments.folder import read_table
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def _of(scores: Path, measure: Measure) -> Items | None:
     path = scores / f"{measure.table}.parquet"
     if not path.exists():
         return None
-    rows = pd.read_parquet(path)
+    rows = read_table(path)
     if rows.empty or not measure.holds(rows):
         return None
     keys = [f"{measure.table} {item}" for item in rows["item"]]

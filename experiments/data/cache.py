@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,8 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from archs.errors import UserError
-
-ABANDONED_SECONDS = 24 * 3600
+from experiments.disk import flush, flush_all, lives, told_if_full
 
 
 def once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -35,16 +35,19 @@ def once(folder: Path, build: Callable[[Path], None]) -> Path:
             ) from error
         if not folder.is_dir():
             _remove_abandoned(folder)
-            _build(folder, build)
+            with told_if_full(folder):
+                _build(folder, build)
     return folder
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:
-    place = folder.parent / f"{folder.name}.{uuid.uuid4().hex[:8]}"
+    place = folder.parent / f"{_mine(folder)}{os.getpid()}.{uuid.uuid4().hex[:8]}"
     try:
         place.mkdir()
         build(place)
+        flush_all(place)
         place.rename(folder)
+        flush(folder.parent)
     except OSError:
         if not folder.is_dir():  # else another process was first, and its files are as good
             raise
@@ -52,8 +55,12 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def _mine(folder: Path) -> str:
+    return f"{folder.name}.{platform.node()}."
+
+
 def _remove_abandoned(folder: Path) -> None:
-    """What killed processes left half-written; a day old, so that no living one loses its work."""
-    for place in folder.parent.glob(f"{folder.name}.*"):
-        if place.is_dir() and time.time() - place.stat().st_mtime > ABANDONED_SECONDS:
+    """What killed processes of this machine left half-written."""
+    for place in folder.parent.glob(f"{_mine(folder)}*.*"):
+        if place.is_dir() and not lives(place.name.split(".")[-2]):
             shutil.rmtree(place, ignore_errors=True)

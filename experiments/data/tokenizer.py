@@ -16,6 +16,7 @@ import torch
 
 from archs.errors import UserError
 from experiments.data.kinds import kinds_of
+from experiments.disk import write_whole
 from objectives.base import Vocabulary
 
 # T5 (Raffel et al. 2020) hides spans of mean length 3 at a rate of 15%: 0.05 W sentinels and a closing one
@@ -186,7 +187,7 @@ class Tokenizer:
         return json.loads(self.backend.to_str())
 
     def save(self, file: Path) -> None:
-        self.backend.save(str(file))
+        write_whole(file, self.backend.to_str(pretty=True).encode())
 
 
 def train(texts: Iterable[str], size: int) -> Tokenizer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.launch.config import AnyLauncher, InlineConfig, LocalConfig, SlurmConfig
-from experiments.launch.drive import drive
+from experiments.launch.driving import drive
 from experiments.launch.task import Launcher, Task
 
 __all__ = ["AnyLauncher", "InlineConfig", "Launcher", "Task", "drive", "launcher"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from archs.errors import UserError
-from experiments.launch.drive import tell
+from experiments.launch.driving import tell
 from experiments.launch.task import Ending, Task
 from experiments.launch.work import work
 

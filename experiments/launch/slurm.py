@@ -21,7 +21,7 @@ from filelock import FileLock
 from archs.errors import UserError
 from experiments.folder import read_record, write_json
 from experiments.launch.config import SlurmConfig
-from experiments.launch.drive import tell
+from experiments.launch.driving import tell
 from experiments.launch.endings import ending_of, last_words
 from experiments.launch.slurm_queue import Queue, ended, partitions, words
 from experiments.launch.slurm_task import SlurmTask

@@ -29,7 +29,7 @@ def work(recipe: Recipe, folder: Path, sweep: str, until: Literal["trained", "do
 
 def train_arm(recipe: Recipe, folder: Path, group: str) -> bool:
     """Trains one run; False if it diverged: that counts in the report, and the other arms go on."""
-    from experiments.listeners import DivergedError
+    from experiments.health import DivergedError
     from experiments.train import train
 
     run = RunFolder(folder)

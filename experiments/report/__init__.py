@@ -11,7 +11,7 @@ from pathlib import Path
 
 from archs.errors import UserError
 from experiments.claims.verdicts import Outcome, failed
-from experiments.folder import write_whole
+from experiments.disk import write_whole
 from experiments.report import latex, markdown, verdicts_json
 from experiments.report.claimed import claimed
 from experiments.report.compare import page as compare_page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.report import audit
+from experiments.report import audit, versions
 from experiments.report.runs import Run, Sweep
 from experiments.report.words import between, count
 
@@ -55,7 +55,7 @@ def limits(sweep: Sweep, seeds: int) -> list[str]:
             f"Repetition regime: {_listed(often)} read the text more than {audit.EPOCHS} times (up to "
             f"{max(often.values()):.1f}); what repeated text teaches is not what as much new text does."
         )
-    return reasons
+    return reasons + versions.reasons(sweep)
 
 
 def trained(run: Run) -> bool:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from experiments.claims.evidence import items
 from experiments.claims.readings import Finding
+from experiments.folder import read_table
 from experiments.report import claim_words as words
 from experiments.report.claimed import Claimed
 from experiments.report.figures import COLOURS, inlined
@@ -64,7 +64,7 @@ def _asked(sweep: Sweep, arm: str, finding: Finding) -> tuple[list[str], dict[st
 
 def _texts(run: Run, table: str) -> list[tuple[str, str]]:
     """By item what the scores hold of it in words: its text, what was asked, whose it is."""
-    rows = pd.read_parquet(run.path / "scores" / f"{table}.parquet").drop(columns="unit", errors="ignore")
+    rows = read_table(run.path / "scores" / f"{table}.parquet").drop(columns="unit", errors="ignore")
     return [
         (
             f"{table} {row['item']}",

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from experiments.folder import read_table
 from experiments.report.runs import Run, Sweep
 
 COLUMNS = ["arm", "seed", "metric", "value", "unit", "items"]
@@ -115,7 +116,7 @@ def scores(run: Run, table: str) -> pd.DataFrame | None:
     path: Path = run.path / "scores" / f"{table}.parquet"
     if not path.exists():
         return None
-    rows = pd.read_parquet(path)
+    rows = read_table(path)
     return None if rows.empty else rows
 
 

@@ -12,9 +12,11 @@ import yaml
 
 from archs.errors import UserError
 from experiments.folder import RunFolder, read_json, read_lines, read_record
+from experiments.recipe import GROUPS
 
 # Written in C where it was built: the other takes 20 ms a recipe, and a sweep may have hundreds.
 SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+KEYS = ("name", "question", "arms", "seeds")  # of sweep.json
 STATES = {
     "done": "done",
     "trained": "trained, not evaluated",
@@ -117,8 +119,8 @@ def load(folder: Path) -> Sweep:
             f"'{folder}' holds no run; give a sweep's folder, where runs are in ARM/seed0, such as "
             "runs/five_families, or start one: pentarch sweep five_families"
         )
-    sweep = read_record(folder / "sweep.json", "name", "question", "arms", "seeds")
-    wanted = [] if sweep is None else _declared(folder, sweep)
+    sweep = read_record(folder / "sweep.json", *KEYS)
+    wanted = declared(folder)
     for arm, seed in wanted:
         if (arm, seed) not in found:
             found[arm, seed] = Run(arm, seed, folder / arm / f"seed{seed}", "missing")
@@ -130,8 +132,14 @@ def load(folder: Path) -> Sweep:
     return Sweep(folder, sweep["name"], sweep["question"], len(wanted), arms, runs)
 
 
-def _declared(folder: Path, sweep: dict[str, Any]) -> list[tuple[str, int]]:
-    """Every run that was to be: by design.json, or where there is none every arm under every seed."""
+def declared(folder: Path) -> list[tuple[str, int]]:
+    """Every run that was to be: by design.json, or where there is none every arm under every seed.
+
+    [] if the folder is no sweep's.
+    """
+    sweep = read_record(folder / "sweep.json", *KEYS)
+    if sweep is None:
+        return []
     design = read_record(folder / "design.json", "seeds")
     if design is None:
         return [(arm, seed) for arm in sweep["arms"] for seed in range(sweep["seeds"])]
@@ -146,19 +154,39 @@ def _runs(folder: Path) -> Iterator[Run]:
 
 
 def read_run(path: Path, seed: int) -> Run:
-    """One run from its folder, which has a recipe."""
+    """One run from its folder, which has a recipe. Raises UserError if a file of it is damaged."""
     folder = RunFolder(path)
     status = folder.status
-    return Run(
+    run = Run(
         arm=path.parent.name,
         seed=seed,
         path=path,
         state=status["state"],
         why=" ".join(str(status.get("why", "")).split()),
-        recipe=yaml.load(folder.recipe.read_text(encoding="utf-8"), SAFE),
+        recipe=_recipe(folder.recipe),
         audit=read_json(folder.audit),
         metrics=read_lines(folder.metrics),
         evaluation=read_json(path / "evaluation.json") or {},
         samples=read_json(path / "samples.json") or [],
         environment=read_json(path / "environment.json") or {},
+    )
+    if run.state in ("trained", "done") and run.audit:
+        steps, recorded = run.audit["spent"]["steps"], run.metrics[-1]["step"] if run.metrics else 0
+        if steps != recorded:
+            raise UserError(
+                f"'{folder.metrics}' is cut short or damaged: it ends at step {recorded} of {steps}; delete "
+                "status.json there, and train and evaluate again"
+            )
+    return run
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), SAFE)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        content = None
+    if isinstance(content, dict) and set(GROUPS) | {"seed"} <= set(content):
+        return content
+    raise UserError(
+        f"'{path}' is cut short or damaged; put it back, or delete the folder to have the run again"
     )

@@ -164,7 +164,8 @@ def environments(sweep: Sweep) -> list[tuple[str, str]]:
     """What the runs depended on, by key; where runs differ, each value with the arms that had it."""
     values: dict[str, dict[str, list[str]]] = {}
     for run in sweep.runs:
-        for key, value in flatten(run.environment).items():
+        told = {key: value for key, value in run.environment.items() if key != "trained_before"}
+        for key, value in flatten(told).items():
             values.setdefault(key, {}).setdefault(str(value), []).append(f"{run.arm} seed {run.seed}")
     return [
         (

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from run_files import KilledError
 
 from experiments.compose import compose_recipe
 from experiments.data.store import Corpus, load_corpus
+from experiments.listeners import Bar
+from experiments.module import Pretraining
 from experiments.recipe import Recipe
 
 
@@ -40,3 +43,17 @@ def compose(cache: Path, tmp_path: Path) -> Callable[..., Recipe]:
         return compose_recipe([*small, *shorter, *finetune, *places, *overrides])
 
     return composed
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes training raise after that step, whatever was written by then; `monkeypatch.undo()` ends it."""
+
+    def arm(step: int) -> None:
+        def act(self: Bar, module: Pretraining) -> None:
+            if module.spent.steps == step:
+                raise KilledError
+
+        monkeypatch.setattr(Bar, "__call__", act)
+
+    return arm

@@ -19,10 +19,10 @@ from experiments import build, cli
 from experiments.compose import compose_recipe
 from experiments.environment import environment
 from experiments.folder import RunFolder, read_json
+from experiments.launch.work import train_apart
 from experiments.panels import panel_of
 from experiments.pictures import LEAK
 from experiments.recipe import Recipe
-from experiments.sweep import train_apart
 from experiments.train import train
 from objectives.base import Vocabulary, Windows
 

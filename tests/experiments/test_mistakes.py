@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from run_files import cut
 
 from archs.errors import UserError
 from experiments import sweep as sweeping
@@ -49,10 +50,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(trained: Path, tmp_path: Path) -> RunFolder:
     shutil.copytree(trained / "run", tmp_path / "run")
     return RunFolder(tmp_path / "run")
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def test_a_mistake_at_the_start_can_be_mended_in_the_same_folder(compose: Compose, tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from run_files import KilledError, assert_same_to_the_last_bit, rows, weights
 
 from archs.decoder_ar import DecoderAR
 from archs.errors import UserError
 from experiments import train as training
 from experiments.evaluate import evaluate_run
 from experiments.folder import RunFolder, read_json, read_lines
-from experiments.listeners import Bar
 from experiments.module import Optimiser, Pretraining
 from experiments.recipe import Recipe
 from experiments.run import restore
@@ -28,46 +28,6 @@ from experiments.train import train
 
 Compose = Callable[..., Recipe]
 KillAt = Callable[[int], None]
-CLOCK = ("seconds", "tokens_per_second")
-
-
-def rows(folder: Path) -> list[dict]:
-    """metrics.jsonl without what the clock decides."""
-    return [
-        {key: value for key, value in row.items() if key not in CLOCK}
-        for row in read_lines(folder / "metrics.jsonl")
-    ]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(folder / "model.safetensors")
-
-
-def assert_same_to_the_last_bit(one: Path, two: Path) -> None:
-    assert rows(one) == rows(two)
-    left, right = weights(one), weights(two)
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[name], right[name]) for name in left)
-
-
-class KilledError(Exception):
-    pass
-
-
-@pytest.fixture
-def kill_at(monkeypatch: pytest.MonkeyPatch) -> KillAt:
-    """Makes training raise after that step, whatever was written by then."""
-
-    def arm(step: int) -> None:
-        def act(self: Bar, module: Pretraining) -> None:
-            if module.spent.steps == step:
-                raise KilledError
-
-        monkeypatch.setattr(Bar, "__call__", act)
-
-    return arm
-
-
 FAMILIES = ["encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm"]
 
 
@@ -252,47 +212,12 @@ def test_the_schedule_warms_up_and_ends_at_its_final_share() -> None:
     assert optimiser.rate_at(1.0) == optimiser.rate_at(1.5) == pytest.approx(0.2)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_says_so(compose: Compose, tmp_path: Path) -> None:
-    recipe = compose("training.learning_rate=1e30", "training.log_every=1", "training.clip=1e30")
-    with pytest.raises(RuntimeError, match="the loss became nan at step"):
-        train(recipe, tmp_path / "run")
-    status = RunFolder(tmp_path / "run").status
-    assert status["state"] == "diverged"
-    assert "nan" in status["why"]
-
-
 def test_a_folder_of_another_recipe_is_refused_and_left_alone(compose: Compose, tmp_path: Path) -> None:
     train(compose("budget.amount=2"), tmp_path / "run")
     before = (tmp_path / "run" / "recipe.yaml").read_text()
     with pytest.raises(UserError, match=r"another recipe: .*learning_rate \(0\.002 there, 0\.01 now\)"):
         train(compose("budget.amount=2", "training.learning_rate=0.01"), tmp_path / "run")
     assert (tmp_path / "run" / "recipe.yaml").read_text() == before
-
-
-@pytest.mark.parametrize("kept", [0, 100, 5000, -1000])
-def test_a_truncated_checkpoint_is_one_line(
-    kept: int,
-    compose: Compose,
-    tmp_path: Path,
-    kill_at: Callable[[int], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    recipe = compose("training.checkpoint_every=2", "budget.amount=4")
-    kill_at(3)
-    with pytest.raises(KilledError):
-        train(recipe, tmp_path / "run")
-    monkeypatch.undo()
-    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
-    with pytest.raises(UserError, match="cut short or damaged; delete it"):
-        train(recipe, tmp_path / "run")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a path below a file to be refused")
-def test_an_unwritable_run_folder_is_one_line(compose: Compose, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(UserError, match="cannot be written"):
-        train(compose(), tmp_path / "file" / "run")
 
 
 def test_a_corpus_shorter_than_one_batch_is_one_line(compose: Compose, tmp_path: Path) -> None:
@@ -363,18 +288,3 @@ def test_weights_of_another_version_are_one_line(compose: Compose, tmp_path: Pat
     safetensors.torch.save_file(renamed(safetensors.torch.load_file(file)), file)
     with pytest.raises(UserError, match="another version of pentarch"):
         restore(tmp_path / "run")
-
-
-def test_a_checkpoint_of_another_version_is_one_line(
-    compose: Compose, tmp_path: Path, kill_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = compose("training.checkpoint_every=2", "budget.amount=4")
-    kill_at(3)
-    with pytest.raises(KilledError):
-        train(recipe, tmp_path / "run")
-    monkeypatch.undo()
-    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    held = torch.load(checkpoint, weights_only=True)
-    torch.save(held | {"state_dict": renamed(held["state_dict"])}, checkpoint)
-    with pytest.raises(UserError, match="another version of pentarch"):
-        train(recipe, tmp_path / "run")

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.folder import RunFolder, read_json
+from experiments.folder import read_json
+from experiments.launch.driving import drive
+from experiments.launch.inline import Inline
+from experiments.launch.task import Task
 from experiments.recipe import Recipe
 from experiments.sweep_recipe import TuningConfig
-from experiments.train import train
 from experiments.tuning import SEED, Point, Trial, Tuning, at, tune
 
 Compose = Callable[..., Recipe]
+
+
+def inline(tasks: list[Task]) -> dict[Path, str]:
+    return drive(tasks, Inline(), retries=0)
 
 
 def trial(rate: float, loss: float | None, warmup: float = 0.05) -> Trial:
@@ -40,7 +46,7 @@ def test_trials_are_short_runs_on_a_seed_of_their_own_and_the_grid_grows_for_all
         for name, family in (("one", "decoder_ar"), ("two", "encoder_ae"))
     }
     grid = TuningConfig(learning_rates=[1e-5, 2e-5], fraction=0.25)
-    found = tune(grid, recipes, tmp_path, train)
+    found = tune(grid, recipes, tmp_path, inline)
     assert found.rates == [1e-5, 2e-5, 4e-5]
     for name in recipes:
         rates = [each.point.learning_rate for each in found.trials[name]]
@@ -58,18 +64,18 @@ def test_trials_are_short_runs_on_a_seed_of_their_own_and_the_grid_grows_for_all
 def test_tuning_again_trains_nothing(compose: Compose, tmp_path: Path) -> None:
     arms = {"one": compose("family=decoder_ar", "name=one", "budget.amount=20")}
     grid = TuningConfig(learning_rates=[1e-3, 2e-3], warmups=[0.0, 0.1], fraction=0.2, extensions=0)
-    found = tune(grid, arms, tmp_path, train)
+    found = tune(grid, arms, tmp_path, inline)
     assert [each.point for each in found.trials["one"]] == [
         Point(1e-3, 0.0),
         Point(1e-3, 0.1),
         Point(2e-3, 0.0),
         Point(2e-3, 0.1),
     ]
-    again: list[str] = []
+    again: list[Path] = []
 
-    def watched(recipe: Recipe, folder: Path) -> None:
-        if not RunFolder(folder).is_("trained"):
-            again.append(folder.name)
+    def watched(tasks: list[Task]) -> dict[Path, str]:
+        again.extend(task.folder for task in tasks if not task.settled)
+        return inline(tasks)
 
     assert tune(grid, arms, tmp_path, watched) == found
     assert again == []

@@ -15,6 +15,7 @@ from pathlib import Path
 from experiments.launch.task import Launcher, Task
 
 LOOK = 1.0  # seconds between looks at what is running
+TELL = 60.0  # seconds between lines that say how far all is
 
 
 def drive(tasks: Sequence[Task], launcher: Launcher, retries: int) -> dict[Path, str]:
@@ -22,6 +23,7 @@ def drive(tasks: Sequence[Task], launcher: Launcher, retries: int) -> dict[Path,
     left = {task.folder: task for task in tasks}
     crashes: Counter[Path] = Counter()
     lost: dict[Path, str] = {}
+    told = time.monotonic()
     try:
         while left:
             changed = False
@@ -46,6 +48,9 @@ def drive(tasks: Sequence[Task], launcher: Launcher, retries: int) -> dict[Path,
             )
             if left and not changed:
                 time.sleep(LOOK)
+            if time.monotonic() - told > TELL:
+                told = time.monotonic()
+                print(_summary(list(left.values()), len(tasks)), file=sys.stderr, flush=True)
     except BaseException:
         launcher.stop()
         raise
@@ -63,6 +68,14 @@ def _announce(task: Task) -> None:
         tell(task, f"diverged, which counts: {status['why']}")
     else:
         tell(task, status["state"])
+
+
+def _summary(left: Sequence[Task], total: int) -> str:
+    states = Counter(task.run.status["state"] for task in left)
+    words = ", ".join(f"{number} {state}" for state, number in states.items())
+    return (
+        f"{total - len(left)} of {total} over; {words}; details: pentarch status {left[0].folder.parents[1]}"
+    )
 
 
 def _given_up(task: Task, why: str, crashes: int) -> str:

@@ -1,0 +1,157 @@
+"""Files that are whole or not there at all, whatever kills the process, and a full disk told in one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from archs.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class FullDiskError(UserError):
+    """There is no room left; what was finished before is untouched."""
+
+
+@contextmanager
+def told_if_full(path: Path) -> Iterator[None]:
+    """Raises FullDiskError in place of whatever a library makes of a disk that is full."""
+    try:
+        yield
+    except FullDiskError:
+        raise
+    except Exception as error:
+        if not is_full(error):
+            raise
+        raise FullDiskError(
+            f"no space left for '{path}' ({_free(path)} free there); what was finished is untouched: make "
+            "room, and the same command continues"
+        ) from error
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the operating system said so, directly, behind another error, or through a library in Rust."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if any(f"os error {number})" in str(error) for number in FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _free(path: Path) -> str:
+    there = next(folder for folder in path.absolute().parents if folder.is_dir())
+    return f"{shutil.disk_usage(there).free / 1e6:,.1f} MB"
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be written: flushed to disk, then put in place, if the block ends well."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with told_if_full(path):
+        try:
+            yield partial
+            flush(partial)
+            partial.replace(path)
+            flush(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder that is not there yet, or empty. Raises UserError if it cannot be written."""
+    place = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with told_if_full(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield place
+            flush_all(place)
+            place.replace(path)
+            flush(path.parent)
+        except OSError as error:
+            if is_full(error):
+                raise
+            raise UserError(f"'{path}' cannot be written ({error.strerror}); give another place") from error
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Whole or not at all. Raises FullDiskError."""
+    with whole(path) as partial:
+        partial.write_bytes(content)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Whole or not at all, and never glued to a line that a kill cut short: that one is taken away.
+
+    Raises FullDiskError.
+    """
+    content = memoryview(f"{line}\n".encode())
+    with told_if_full(path), path.open("a+b", buffering=0) as file:
+        end = _end_of_last_line(path.read_bytes()) if _torn(path) else path.stat().st_size
+        file.truncate(end)
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def _torn(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
+
+def _end_of_last_line(content: bytes) -> int:
+    return content.rfind(b"\n") + 1
+
+
+def flush(path: Path) -> None:
+    """A file's content, or a folder's names, to disk: after this a lost node does not lose them."""
+    if os.name == "nt":  # cannot open a folder, and flushes files by itself
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_all(folder: Path) -> None:
+    """Every file below, then the folders."""
+    for path in [*folder.rglob("*"), folder]:
+        flush(path)
+
+
+def remove_partial(folder: Path) -> None:
+    """What killed processes left half-written in this folder; those that live keep theirs."""
+    for path in folder.glob("*.partial"):
+        if not lives(path.name.split(".")[-2]):
+            path.unlink(missing_ok=True)
+
+
+def lives(process: str) -> bool:
+    """Whether another process of this machine has this number."""
+    if os.name == "nt" or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return int(process) != os.getpid()

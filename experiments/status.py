@@ -1,0 +1,142 @@
+"""How far a sweep's runs are, from their folders alone: on this machine or on whatever writes them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from archs.errors import UserError
+from experiments.folder import RunFolder, read_json
+from experiments.report.runs import declared
+
+TAIL = 8192  # bytes of metrics.jsonl in which its last row is
+REFRESH = 2.0  # seconds
+COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "interrupted": "yellow"}
+OVER = ("done", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One run now. state: as in status.json, but "interrupted" for one that runs by its own account only, and
+    "queued" for one that was given to a cluster. row: its last of metrics.jsonl."""
+
+    name: str
+    seed: str
+    state: str
+    row: dict[str, Any]
+    attempts: int
+    where: str
+    seconds_ago: float
+    why: str
+
+
+def progress(folder: Path) -> list[Progress]:
+    """Every run that the sweep declares, and every trial of its tuning. Raises UserError if it is no sweep."""
+    places = list(_places(folder))
+    if not places:
+        raise UserError(f"'{folder}' holds no sweep; start one: pentarch sweep five_families")
+    return [_progress(*place) for place in places]
+
+
+def _places(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    for trial in sorted(folder.glob("*/tuning/*/")):
+        yield trial.parents[1].name, trial.name, trial
+    for arm, seed in declared(folder):
+        yield arm, str(seed), folder / arm / f"seed{seed}"
+
+
+def _progress(arm: str, seed: str, path: Path) -> Progress:
+    run = RunFolder(path)
+    status = run.status
+    state, job = status["state"], read_json(path / "job.json")
+    attempts = _attempts(path / "attempts.jsonl")
+    if state == "running" and not run.held:
+        state = "interrupted"
+    if job and state in ("pending", "interrupted"):
+        state = "queued"
+    last = attempts[-1] if attempts else {}
+    where = f"{last['host']}:{last['process']}" if last else ""
+    ago = max(0.0, time.time() - status["time"]) if "time" in status else 0.0  # clocks may differ, and jump
+    return Progress(
+        arm,
+        seed,
+        state,
+        _last_row(run.metrics),
+        sum(each["what"] == "began" for each in attempts),
+        f"{where} job {job['job']}".strip() if job else where,
+        ago,
+        " ".join(str(status.get("why", "")).split()),
+    )
+
+
+def _attempts(path: Path) -> list[dict[str, Any]]:
+    return list(_rows(path.read_bytes())) if path.exists() else []
+
+
+def _last_row(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL))
+        return next(iter(reversed(list(_rows(file.read())))), {})
+
+
+def _rows(content: bytes) -> Iterator[dict[str, Any]]:
+    """The lines that are whole: one is being written, perhaps, and the first may begin before TAIL."""
+    for line in content.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            yield row
+
+
+def table(folder: Path) -> Group:
+    """The runs as one table, and how many are in which state."""
+    runs = progress(folder)
+    shown = Table(title=folder.resolve().name, title_justify="left")
+    for heading in ("arm", "seed", "state", "budget", "loss", "tok/s", "tries", "where", "for"):
+        shown.add_column(
+            heading, justify="right" if heading in ("budget", "loss", "tok/s", "tries") else "left"
+        )
+    for run in runs:
+        row, live = run.row, run.state == "running"
+        shown.add_row(
+            run.name,
+            run.seed,
+            Text(run.state, COLOURS.get(run.state, "")),
+            f"{row['fraction']:.0%}" if row else "",
+            f"{row['loss']:.2f}" if row else "",
+            f"{row['tokens_per_second']:,.0f}" if row and live else "",
+            str(run.attempts or ""),
+            run.where if live or run.state == "queued" else "",
+            _lasting(run.seconds_ago) if live else "",
+        )
+    counts = ", ".join(f"{number} {state}" for state, number in Counter(run.state for run in runs).items())
+    why = [f"{run.name}, seed {run.seed}: {run.state}: {run.why}" for run in runs if run.why]
+    return Group(shown, Text(f"{len(runs)} runs: {counts}"), *(Text(line) for line in why))
+
+
+def _lasting(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def watch(folder: Path) -> None:
+    """The table, drawn again every two seconds until no run is left to be done."""
+    with Live(table(folder), auto_refresh=False) as live:
+        while any(run.state not in OVER for run in progress(folder)):
+            time.sleep(REFRESH)
+            live.update(table(folder), refresh=True)
