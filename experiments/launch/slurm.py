@@ -12,36 +12,24 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from filelock import FileLock
-
 from archs.errors import UserError
-from experiments.folder import read_record, write_json
 from experiments.launch.config import SlurmConfig
 from experiments.launch.driving import tell
-from experiments.launch.endings import ending_of, last_words
-from experiments.launch.slurm_queue import Queue, ended, partitions, words
+from experiments.launch.slurm_jobs import Job, alone, folder_of, how, job_of, write_job
+from experiments.launch.slurm_queue import Queue, partitions, words
 from experiments.launch.slurm_task import SlurmTask
-from experiments.launch.task import BUSY, Ending, Task
+from experiments.launch.task import Ending, Task
 
 PROGRAMS = ("sbatch", "srun", "squeue", "scontrol", "sinfo", "scancel")
 ARRAY = 1000  # tasks of one job: Slurm's own default allows 1,001
 REQUEUES = 1_000_000  # at time limits: as often as it takes
 EXPECTED = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime"}  # reasons to wait that pass
+PASSING = ("Unable to contact", "timed out", "temporarily")  # refusals that pass too
 OURS = {"array", "error", "job-name", "output", "requeue", "signal"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """What job.json holds. written: bytes of the run's log before it. ended: whether that has been told."""
-
-    id: str
-    log: str
-    written: int
-    ended: bool = False
 
 
 class Slurm:
@@ -94,12 +82,12 @@ class Slurm:
         if not free:
             return
         self._sweep = free[0].sweep
-        folder = _folder(free[0])
-        with _alone(folder):
+        folder = folder_of(free[0])
+        with alone(folder):
             if not self.queue.ask():
                 return
             self._find_unwritten(folder, free)
-            mine = [task for task in free if (job := _job(task)) is None or job.ended]
+            mine = [task for task in free if (job := job_of(task)) is None or job.ended]
             if mine:
                 self._submit(mine, folder)
 
@@ -108,11 +96,11 @@ class Slurm:
         job, _ = self._known(task)
         if job is None or job.ended or task.settled:
             return None
-        with _alone(_folder(task)):
-            if _job(task) != job:
+        with alone(folder_of(task)):
+            if job_of(task) != job:
                 return None
             self._write(task, replace(job, ended=True))
-        ending = _how(job, task)
+        ending = how(job, task)
         # How an earlier command's job ended is no reason to give up before this one has tried.
         return ending if job.id in self._mine else replace(ending, final=False)
 
@@ -128,26 +116,29 @@ class Slurm:
         """Its job, and whether the run is settled: read once between two questions to Slurm."""
         number, job, settled = self._read.get(task.folder, (-1, None, False))
         if number != self.queue.number:
-            job, settled = _job(task), task.settled
+            job, settled = job_of(task), task.settled
             self._read[task.folder] = (self.queue.number, job, settled)
         return job, settled
 
     def _write(self, task: Task, job: Job) -> None:
-        write_json(task.folder / "job.json", asdict(job))
+        write_job(task, job)
         self._read.pop(task.folder, None)
 
     def _submit(self, tasks: list[Task], folder: Path) -> None:
         for task in tasks:
             task.run.claim(task.recipe)
         delay = int(min(120, 15 * self.config.time))  # seconds before its end in which a run is saved
-        for task, (job, log) in zip(tasks, self._sbatch(tasks, folder, delay), strict=True):
+        for task, (job, log) in zip(tasks, self._sbatch(tasks, folder, delay), strict=False):
             self._mine.add(job)
             written = task.run.log.stat().st_size if task.run.log.exists() else 0
             self._write(task, Job(job, log, written))
             tell(task, f"submitted as job {job}")
 
     def _sbatch(self, tasks: list[Task], folder: Path, delay: int) -> list[tuple[str, str]]:
-        """Each task's job, and the log of it that Slurm keeps. Raises UserError with sbatch's own words."""
+        """Each task's job, and the log of it that Slurm keeps; none while Slurm is too busy.
+
+        Raises UserError with sbatch's own words.
+        """
         from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError
 
@@ -159,6 +150,9 @@ class Slurm:
                 jobs = executor.submit_array(works)
         except FailedJobError as error:
             told = words(str(error))
+            if any(passing in told for passing in PASSING):
+                print(f"Slurm takes no jobs now ({told}); trying again", file=sys.stderr, flush=True)
+                return []
             known = f"; partitions here: {', '.join(partitions())}" if "partition" in told else ""
             raise UserError(f"launcher=slurm: sbatch refused: {told}{known}") from error
         return [(str(job.job_id), str(job.paths.stderr)) for job in jobs]
@@ -198,7 +192,7 @@ class Slurm:
             assert isinstance(submitted, SlurmTask)
             for task in tasks:
                 if str(task.run.log.absolute()) == submitted.log and (
-                    (has := _job(task)) is None or has.ended
+                    (has := job_of(task)) is None or has.ended
                 ):
                     self._write(task, Job(job, str(folder / f"{job}_0_log.err"), 0))
 
@@ -213,19 +207,6 @@ class Slurm:
         self._reasons = reasons
 
 
-def _folder(task: Task) -> Path:
-    """Where submitit keeps what it submits, and Slurm its logs."""
-    return (Path(task.recipe.out) / task.sweep / "slurm").absolute()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Whoever submits, or says how a job ended, is the only one of the sweep's launchers to do so."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        yield
-
-
 @contextmanager
 def _outside_of_jobs() -> Iterator[None]:
     """Within a job of Slurm's its variables would give the new one the old one's limits."""
@@ -238,34 +219,3 @@ def _outside_of_jobs() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
-
-
-def _job(task: Task) -> Job | None:
-    record = read_record(task.folder / "job.json", "id", "log", "written", "ended")
-    return None if record is None else Job(**record)
-
-
-def _how(job: Job, task: Task) -> Ending:
-    """From what Slurm remembers; without accounting it forgets within minutes, then from the log."""
-    run = task.run.log
-    log = run if run.exists() and run.stat().st_size > job.written else Path(job.log)
-    end = ended(job.id)
-    if end is None:
-        return Ending(
-            f"{last_words(log)} (job {job.id}, of which Slurm knows no more; all of it is in {log})"
-        )
-    match end.state:
-        case "CANCELLED":
-            return Ending(f"job {job.id} was cancelled (scancel)", final=True)
-        case "PREEMPTED":
-            return Ending(f"job {job.id} made room for another", crashed=False)
-        case "NODE_FAIL" | "BOOT_FAIL":
-            return Ending(f"the node of job {job.id} failed")
-        case "TIMEOUT":
-            return Ending(f"job {job.id} reached its time limit before it could save; raise launcher.time")
-        case "OUT_OF_MEMORY":
-            return Ending(f"job {job.id} ran out of memory; raise launcher.memory")
-    if end.code == 0:
-        return Ending(f"job {job.id} ended without an error, and status.json says {task.run.status['state']}")
-    ending = ending_of(end.code, log)
-    return ending if end.code == BUSY else replace(ending, why=f"job {job.id}: {ending.why}")
