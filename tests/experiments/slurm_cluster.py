@@ -41,13 +41,14 @@ AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
-SchedulerParameters=sched_min_interval=0,bf_interval=2,batch_sched_delay=0,requeue_delay=1
+SchedulerParameters=sched_min_interval=0,bf_interval=2,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
 SlurmdTimeout=10
 ReturnToService=2
 KillWait=5
+MessageTimeout=5
 InactiveLimit=0
 JobRequeue=1
 MinJobAge=120
@@ -74,6 +75,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = folder / "slurm.conf"
+        self.stopped: list[str] = []  # nodes
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         path = f"{os.environ['PATH']}:{SYSTEM_PATH}"
         self.environment = {**os.environ, "SLURM_CONF": str(self.config), "PATH": path}
@@ -105,7 +107,7 @@ class Cluster:
         self._spawn("slurmctld", "-D")
 
     def stop_controller(self) -> None:
-        self._daemons.pop("slurmctld").kill()
+        self._kill("slurmctld")
 
     def start_node(self, name: str) -> None:
         # What it starts works in its folder too, by which `stop_node` tells it from another node's.
@@ -113,7 +115,8 @@ class Cluster:
 
     def stop_node(self, name: str) -> None:
         """As a power cut would: the daemon, and all that it started, at once."""
-        self._daemons.pop(f"slurmd-{name}").kill()
+        self.stopped.append(name)
+        self._kill(f"slurmd-{name}")
         steps = [p for p in psutil.process_iter(["name"]) if self._is_step_of(p, name)]
         for process in [each for step in steps for each in (step, *step.children(recursive=True))]:
             with suppress(psutil.NoSuchProcess):
@@ -138,6 +141,13 @@ class Cluster:
         lines = self.tell("scontrol", "--oneliner", "show", "job").splitlines()
         return [dict(word.partition("=")[::2] for word in line.split() if "=" in word) for line in lines]
 
+    def hurry(self) -> None:
+        """A requeued job may start at once: Slurm would wait two minutes."""
+        for line in self.tell("squeue", "--array", "--noheader", "--format=%i %r").splitlines():
+            job, reason = line.split(maxsplit=1)
+            if reason == "BeginTime":
+                self.tell("scontrol", "update", f"jobid={job}", "starttime=now")
+
     def stop(self) -> None:
         self.tell("scancel", "--full", "--signal=KILL", "--me")
         self.tell("scancel", "--me")
@@ -148,9 +158,15 @@ class Cluster:
                 self.stop_node(node)
         for daemon in self._daemons.values():
             daemon.send_signal(signal.SIGTERM)
+        for name in list(self._daemons):
             with suppress(subprocess.TimeoutExpired):
-                daemon.wait(10)
-            daemon.kill()
+                self._daemons[name].wait(10)
+            self._kill(name)
+
+    def _kill(self, name: str) -> None:
+        daemon = self._daemons.pop(name)
+        daemon.kill()
+        daemon.wait()
 
     def _spawn(self, name: str, *options: str, folder: Path | None = None) -> None:
         program = shutil.which(name.partition("-")[0], path=self.environment["PATH"])
