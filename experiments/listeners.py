@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from archs.batch import Batch
 from experiments.folder import RunFolder, read_lines, write_whole
 from experiments.module import Pretraining
+from experiments.processes import is_first_process
 from experiments.tracking import Tracker
 
 REDRAW_SECONDS = 0.2  # of the progress bar
@@ -27,7 +28,10 @@ class DivergedError(RuntimeError):
 
 
 class Record:
-    """Appends to metrics.jsonl and to the tracker, every `every` steps and at validations."""
+    """Appends to metrics.jsonl and to the tracker, every `every` steps and at validations.
+
+    Of several processes all validate, since each may hold a part of the weights alone; the first writes.
+    """
 
     def __init__(
         self, run: RunFolder, tracker: Tracker, every: int, validation: Sequence[Batch], start: int
@@ -35,7 +39,8 @@ class Record:
         self.run, self.tracker, self.every, self.validation = run, tracker, every, validation
         # What was written after the checkpoint that the run resumes from is written again.
         kept = [row for row in read_lines(run.metrics) if row["step"] <= start]
-        write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        if is_first_process():
+            write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self._validated = max(
             (math.floor(row["fraction"] * VALIDATIONS) for row in kept if "validation_loss" in row),
             default=-1,
@@ -63,6 +68,8 @@ class Record:
         if due:
             self._validated = reached
             row["validation_loss"] = validation_loss(module, self.validation)
+        if not is_first_process():
+            return
         with self.run.metrics.open("a") as file:
             file.write(json.dumps(row) + "\n")
         self.tracker.log(row)
