@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from archs.errors import UserError, unknown
+from experiments.stopping import Stopped
 
 app = typer.Typer(
     name="pentarch",
@@ -128,11 +129,16 @@ def work(
     folder = RunFolder(run)
     recipe = Recipe.from_yaml(folder.recipe)
     from experiments.launch.work import work as do
+    from experiments.processes import CrashedError
 
     with folder.taken(timeout=2.0) as mine:  # another may look who has it
         if not mine:
             raise typer.Exit(BUSY)
-        do(recipe, run, group, until)
+        try:
+            do(recipe, run, group, until)
+        except CrashedError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
 
 
 @app.command()
@@ -338,9 +344,11 @@ def main() -> None:
     except UserError as error:
         _stop(str(error))
     except KeyboardInterrupt:
-        again = shlex.join(["pentarch", *arguments])
-        print(f"\ninterrupted; the same command continues: {again}", file=sys.stderr)
+        print(f"\ninterrupted; {_again(arguments)}", file=sys.stderr)
         sys.exit(130)
+    except Stopped as stop:
+        print(f"\n{stop}; {_again(arguments)}", file=sys.stderr)
+        sys.exit(stop.code)
     except BrokenPipeError:  # the reader of our lines has seen enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -382,6 +390,10 @@ def _stop_if_full(error: Exception) -> None:
 
     if is_full(error):
         _stop(f"no space left on a disk ({error}); make room, and the same command continues")
+
+
+def _again(arguments: list[str]) -> str:
+    return f"the same command continues: {shlex.join(['pentarch', *arguments])}"
 
 
 def _stop(message: str) -> None:
