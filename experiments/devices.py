@@ -1,4 +1,4 @@
-"""One run on several devices of one machine: what is copied, what is sharded, and Lightning's loop over it."""
+"""One run on several devices of one machine: what is copied, what is divided, Lightning's loop over it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import lightning
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import Tensor, nn
 
@@ -40,7 +40,7 @@ def make_trainer(
             accelerator=accelerator,
             devices=devices,
             strategy="auto" if devices == 1 else strategy(settings, devices, unused),
-            # Not what Lightning detects: in a job of Slurm's it would want a task of the job for each process,
+            # Not what Lightning detects: in a Slurm job it would want a task of the job for each process,
             # and requeue the job by itself.
             plugins=[LightningEnvironment()],
             callbacks=[] if devices == 1 else [EndedBySignals()],

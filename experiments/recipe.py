@@ -282,8 +282,8 @@ class TrainingConfig(Config):
     def _can_be_divided(self) -> TrainingConfig:
         if self.strategy == "fsdp2" and self.devices == 1:
             raise ValueError(
-                "training.strategy=fsdp2 divides the weights over training.devices, which is 1; set it to 2 or "
-                "more, or leave training.strategy out"
+                "training.strategy=fsdp2 divides the weights over training.devices, which is 1; set it to 2 "
+                "or more, or leave training.strategy out"
             )
         if self.strategy == "fsdp2" and self.precision == "16-mixed":
             raise ValueError(

@@ -16,13 +16,9 @@ import safetensors.torch
 import torch
 
 from archs.errors import UserError
-from experiments import build
-from experiments.devices import layers
 from experiments.folder import RunFolder, read_json, read_lines
-from experiments.learner import Learner
 from experiments.processes import PROCESS, shared_environment
-from experiments.recipe import Recipe, TrainingConfig
-from experiments.run import corpus_of
+from experiments.recipe import Recipe
 from experiments.train import train
 
 Compose = Callable[..., Recipe]
@@ -194,7 +190,9 @@ def test_a_run_on_two_devices_ends_with_any_of_its_processes_and_resumes_to_the_
         code, lines = killed_at(command, tmp_path / "killed", row, which)
         assert code == 2
         assert len(lines) == 1, lines
-        assert lines[0].startswith(f"error: process {which + 1} of 2 of 'encoder_ae-mixture' seed 0 was ended")
+        assert lines[0].startswith(
+            f"error: process {which + 1} of 2 of 'encoder_ae-mixture' seed 0 was ended"
+        )
         assert "the same command continues" in lines[0]
         assert RunFolder(tmp_path / "killed").is_("failed")
     code, lines = killed_at(command, tmp_path / "killed", 18, None)  # the one that started them
@@ -204,3 +202,26 @@ def test_a_run_on_two_devices_ends_with_any_of_its_processes_and_resumes_to_the_
     left, right = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert left.keys() == right.keys()
     assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["training.strategy=fsdp2"], "fsdp2 divides the weights over training.devices, which is 1"),
+        ([*TOGETHER["fsdp2"], "training.precision=16-mixed"], "allows 32-true and bf16-mixed"),
+    ],
+)
+def test_what_cannot_be_divided_is_one_line(asked: list[str], told: str, compose: Compose) -> None:
+    with pytest.raises(UserError, match=told):
+        compose(*asked)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_mistake_that_every_process_makes_is_told_once(compose: Compose, tmp_path: Path) -> None:
+    recipe = compose(*TOGETHER["ddp"], "training.accelerator=gpu")
+    done = subprocess.run(
+        train_command(recipe, tmp_path / "run"), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: training.accelerator=gpu with training.devices=2 cannot be had")
+    assert done.stderr.count("\n") == 1
