@@ -1,4 +1,4 @@
-"""One run on several devices of one machine: what is copied, what sharded, and Lightning's loop."""
+"""One run on several devices of one machine: what is copied, what is divided, Lightning's loop over it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_trainer(
             accelerator=accelerator,
             devices=devices,
             strategy="auto" if devices == 1 else strategy(settings, devices, unused),
-            # Not what Lightning detects: in a job of Slurm's it would want a task of the job a process,
+            # Not what Lightning detects: in a Slurm job it would want a task of the job for each process,
             # and requeue the job by itself.
             plugins=[LightningEnvironment()],
             callbacks=[] if devices == 1 else [EndedBySignals()],

@@ -43,8 +43,8 @@ FAR = 10**9  # steps of a run that only the clock stops
 def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
     """Trains until the recipe's budget is spent. Done already: returns at once; killed before: resumes."""
     run = RunFolder(folder)
-    together = starts_others(recipe)  # the first of those that it starts has the folder to itself
-    with run.alone() if is_first_process() and not together else nullcontext():
+    together = starts_others(recipe)
+    with run.alone() if is_first_process() else nullcontext():
         run.claim(recipe)
         if is_first_process():
             run.remove_partial()
@@ -55,10 +55,11 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
             )
         if run.is_("trained") or run.is_("done"):
             print(f"trained already: {folder}", file=sys.stderr)
-        elif together:
-            train_together(recipe, folder, group)
-        else:
+            return
+        if not together:
             _train(run, recipe, group)
+    if together:  # the first of the processes now has the folder to itself
+        train_together(recipe, folder, group)
 
 
 def _train(run: RunFolder, recipe: Recipe, group: str) -> None:

@@ -1,4 +1,4 @@
-"""Trains recipes in turn, as one of several processes: `FOLDER/NAME.yaml` in FOLDER/NAME."""
+"""Trains the recipes of a folder in turn, as one of the processes that train each of them together."""
 
 import sys
 from pathlib import Path

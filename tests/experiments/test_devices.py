@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from archs.errors import UserError
 from experiments.folder import RunFolder, read_json, read_lines
 from experiments.processes import PROCESS, shared_environment
 from experiments.recipe import Recipe
@@ -148,7 +149,7 @@ def killed_at(tmp_path: Path) -> Iterator[Callable[..., tuple[int, list[str]]]]:
     def act(command: list[str], folder: Path, row: int, which: int | None) -> tuple[int, list[str]]:
         with (tmp_path / "said").open("w") as said:
             process = subprocess.Popen(command, stdout=said, stderr=said)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 280
         while len(read_lines(folder / "metrics.jsonl")) < row:
             assert process.poll() is None, (tmp_path / "said").read_text()
             assert time.monotonic() < deadline
@@ -157,8 +158,8 @@ def killed_at(tmp_path: Path) -> Iterator[Callable[..., tuple[int, list[str]]]]:
         assert len(trainers) == 2
         seen.extend([process.pid, *trainers])
         os.kill(process.pid if which is None else trainers[which], signal.SIGKILL)
-        process.wait(timeout=10)
-        until = time.monotonic() + 10
+        process.wait(timeout=30)
+        until = time.monotonic() + 30
         while any(is_alive(pid) for pid in trainers):
             assert time.monotonic() < until, "a process was left behind"
             time.sleep(0.02)
@@ -201,3 +202,26 @@ def test_a_run_on_two_devices_ends_with_any_of_its_processes_and_resumes_to_the_
     left, right = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert left.keys() == right.keys()
     assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["training.strategy=fsdp2"], "fsdp2 divides the weights over training.devices, which is 1"),
+        ([*TOGETHER["fsdp2"], "training.precision=16-mixed"], "allows 32-true and bf16-mixed"),
+    ],
+)
+def test_what_cannot_be_divided_is_one_line(asked: list[str], told: str, compose: Compose) -> None:
+    with pytest.raises(UserError, match=told):
+        compose(*asked)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_mistake_that_every_process_makes_is_told_once(compose: Compose, tmp_path: Path) -> None:
+    recipe = compose(*TOGETHER["ddp"], "training.accelerator=gpu")
+    done = subprocess.run(
+        train_command(recipe, tmp_path / "run"), capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: training.accelerator=gpu with training.devices=2 cannot be had")
+    assert done.stderr.count("\n") == 1
