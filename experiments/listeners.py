@@ -65,7 +65,7 @@ class Record:
             row["validation_loss"] = validation_loss(module, self.validation)
         with self.run.metrics.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        self.tracker.log(row)
+        self.tracker.log(row["step"], row)
 
 
 @torch.no_grad()

@@ -79,7 +79,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     if before:
         here["user_source_before"] = before
     write_json(folder / "environment.json", here)
-    follow = tracker(recipe, folder, group) if is_first_process() else NoTracker()
+    follow = tracker(recipe, folder, group, start) if is_first_process() else NoTracker()
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
         module = make_module(run, recipe, corpus, plan, follow, bar, start)
@@ -91,11 +91,16 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     except Exception as error:
         run.set_status("failed", why=f"{type(error).__name__}: {error}")
         raise
+    else:
+        if is_first_process():
+            finish(run, module, plan, corpus, windows, recipe.budget)
+            from experiments.tracking.shown import show_trained  # pandas, which other processes do without
+
+            show_trained(follow, folder, recipe.seed)
     finally:
         bar.close()
         follow.finish()
     if is_first_process():
-        finish(run, module, plan, corpus, windows, recipe.budget)
         print(f"trained: {folder}", file=sys.stderr)
 
 
