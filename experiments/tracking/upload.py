@@ -23,7 +23,7 @@ PATIENCE = 4.0  # seconds that training waits at its end
 FINISHED, KILLED = 300.0, 30.0  # seconds that an upload goes on after training has finished, or was killed
 # Of the run, or of a service, that the training process has to itself.
 NOT_OURS = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_MODE")
-_left: list[subprocess.Popen[bytes]] = []  # uploads that go on; held here, for a lost one would warn
+_running: list[subprocess.Popen[bytes]] = []  # held here, whatever becomes of the tracker: a lost one warns
 
 
 class Upload:
@@ -41,6 +41,7 @@ class Upload:
                 env={name: value for name, value in os.environ.items() if name not in NOT_OURS},
                 start_new_session=True,  # an interrupt is for training; and a group of its own, to end
             )
+        _running.append(self._process)
 
     def tell_if_it_ended(self) -> None:
         """A line on stderr if the upload has given up: the key is refused, say."""
@@ -58,9 +59,9 @@ class Upload:
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            _left.append(self._process)
             self._tell(f"goes on for {FINISHED / 60:.0f} minutes at most")
         else:
+            _running.remove(self._process)
             self.tell_if_it_ended()
 
     def _tell(self, what: str) -> None:

@@ -11,6 +11,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -155,7 +156,8 @@ def wandb_mode() -> Literal["online", "offline"]:
 
 def _key_in_netrc() -> bool:
     try:
-        hosts = netrc.netrc().hosts
+        hosts = netrc.netrc(os.environ.get("NETRC")).hosts
     except (OSError, netrc.NetrcParseError):
         return False
-    return any("wandb" in host for host in hosts)
+    own = urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname
+    return any("wandb" in host or host == own for host in hosts)

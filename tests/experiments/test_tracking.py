@@ -60,6 +60,19 @@ def test_a_run_is_uploaded_where_a_key_is_present_and_nobody_says_no(
     assert wandb_mode() == mode
 
 
+def test_the_key_of_a_wandb_server_of_ones_own_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "keys").write_text(f"machine runs.example.org login user password {'f' * 40}\n")
+    (tmp_path / "keys").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "keys"))
+    assert wandb_mode() == "offline"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://runs.example.org:8080")
+    assert wandb_mode() == "online"
+
+
 def test_no_secret_of_the_environment_is_written(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,9 +91,11 @@ def test_a_run_is_uploaded_while_and_after_it_trains(
     first = received.created[0]
     assert (first["groupName"], first["jobType"]) == ("some_sweep", recipe.label)
     assert (first["entity"], first["project"]) == ("team", "mine")
-    assert "run_table" in received.artifacts
-    assert "model" in received.artifacts
+    assert set(received.artifacts) == {"run_table", "model"}
     (fragment,) = wandb_files.fragments(tmp_path / "run")
+    model = wandb_files.artifact(fragment, "some_sweep-decoder_ar-causal-seed0")
+    assert set(model) == {"model.safetensors", "tokenizer.json", "recipe.yaml"}
+    assert model["model.safetensors"] == tmp_path / "run" / "model.safetensors"  # no copy of it is made
     assert upload.uploaded(fragment)
 
 
@@ -227,7 +229,10 @@ def _ends(group: int, seconds: float) -> bool:
 
 def _end_uploads() -> None:
     """Those that go on after training: no test leaves a process behind."""
-    while upload._left:
-        process = upload._left.pop()
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    while upload._running:
+        process = upload._running.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert process.stdin is not None
+        process.stdin.close()

@@ -16,11 +16,15 @@ def fragments(folder: Path) -> list[Path]:
     return sorted((folder / "wandb").glob("offline-run-*"))
 
 
+def records(fragment: Path, kind: str) -> list[dict[str, Any]]:
+    done = subprocess.run([*READ, str(fragment)], capture_output=True, check=True, text=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return [record[kind] for record in found if record["type"] == kind]
+
+
 def history(fragment: Path) -> list[dict[str, Any]]:
     """Every row that was logged, without what W&B adds."""
-    done = subprocess.run([*READ, str(fragment)], capture_output=True, check=True, text=True)
-    records = [json.loads(line) for line in done.stdout.splitlines()]
-    rows = [record["history"]["item"] for record in records if record["type"] == "history"]
+    rows = [record["item"] for record in records(fragment, "history")]
     return [{name: value for name, value in row.items() if not name.startswith("_")} for row in rows]
 
 
@@ -35,3 +39,9 @@ def table(fragment: Path, name: str) -> list[dict[str, str]]:
     (file,) = fragment.rglob(f"{name}_*.table.json")
     content = json.loads(file.read_text())
     return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+
+
+def artifact(fragment: Path, name: str) -> dict[str, Path]:
+    """The files of an artifact by name, and where each lies."""
+    (found,) = (record for record in records(fragment, "artifact") if record["name"] == name)
+    return {each["path"]: Path(each["local_path"]) for each in found["manifest"]["contents"]}
