@@ -94,7 +94,15 @@ def sweep(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) 
 
 
 @app.command()
-def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -> None:
+def plan(
+    name: Sweep,
+    overrides: Overrides = None,
+    config_dir: Presets = None,
+    wandb_sweep: Annotated[
+        Path | None,
+        typer.Option("--wandb-sweep", metavar="FILE", help="Write its runs as a W&B sweep, for agents."),
+    ] = None,
+) -> None:
     """Show the budget table of a sweep before anything runs.
 
     Example: pentarch plan five_families budget=hour
@@ -113,6 +121,10 @@ def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -
     from experiments.planning import plan as show
 
     show(*composed)
+    if wandb_sweep is not None:
+        from experiments.tracking.agents import hand_over, instructions
+
+        typer.echo(instructions(wandb_sweep, hand_over(*composed, wandb_sweep)), err=True)
 
 
 @app.command(hidden=True)
@@ -277,6 +289,34 @@ def status(
         shown.watch(folder)
     else:
         Console().print(shown.table(folder))
+
+
+@app.command()
+def workspace(
+    project: Annotated[str, typer.Argument(metavar="ENTITY/PROJECT", help="Where on W&B the runs are.")],
+    sweep: Annotated[
+        str | None, typer.Argument(metavar="[SWEEP]", help="The sweep to show; all if not given.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write its definition instead, without a network."),
+    ] = None,
+) -> None:
+    """Make a page of W&B for a sweep: losses against the budget, task scores by family, the audit.
+
+    Example: pentarch workspace my_team/pentarch five_families
+    """
+    entity, _, name = project.partition("/")
+    if not entity or not name or "/" in name:
+        raise UserError(f"came '{project}', must be ENTITY/PROJECT, as my_team/pentarch")
+    from experiments.tracking.workspace import save, write
+    from experiments.tracking.workspace import workspace as made
+
+    page = made(entity, name, sweep)
+    if file is None:
+        typer.echo(save(page))
+    else:
+        write(page, file)
 
 
 @app.command()

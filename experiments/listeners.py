@@ -78,7 +78,7 @@ class Record:
         if not is_first_process():
             return
         append_line(self.run.metrics, json.dumps(row))
-        self.tracker.log(row)
+        self.tracker.log(row["step"], row)
 
 
 @torch.no_grad()

@@ -92,7 +92,8 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         run.set_status("running")
         write_json(folder / "gates.json", gates_of(recipe, corpus))
         write_json(folder / "environment.json", here)
-    follow = tracker(recipe, folder, group) if first else NoTracker()
+    start = 0 if resumed is None else resumed.step
+    follow = tracker(recipe, folder, group, start) if first else NoTracker()
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
         module = make_module(run, recipe, corpus, plan, follow, bar, resumed)
@@ -101,6 +102,9 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         family = trained_family(recipe, module, plan)
         if first:
             finish(run, module, family, plan, corpus, windows, recipe.budget)
+            from experiments.tracking.shown import show_trained  # pandas, which other processes do without
+
+            show_trained(follow, folder, recipe.seed)
     except DivergedError as error:
         if first:
             run.set_status("diverged", why=str(error))
