@@ -3,9 +3,9 @@
     python benchmarks/kills.py --kills 100                          launcher=local, two processes
     python benchmarks/kills.py --kills 20 --launcher slurm     on two nodes of a Slurm of its own (root)
 
-A small sweep runs undisturbed once. Then it runs under kills, by SIGKILL, again and again in new folders, until
-as many kills have come as asked for. Each sweep that came through must equal the undisturbed one to the last
-bit in weights, scores, metrics and audits (but for seconds), with no run missing and none run twice.
+A small sweep runs undisturbed once. Then it runs under kills, by SIGKILL, again and again, until as many
+kills have come as asked for. Each sweep that ended must equal the undisturbed one to the last bit in
+weights, scores, metrics and audits (but for seconds), with no run missing and none run twice.
 """
 
 from __future__ import annotations
@@ -226,9 +226,7 @@ def main() -> None:
         + ", ".join(f"{n} of a {what}" for what, n in sorted(tally.kills.items()))
     )
     print("workers killed while " + ", ".join(f"{what}: {n}" for what, n in sorted(tally.moments.items())))
-    print(
-        f"{compared} sweeps came through, {runs} runs, {attempts} attempts, {time.monotonic() - started:.0f} s"
-    )
+    print(f"{compared} sweeps ended: {runs} runs, {attempts} attempts, {time.monotonic() - started:.0f} s")
     print(
         "differences from the undisturbed sweep, runs missing, runs run twice: "
         + ("; ".join(amiss) or "none")

@@ -18,6 +18,7 @@ from archs import FAMILIES, CoreConfig, Family
 from archs.errors import UserError, unknown
 from archs.rules import mask_builder
 from archs.single_stack import MaskBuilder, SingleStack
+from experiments import tracking
 from experiments.recipe import ObjectiveConfig, PartConfig, Recipe
 from objectives import OBJECTIVES, Objective, replace_similar
 from objectives import replace as replace_functions
@@ -70,6 +71,7 @@ def objective_class(recipe: Recipe, config: ObjectiveConfig | None = None) -> ty
 
 def check(recipe: Recipe) -> None:
     """Raises UserError unless the objective can train the family and takes the options, without building."""
+    tracking.check(recipe)
     _check_pair(recipe, family_class(recipe), objective_class(recipe))
     mask(recipe)
     _options(recipe, recipe.objective)

@@ -96,10 +96,17 @@ class Checkpoint:
         self.run, self.every = run, every
         self._writer = NamedByContent()
         self._kept = [] if resumed is None else [resumed]
+        self._step = 0 if resumed is None else resumed.step
 
     def __call__(self, module: Pretraining) -> None:
-        if module.spent.steps % self.every and not module.finished:
+        if module.spent.steps % self.every == 0 or module.finished:
+            self.save(module)
+
+    def save(self, module: Pretraining) -> None:
+        """Now. Of several processes all must ask."""
+        if self._step == module.spent.steps:
             return
+        self._step = module.spent.steps
         check_weights(module)
         if self.run.metrics.exists():  # no checkpoint may outlive the records from before it
             flush(self.run.metrics)

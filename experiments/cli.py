@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from archs.errors import UserError, unknown
+from experiments.stopping import Stopped
 
 app = typer.Typer(
     name="pentarch",
@@ -93,7 +94,15 @@ def sweep(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) 
 
 
 @app.command()
-def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -> None:
+def plan(
+    name: Sweep,
+    overrides: Overrides = None,
+    config_dir: Presets = None,
+    wandb_sweep: Annotated[
+        Path | None,
+        typer.Option("--wandb-sweep", metavar="FILE", help="Write its runs as a W&B sweep, for agents."),
+    ] = None,
+) -> None:
     """Show the budget table of a sweep before anything runs.
 
     Example: pentarch plan five_families budget=hour
@@ -112,6 +121,10 @@ def plan(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) -
     from experiments.planning import plan as show
 
     show(*composed)
+    if wandb_sweep is not None:
+        from experiments.tracking.agents import hand_over, instructions
+
+        typer.echo(instructions(wandb_sweep, hand_over(*composed, wandb_sweep)), err=True)
 
 
 @app.command(hidden=True)
@@ -128,11 +141,16 @@ def work(
     folder = RunFolder(run)
     recipe = Recipe.from_yaml(folder.recipe)
     from experiments.launch.work import work as do
+    from experiments.processes import CrashedError
 
     with folder.taken(timeout=2.0) as mine:  # another may look who has it
         if not mine:
             raise typer.Exit(BUSY)
-        do(recipe, run, group, until)
+        try:
+            do(recipe, run, group, until)
+        except CrashedError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
 
 
 @app.command()
@@ -274,6 +292,34 @@ def status(
 
 
 @app.command()
+def workspace(
+    project: Annotated[str, typer.Argument(metavar="ENTITY/PROJECT", help="Where on W&B the runs are.")],
+    sweep: Annotated[
+        str | None, typer.Argument(metavar="[SWEEP]", help="The sweep to show; all if not given.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write its definition instead, without a network."),
+    ] = None,
+) -> None:
+    """Make a page of W&B for a sweep: losses against the budget, task scores by family, the audit.
+
+    Example: pentarch workspace my_team/pentarch five_families
+    """
+    entity, _, name = project.partition("/")
+    if not entity or not name or "/" in name:
+        raise UserError(f"came '{project}', must be ENTITY/PROJECT, as my_team/pentarch")
+    from experiments.tracking.workspace import save, write
+    from experiments.tracking.workspace import workspace as made
+
+    page = made(entity, name, sweep)
+    if file is None:
+        typer.echo(save(page))
+    else:
+        write(page, file)
+
+
+@app.command()
 def systems(
     runs: Annotated[Path, typer.Option(help="Where to look for trained runs.")] = Path("runs"),
     as_markdown: Annotated[bool, typer.Option("--markdown", help="One Markdown table instead.")] = False,
@@ -338,9 +384,11 @@ def main() -> None:
     except UserError as error:
         _stop(str(error))
     except KeyboardInterrupt:
-        again = shlex.join(["pentarch", *arguments])
-        print(f"\ninterrupted; the same command continues: {again}", file=sys.stderr)
+        print(f"\ninterrupted; {_again(arguments)}", file=sys.stderr)
         sys.exit(130)
+    except Stopped as stop:
+        print(f"\n{stop}; {_again(arguments)}", file=sys.stderr)
+        sys.exit(stop.code)
     except BrokenPipeError:  # the reader of our lines has seen enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -382,6 +430,10 @@ def _stop_if_full(error: Exception) -> None:
 
     if is_full(error):
         _stop(f"no space left on a disk ({error}); make room, and the same command continues")
+
+
+def _again(arguments: list[str]) -> str:
+    return f"the same command continues: {shlex.join(['pentarch', *arguments])}"
 
 
 def _stop(message: str) -> None:

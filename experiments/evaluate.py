@@ -25,8 +25,6 @@ from experiments.disk import write_whole
 from experiments.environment import software
 from experiments.folder import RunFolder, read_json, write_json
 from experiments.likelihood import bits_per_byte, likelihood
-from experiments.report.audit import of_run
-from experiments.report.runs import read_run
 from experiments.run import Run, restore
 from experiments.scoring import require_language_model
 from experiments.tasks import infill, order, party
@@ -36,6 +34,7 @@ from experiments.tasks.generation import fill
 from experiments.tasks.probe import POOLINGS
 from experiments.tasks.target import target
 from experiments.tracking import tracker
+from experiments.tracking.shown import show_evaluated
 from objectives.base import Windows
 
 PROMPT, CONTINUATION = 32, 32  # tokens of a sample
@@ -81,11 +80,8 @@ def _evaluate(folder: Path, group: str) -> None:
     written = timed("samples", lambda: samples(run))
     write_json(folder / "samples.json", written)
     write_json(folder / "evaluation.json", content | {"seconds": seconds, "environment": software()})
-    follow = tracker(run.recipe, folder, group)
-    spent = read_json(run.folder.audit)["spent"]  # where on the x-axes the scores belong
-    shown = {"audit": of_run(read_run(folder, run.recipe.seed)), "samples": written}
-    follow.log({**spent, **shown, "who_sees_whom": flow.measured["tokens"]["tokens"][0].numpy()})
-    follow.summary({k: v for k, v in content.items() if v is not None})
+    follow = tracker(run.recipe, folder, group, read_json(run.folder.audit)["spent"]["steps"] + 1)
+    show_evaluated(follow, folder, run.recipe.seed, flow.measured["tokens"]["tokens"][0].numpy())
     follow.finish()
     run.folder.set_status("done")
 

@@ -6,11 +6,11 @@ import copy
 
 import torch
 
+from experiments.devices import make_trainer
 from experiments.learner import Learner
 from experiments.module import Finetuning, Optimiser
 from experiments.run import Run
 from experiments.steps import Build, Steps, loader
-from experiments.train import make_trainer
 from objectives.base import Objective
 
 WARMUP = 0.1  # of the steps; the rest falls to zero, as is usual for short finetunings

@@ -10,7 +10,7 @@ from objectives.base import Loss, Objective
 
 
 class Learner(nn.Module):
-    """Compile and DDP wrap this and nothing inside it; `extra` is counted in the audit, dropped at export."""
+    """What compile, DDP and FSDP2 wrap; `extra` is counted in the audit, dropped at export."""
 
     def __init__(self, family: Family, objective: Objective) -> None:
         super().__init__()

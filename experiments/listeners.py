@@ -17,6 +17,7 @@ from archs.batch import Batch
 from experiments.disk import append_line, write_whole
 from experiments.folder import RunFolder, read_lines
 from experiments.module import Pretraining
+from experiments.processes import is_first_process
 from experiments.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ VALIDATIONS = 10  # times a run is validated, evenly over its budget
 
 
 class Record:
-    """Appends to metrics.jsonl and to the tracker: every `every` steps, at validations, where health ends."""
+    """Appends to metrics.jsonl and to the tracker: every `every` steps, at validations, where health ends.
+
+    Of several processes all validate, since each may hold a part of the weights alone; the first writes.
+    """
 
     def __init__(
         self,
@@ -42,7 +46,8 @@ class Record:
         self.health = health
         # What was written after the checkpoint that the run resumes from is written again.
         kept = [row for row in read_lines(run.metrics) if row["step"] <= start]
-        write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        if is_first_process():
+            write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self._validated = max(
             (math.floor(row["fraction"] * VALIDATIONS) for row in kept if "validation_loss" in row),
             default=-1,
@@ -70,8 +75,10 @@ class Record:
         if due:
             self._validated = reached
             row["validation_loss"] = validation_loss(module, self.validation)
+        if not is_first_process():
+            return
         append_line(self.run.metrics, json.dumps(row))
-        self.tracker.log(row)
+        self.tracker.log(row["step"], row)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from archs.batch import Batch
+from experiments.devices import shard
 from experiments.learner import Learner
 
 
@@ -63,6 +64,10 @@ class Training(lightning.LightningModule):
     def fraction(self) -> float:
         """Of the budget, at the middle of the step about to be taken: never 0, so no step is lost."""
         return (self.spent.steps + 0.5) / self.steps
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None:
+            shard(self.learner, self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         matrices = [p for p in self.learner.parameters() if p.dim() >= 2]

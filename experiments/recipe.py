@@ -246,8 +246,9 @@ class TrainingConfig(Config):
     """How an arm is trained; the same for all arms of a sweep.
 
     `batch`: rows of the global batch of one optimiser step, taken in `accumulate` parts by `devices`
-    processes. `learning_rate` is the peak: reached after the share `warmup` of the budget, then falling on
-    a cosine to the share `final` of itself. `precision` and `accelerator` are Lightning's names.
+    processes: `strategy` "ddp" copies what is trained to each, "fsdp2" divides it. `learning_rate` is the
+    peak: reached after the share `warmup` of the budget, then falling on a cosine to the share `final` of
+    itself. `precision` and `accelerator` are Lightning's names.
     """
 
     batch: Count = 16
@@ -262,6 +263,7 @@ class TrainingConfig(Config):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: Count = 1
+    strategy: Literal["ddp", "fsdp2"] = "ddp"
     checkpoint_every: Count = 100
     threads: Count | None = None
     compile: bool = False
@@ -274,6 +276,20 @@ class TrainingConfig(Config):
             raise ValueError(
                 f"training.batch {self.batch} must be a multiple of training.accumulate x "
                 f"training.devices = {parts}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_divided(self) -> TrainingConfig:
+        if self.strategy == "fsdp2" and self.devices == 1:
+            raise ValueError(
+                "training.strategy=fsdp2 divides the weights over training.devices, which is 1; set it to 2 "
+                "or more, or leave training.strategy out"
+            )
+        if self.strategy == "fsdp2" and self.precision == "16-mixed":
+            raise ValueError(
+                "training.strategy=fsdp2 came with training.precision=16-mixed and allows 32-true and "
+                "bf16-mixed; set one of them, or training.strategy=ddp"
             )
         return self
 
@@ -306,10 +322,23 @@ class EvaluationConfig(Config):
 
 
 class TrackingConfig(Config):
-    """`wandb` stays offline unless a key is present."""
+    """`wandb` is uploaded where a key is present. `entity`: a W&B team, None = the key's own."""
 
-    name: Literal["wandb", "none"] = "wandb"
-    project: str = "pentarch"
+    name: Literal["wandb", "tensorboard", "none"] = "wandb"
+    project: Annotated[str, Field(min_length=1)] = "pentarch"
+    entity: str | None = None
+
+    @field_validator("project")
+    @classmethod
+    def _is_taken_by_wandb(cls, project: str) -> str:
+        refused = sorted(set(project) & set("/\\#?%:"))
+        if refused or len(project) > 128:
+            why = f"{len(project)} characters" if not refused else f"has {' '.join(refused)}"
+            raise ValueError(
+                f"tracking.project: came '{project[:40]}', which W&B refuses: it {why}; at most 128 "
+                "characters are allowed, and none of / \\ # ? % :"
+            )
+        return project
 
 
 class Recipe(Config):

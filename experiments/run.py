@@ -87,6 +87,7 @@ def prepare(recipe: Recipe) -> None:
     # Our loader starts at the checkpoint's step by itself; batches are built faster than workers could.
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # each run is one machine's
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning's own
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)

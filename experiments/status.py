@@ -41,7 +41,7 @@ class Progress:
 
 
 def progress(folder: Path) -> list[Progress]:
-    """Every run that the sweep declares, and every trial of its tuning. Raises UserError if it is no sweep."""
+    """Every run that the sweep declares, and every trial of its tuning. UserError if it is no sweep."""
     places = list(_places(folder))
     if not places:
         raise UserError(f"'{folder}' holds no sweep; start one: pentarch sweep five_families")

@@ -6,23 +6,34 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from experiments.module import Pretraining
+if TYPE_CHECKING:
+    from experiments.module import Pretraining
 
 ASKS = (signal.SIGTERM, signal.SIGUSR2)
+EXITED = 128  # and the signal's number: the exit code of who was stopped, as shells have it
 
 
 class Stopped(BaseException):
-    """No error, as KeyboardInterrupt is none: training was told to stop, and saved what it had. number: of the signal."""
+    """Training was told to stop and saved what it had; no error, as KeyboardInterrupt is none."""
 
-    def __init__(self, number: int, step: int) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        super().__init__(f"stopped by {signal.Signals(number).name}, saved at step {step}")
+        super().__init__(f"stopped by {signal.Signals(number).name}, with what was trained saved")
+
+    @property
+    def code(self) -> int:
+        return EXITED + self.number
+
+
+def stopped(code: int) -> int:
+    """The signal by which a process of that exit code was stopped after it had saved; else 0."""
+    return code - EXITED if code - EXITED in ASKS else 0
 
 
 class Stop:
-    """After the step at which a signal came: saves a checkpoint, then raises Stopped, in all processes of a run.
+    """After the step at which a signal came: saves a checkpoint and raises Stopped, in all processes.
 
     Before that, signals do what they did: there is nothing to save. save: writes a checkpoint.
     """
@@ -30,11 +41,14 @@ class Stop:
     def __init__(self, save: Callable[[Pretraining], None]) -> None:
         self.save = save
         self._asked = 0
-        self._before: dict[int, Any] = {}
+        self._listens = False
 
     def __call__(self, module: Pretraining) -> None:
-        if not self._before:
-            self._listen()
+        if not self._listens:
+            # Only now: Lightning puts its own handler in place before the first step, and in several
+            # processes that one talks to the others from inside the signal. In the end it puts all back.
+            self._listens = True
+            listen(self._hear)
         if module.finished:  # saved already, and about to end
             return
         asked = self._asked > 0
@@ -42,19 +56,14 @@ class Stop:
             asked = module.trainer.strategy.reduce_boolean_decision(asked, all=False)
         if asked:
             self.save(module)
-            raise Stopped(self._asked or signal.SIGTERM, module.spent.steps)
-
-    def close(self) -> None:
-        """Signals do again what they did before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def _listen(self) -> None:
-        # Only now: Lightning puts its own handler in place before the first step, and in several processes that
-        # one talks to the others from inside the signal.
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._hear) for number in ASKS}
+            raise Stopped(self._asked or signal.SIGTERM)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self._asked = number
+
+
+def listen(hear: Callable[[int, FrameType | None], None]) -> None:
+    """From now on signals that ask for an end are heard instead; the main thread alone can hear them."""
+    if threading.current_thread() is threading.main_thread():
+        for number in ASKS:
+            signal.signal(number, hear)

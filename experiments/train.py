@@ -10,8 +10,6 @@ from pathlib import Path
 import lightning
 import safetensors.torch
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities import rank_zero_only
 
 from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch
@@ -21,6 +19,7 @@ from experiments import budget, build
 from experiments.checkpoints import Checkpoint, Saved, newest_sound
 from experiments.data.store import Corpus
 from experiments.data.windows import WindowStream, held_out
+from experiments.devices import full_state, make_trainer
 from experiments.disk import whole
 from experiments.environment import environment, going_on, tell_versions, tell_what_changed
 from experiments.folder import RunFolder, read_json, read_lines, write_json
@@ -29,9 +28,11 @@ from experiments.health import DivergedError, Health
 from experiments.learner import Learner
 from experiments.listeners import Bar, Record
 from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
-from experiments.recipe import BudgetConfig, Recipe, TrainingConfig
+from experiments.processes import is_first_process, starts_others, train_together
+from experiments.recipe import BudgetConfig, Recipe
 from experiments.run import check_same_text, corpus_of, prepare
 from experiments.steps import Steps, building, loader
+from experiments.stopping import Stop
 from experiments.tracking import NoTracker, Tracker, tracker
 from objectives.base import Objective, Windows
 
@@ -42,6 +43,7 @@ FAR = 10**9  # steps of a run that only the clock stops
 def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
     """Trains until the recipe's budget is spent. Done already: returns at once; killed before: resumes."""
     run = RunFolder(folder)
+    together = starts_others(recipe)
     with run.alone() if is_first_process() else nullcontext():
         run.claim(recipe)
         if is_first_process():
@@ -53,8 +55,11 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
             )
         if run.is_("trained") or run.is_("done"):
             print(f"trained already: {folder}", file=sys.stderr)
-        else:
+            return
+        if not together:
             _train(run, recipe, group)
+    if together:  # the first of the processes now has the folder to itself
+        train_together(recipe, folder, group)
 
 
 def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
@@ -82,27 +87,36 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
             tell_versions(before, here, resumed.step)
         here = going_on(before, here, resumed.step)
     TAKEN.clear()
-    run.set_status("running")
-    write_json(folder / "gates.json", gates_of(recipe, corpus))
-    write_json(folder / "environment.json", here)
-    follow = tracker(recipe, folder, group) if is_first_process() else NoTracker()
+    first = is_first_process()
+    if first:
+        run.set_status("running")
+        write_json(folder / "gates.json", gates_of(recipe, corpus))
+        write_json(folder / "environment.json", here)
+    start = 0 if resumed is None else resumed.step
+    follow = tracker(recipe, folder, group, start) if first else NoTracker()
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
         module = make_module(run, recipe, corpus, plan, follow, bar, resumed)
         if module.steps:  # else it stays untrained: the weights of its seed
             fit(trainer, module, windows, resumed)
-        if is_first_process():
-            finish(run, module, plan, corpus, windows, recipe.budget)
+        family = trained_family(recipe, module, plan)
+        if first:
+            finish(run, module, family, plan, corpus, windows, recipe.budget)
+            from experiments.tracking.shown import show_trained  # pandas, which other processes do without
+
+            show_trained(follow, folder, recipe.seed)
     except DivergedError as error:
-        run.set_status("diverged", why=str(error))
+        if first:
+            run.set_status("diverged", why=str(error))
         raise
     except Exception as error:
-        run.set_failed(f"{type(error).__name__}: {error}")
+        if first:
+            run.set_failed(f"{type(error).__name__}: {error}")
         raise
     finally:
         bar.close()
         follow.finish()
-    if is_first_process():
+    if first:
         print(f"trained: {folder}", file=sys.stderr)
 
 
@@ -135,12 +149,17 @@ def make_module(
     start = 0 if resumed is None else resumed.step
     first = next((row["loss"] for row in read_lines(run.metrics)), None) if start else None
     health = Health(corpus.vocabulary.size, (settings.log_every, settings.checkpoint_every), first)
-    listeners: list[Listener] = [health.stop, Checkpoint(run, settings.checkpoint_every, resumed)]
+    validation = validation_batches(recipe, corpus, asks)
+    checkpoint = Checkpoint(run, settings.checkpoint_every, resumed)
+    listeners: list[Listener] = [
+        health.watch,
+        Record(run, follow, settings.log_every, validation, start, health),
+        health.stop,
+        checkpoint,
+        Stop(checkpoint.save),
+    ]
     if is_first_process():
-        validation = validation_batches(recipe, corpus, asks)
-        record = Record(run, follow, settings.log_every, validation, start, health)
-        listeners = [record, *listeners, bar]
-    listeners = [health.watch, *listeners]
+        listeners.append(bar)
     return Pretraining(
         learner,
         Optimiser(
@@ -184,62 +203,33 @@ def fit(
         ) from error
 
 
-def is_first_process() -> bool:
-    """Of the processes that train one run together."""
-    return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def make_trainer(
-    settings: TrainingConfig,
-    steps: int,
-    accelerator: str,
-    devices: int = 1,
-    accumulate: int = 1,
-    unused: bool = False,
-) -> lightning.Trainer:
-    """Lightning's loop and nothing around it. unused: some step may leave parameters without a gradient.
-
-    Raises UserError if this machine has no such accelerator.
-    """
-    try:
-        return lightning.Trainer(
-            accelerator=accelerator,
-            devices=devices,
-            strategy="ddp_find_unused_parameters_true" if unused and devices > 1 else "auto",
-            precision=settings.precision,
-            accumulate_grad_batches=accumulate,
-            gradient_clip_val=settings.clip,
-            max_steps=steps,
-            max_epochs=-1,
-            use_distributed_sampler=False,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    except MisconfigurationException as error:
-        raise UserError(
-            f"training.accelerator={accelerator} with training.devices={devices} cannot be had here: {error} "
-            "Set training.accelerator=auto, or fewer devices"
-        ) from error
-
-
 def validation_batches(recipe: Recipe, corpus: Corpus, asks: Objective) -> list[Batch]:
     """The objective's question on fixed held-out windows, the same for every seed."""
     held = held_out(corpus.validation, VALIDATION_ROWS, recipe.size.length)
     return asks.validation(Windows(held.tokens, marks=held.marks), torch.Generator().manual_seed(mixed(0)))
 
 
+def trained_family(recipe: Recipe, module: Pretraining, plan: budget.Plan) -> Family:
+    """The family with its weights in full. Every process must ask; only the first is given them."""
+    if module.device_mesh is None:
+        return module.learner.family
+    family, prefix = build.family(recipe, plan.config), "family."
+    if state := full_state(module.learner):
+        named = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+        family.load_state_dict(named)
+    return family
+
+
 def finish(
     run: RunFolder,
     module: Pretraining,
+    family: Family,
     plan: budget.Plan,
     corpus: Corpus,
     windows: WindowStream,
     asked: BudgetConfig,
 ) -> None:
     """Exports the family, writes the audit, and only then says that the run is trained."""
-    family = module.learner.family
     with whole(run.weights) as partial:
         safetensors.torch.save_model(family, str(partial))
     corpus.tokenizer.save(run.tokenizer)

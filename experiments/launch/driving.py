@@ -1,4 +1,4 @@
-"""Takes tasks to their end by a launcher: starts what nobody has, tries again what crashed, waits for the rest.
+"""Takes tasks to their end by a launcher: starts what nobody has, tries again what crashed, waits for all.
 
 Several commands may drive one sweep at a time, with one launcher or with several: each starts only runs that
 nobody has, and all end when all runs have.

@@ -6,14 +6,15 @@ import signal
 from pathlib import Path
 
 from experiments.launch.task import BUSY, MISTAKE, Ending
+from experiments.stopping import stopped
 
 TAIL = 4096  # bytes of a log that are looked at
 
 
 def ending_of(code: int, log: Path) -> Ending:
     """code: as subprocess has it, a signal's number negated."""
-    if code in (0, BUSY):
-        return Ending("ended", crashed=False)
+    if code in (0, BUSY) or stopped(code):
+        return Ending("ended, with all that it did saved", crashed=False)
     if code == MISTAKE:
         return Ending(last_words(log).removeprefix("error: "), final=True)
     if code < 0:

@@ -10,6 +10,7 @@ from archs.errors import UserError
 from experiments.launch.driving import tell
 from experiments.launch.task import Ending, Task
 from experiments.launch.work import work
+from experiments.processes import CrashedError
 
 
 class Inline:
@@ -33,6 +34,8 @@ class Inline:
     def _done(self, task: Task) -> Ending:
         try:
             work(task.recipe, task.folder, task.sweep, task.goal)
+        except CrashedError as error:
+            return Ending(str(error))
         except UserError:
             raise
         except Exception as error:

@@ -19,7 +19,12 @@ from experiments.report.results import measure
 from experiments.report.runs import Sweep, load
 from experiments.validate import flatten
 
-HERE_ALONE = {"data.cache", "tracking.name", "tracking.project"}  # of the place, not of the sweep
+HERE_ALONE = {
+    "data.cache",
+    "tracking.name",
+    "tracking.project",
+    "tracking.entity",
+}  # of the place, not of the sweep
 
 
 @dataclass(frozen=True)

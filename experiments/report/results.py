@@ -91,10 +91,11 @@ ANCHORS = {
 
 def measure(sweep: Sweep) -> pd.DataFrame:
     """One row an arm, seed and metric: arm, seed, metric, value, unit, items. Of finished runs alone."""
-    return pd.DataFrame([row for run in sweep.done for row in _of_run(run)], columns=COLUMNS)
+    return pd.DataFrame([row for run in sweep.done for row in of_one_run(run)], columns=COLUMNS)
 
 
-def _of_run(run: Run) -> Iterator[dict[str, Any]]:
+def of_one_run(run: Run) -> Iterator[dict[str, Any]]:
+    """The rows of `measure` that are one run's."""
     tables: dict[str, pd.DataFrame | None] = {}
     for metric in (*METRICS, *ANCHORS.values()):
         if metric.table not in tables:

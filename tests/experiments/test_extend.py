@@ -19,7 +19,6 @@ from experiments import build, cli
 from experiments.compose import compose_recipe
 from experiments.environment import environment
 from experiments.folder import RunFolder, read_json
-from experiments.launch.work import train_apart
 from experiments.panels import panel_of
 from experiments.pictures import LEAK
 from experiments.recipe import Recipe
@@ -334,19 +333,21 @@ def test_a_family_an_objective_and_a_mask_of_one_s_own_train_resume_and_are_aske
     assert list(elsewhere.iterdir()) == []
 
 
-def test_an_arm_of_one_s_own_trains_in_a_process_of_its_own_and_says_when_its_file_has_changed(
+def test_an_arm_of_one_s_own_trains_in_processes_of_its_own_and_says_when_its_file_has_changed(
     mine: str,
     tmp_path: Path,
     compose: Callable[..., Recipe],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = compose(ENCODER, f"{SELECT}={mine}.third", "training.batch=4", "budget.amount=2")
+    recipe = compose(
+        ENCODER, f"{SELECT}={mine}.third", "training.batch=4", "budget.amount=2", "training.devices=2"
+    )
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     monkeypatch.setenv("PYTHONPATH", paths)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    train_apart(recipe, tmp_path / "run", "mine")
+    train(recipe, tmp_path / "run", "mine")
     run = RunFolder(tmp_path / "run")
     assert run.is_("trained")
     assert f"{mine}.py" in read_json(run.path / "environment.json")["user_source"]

@@ -1,4 +1,4 @@
-"""Tasks taken to their end: what crashes is tried again, what another has is waited for, nothing is done twice."""
+"""Tasks taken to their end: what crashes is tried again, what another has is waited for."""
 
 from __future__ import annotations
 

@@ -1,0 +1,167 @@
+"""A run on W&B: written to the run's folder, uploaded from there by another process.
+
+The training process never speaks to the network, so nothing that the network does can hold it up.
+"""
+
+from __future__ import annotations
+
+import netrc
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from experiments.disk import write_whole
+from experiments.folder import RunFolder
+from experiments.presets import configs_dir, preset
+from experiments.recipe import Recipe
+from experiments.tracking import X_AXES
+from experiments.tracking.upload import Upload
+
+# W&B refuses longer ones, and only once they are uploaded.
+LONGEST_TAG, LONGEST_NAME = 64, 128
+
+
+class WandbRun:
+    """One W&B run: group = sweep, job type = arm, tokens, targets, FLOPs and seconds as x-axes.
+
+    Training, a resumed training and evaluation are fragments of it, each a folder of its own under `wandb/`.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, group: str) -> None:
+        import wandb
+
+        # Else W&B's service tells its makers how it fares, even offline: a server that does not answer then
+        # held the end of a run up by 10 seconds.
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
+        (folder / "wandb").mkdir(parents=True, exist_ok=True)
+        self._wandb = wandb
+        self._name = f"{group}-{recipe.label}-seed{recipe.seed}"
+        config = recipe.model_dump(mode="json", exclude={"user_path"})  # a folder of this machine
+        self._run = wandb.init(
+            id=_run_id(folder),
+            resume="allow",
+            entity=recipe.tracking.entity,
+            project=recipe.tracking.project,
+            group=group,
+            job_type=recipe.label,
+            name=f"{recipe.label}-seed{recipe.seed}",
+            tags=tags(recipe),
+            config=config,
+            dir=str(folder),
+            mode="offline",
+            # Its metadata are paths of this machine; environment.json has what a result depends on.
+            settings=wandb.Settings(silent=True, console="off", x_disable_meta=True),
+        )
+        for axis in X_AXES:
+            self._run.define_metric(axis, hidden=True)
+        self._run.define_metric("*", step_metric="tokens")
+        self._run.define_metric("validation_loss", step_metric="tokens", summary="min,last")
+        self._upload = Upload(Path(self._run.settings.sync_dir)) if wandb_mode() == "online" else None
+
+    def log(self, step: int, values: dict[str, Any]) -> None:
+        # Committed at once: a killed run keeps its last row.
+        self._run.log(
+            {name: self._shown(value) for name, value in values.items()},
+            step=step,
+            commit=True,
+        )
+        if self._upload is not None:
+            self._upload.tell_if_it_ended()
+
+    def _shown(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):  # who sees whom: black is seen
+            return self._wandb.Image(np.kron(~value, np.ones((8, 8), dtype=bool)).astype(np.uint8) * 255)
+        if isinstance(value, list):
+            columns = list(value[0]) if value else []
+            return self._wandb.Table(columns=columns, data=[[row[c] for c in columns] for row in value])
+        return value
+
+    def summary(self, values: dict[str, Any]) -> None:
+        self._run.summary.update(values)
+
+    def model(self, folder: Path) -> None:
+        """An artifact of weights, tokenizer and recipe, where it can be uploaded."""
+        if self._upload is None:
+            return
+        run = RunFolder(folder)
+        artifact = self._wandb.Artifact(self._name[:LONGEST_NAME], type="model")
+        for path in (run.weights, run.tokenizer):
+            # Read where it lies, when it is uploaded: W&B would else copy all weights to its own cache.
+            artifact.add_file(str(path), skip_cache=True, policy="immutable")
+        with artifact.new_file("recipe.yaml", encoding="utf-8") as file:
+            file.write(_without_place(run))
+        self._run.log_artifact(artifact)
+
+    def finish(self) -> None:
+        self._run.finish()
+        if self._upload is not None:
+            self._upload.finish()
+
+
+def _without_place(run: RunFolder) -> str:
+    """The recipe without the folder of the user's code, which is one of this machine."""
+    return Recipe.from_yaml(run.recipe).model_copy(update={"user_path": None}).as_yaml()
+
+
+def tags(recipe: Recipe) -> list[str]:
+    """What to filter by: family, objective, size where it is a shipped one, seed, match and stop."""
+    size = next((name for name in _sizes() if preset("size", name) == _given(recipe, name)), None)
+    found = [
+        recipe.family.name.rpartition(".")[2],
+        recipe.objective.name.rpartition(".")[2],
+        size or "",
+        f"seed{recipe.seed}",
+        f"match={recipe.budget.match}",
+        f"stop={recipe.budget.stop}",
+    ]
+    return [tag[:LONGEST_TAG] for tag in dict.fromkeys(found) if tag]
+
+
+def _sizes() -> list[str]:
+    return sorted(path.stem for path in (configs_dir() / "size").glob("*.yaml"))
+
+
+def _given(recipe: Recipe, size: str) -> dict[str, Any]:
+    """The recipe's values for the keys that a preset of size sets."""
+    return {key: getattr(recipe.size, key) for key in preset("size", size)}
+
+
+def _run_id(folder: Path) -> str:
+    """The folder's own id, made once; under a W&B agent the one that the agent was given for it."""
+    path = folder / "wandb" / "run_id"
+    given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+    if given and not (path.exists() and path.read_text() == given):
+        write_whole(path, given.encode())
+    elif not path.exists():
+        write_whole(path, secrets.token_hex(4).encode())
+    return path.read_text()
+
+
+def forget_service() -> None:
+    """So that the next run of this process starts W&B's service anew."""
+    import wandb
+
+    with suppress(Exception):  # the service that it says goodbye to is what died
+        wandb.teardown()
+
+
+def wandb_mode() -> Literal["online", "offline"]:
+    """Online if a key is present and WANDB_MODE does not say otherwise. The key itself is never read here."""
+    asked = os.environ.get("WANDB_MODE")
+    if asked in ("offline", "disabled", "dryrun"):
+        return "offline"
+    return "online" if os.environ.get("WANDB_API_KEY") or _key_in_netrc() else "offline"
+
+
+def _key_in_netrc() -> bool:
+    try:
+        hosts = netrc.netrc(os.environ.get("NETRC")).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+    own = urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname
+    return any("wandb" in host or host == own for host in hosts)

@@ -1,0 +1,119 @@
+"""A page of W&B for a sweep, as code: what its panels show, and over what.
+
+Panels name metrics that runs log (`tests/experiments/test_tracking_workspace.py` compares them).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archs.errors import UserError
+from experiments.folder import write_json
+
+if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2 import BarPlot, LinePlot
+    from wandb_workspaces.workspaces import Workspace
+
+ARM, FAMILY = "JobType", "family.name"
+BUDGETS = {"tokens": "raw tokens", "flops": "training FLOPs", "targets": "supervised targets"}
+AUDIT = {
+    "audit/plan/deviation": "Distance of the matched quantity from the reference",
+    "audit/spent/flops": "Training FLOPs spent",
+    "audit/spent/tokens": "Raw tokens read",
+    "audit/spent/targets": "Supervised targets",
+    "audit/parameters": "Parameters",
+}
+
+
+def workspace(entity: str, project: str, sweep: str | None) -> Workspace:
+    """The page, of one sweep's runs or of all, grouped by arm. Raises UserError without its package."""
+    try:
+        import wandb_workspaces.reports.v2 as panels
+        import wandb_workspaces.workspaces as ws
+    except ImportError as error:
+        raise UserError(
+            'a workspace needs a package that is missing: pip install "pentarch[workspaces]"'
+        ) from error
+    from experiments.report.results import METRICS
+
+    def section(name: str, *shown: object) -> ws.Section:
+        return ws.Section(name=name, panels=list(shown), is_open=True)
+
+    audit = [_bars(name, title, by=ARM) for name, title in AUDIT.items()]
+    scores = [_bars(f"score/{each.name}", f"{each.title}, {each.unit}", FAMILY) for each in METRICS]
+    # Job types are arms; seeds of one are drawn as their mean and range.
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=f"pentarch: {sweep or 'all sweeps'}",
+        sections=[
+            section("Training loss", *(_curve("loss", axis) for axis in BUDGETS)),
+            section("Validation loss", *(_curve("validation_loss", axis) for axis in BUDGETS)),
+            section("Task scores by family", *scores),
+            section("Budget audit", *audit, panels.WeavePanelSummaryTable(table_name="audit_table")),
+            section(
+                "Samples, and who sees whom",
+                panels.WeavePanelSummaryTable(table_name="samples"),
+                panels.MediaBrowser(media_keys=["who_sees_whom"]),
+            ),
+        ],
+        runset_settings=ws.RunsetSettings(
+            filters=[] if sweep is None else [ws.Metric("Group") == sweep],
+            groupby=[ws.Metric(ARM)],
+            pinned_columns=[f"summary:score/{each.name}" for each in METRICS],
+        ),
+    )
+
+
+def _curve(metric: str, axis: str) -> LinePlot:
+    """Over what was spent, both logarithmic, as scaling laws are drawn."""
+    import wandb_workspaces.reports.v2 as panels
+
+    title = f"{metric.replace('_', ' ').capitalize()} against {BUDGETS[axis]}"
+    return panels.LinePlot(
+        title=title,
+        x=axis,
+        y=[metric],
+        title_x=BUDGETS[axis],
+        title_y="nats",
+        log_x=True,
+        log_y=True,
+        groupby=ARM,
+        groupby_aggfunc="mean",
+        groupby_rangefunc="minmax",
+    )
+
+
+def _bars(metric: str, title: str, by: str) -> BarPlot:
+    import wandb_workspaces.reports.v2 as panels
+
+    return panels.BarPlot(
+        title=title,
+        metrics=[metric],
+        groupby=panels.Config(by) if by == FAMILY else by,
+        groupby_aggfunc="mean",
+        groupby_rangefunc="minmax",
+    )
+
+
+def write(page: Workspace, file: Path) -> None:
+    """Its definition, as W&B stores it; no network is asked. Raises UserError if it cannot be written."""
+    try:
+        write_json(file, page._spec)
+    except OSError as error:
+        raise UserError(f"'{file}' cannot be written ({error.strerror}); give another FILE") from error
+
+
+def save(page: Workspace) -> str:
+    """Makes it a page of the project; its address. Raises UserError if W&B cannot be reached or refuses."""
+    import requests
+    import wandb
+
+    try:
+        return page.save().url
+    except (wandb.errors.Error, requests.RequestException, ValueError) as error:
+        raise UserError(
+            f"the workspace was not saved to {page.entity}/{page.project}: {error}; log in with `wandb "
+            "login`, or write its definition with --json FILE"
+        ) from error
