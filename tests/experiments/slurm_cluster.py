@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun"]
+PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "setpriv"]
 NODES = ("one", "two")
 SYSTEM_PATH = "/usr/sbin:/sbin"
 
@@ -173,7 +173,8 @@ class Cluster:
         assert program is not None
         with (self.folder / f"{name}.out").open("ab") as out:
             self._daemons[name] = subprocess.Popen(
-                [program, *options],
+                # They end with the tests, however those end.
+                ["setpriv", "--pdeathsig", "KILL", program, *options],
                 cwd=folder or self.folder,
                 env=self.environment,
                 stdout=out,
