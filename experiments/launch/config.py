@@ -33,8 +33,8 @@ class SlurmConfig(LauncherConfig):
     """A run is a task of an array job; what is None is Slurm's own default.
 
     `cpus`, `gpus` and `memory` (GB) are of one run, `time` in minutes: a run that needs longer is saved,
-    requeued and goes on. `at_once`: tasks that may run at a time. `setup`: shell lines before a run starts,
-    as `module load cuda`. `sbatch`: any other option of sbatch, as {reservation: mine}.
+    requeued and goes on. `at_once`: tasks of one array that may run at a time. `setup`: shell lines before a
+    run starts, as `module load cuda`. `sbatch`: any other option of sbatch, as {reservation: mine}.
     """
 
     name: Literal["slurm"] = "slurm"
@@ -42,7 +42,7 @@ class SlurmConfig(LauncherConfig):
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    time: Count = 60
+    time: Annotated[int, Field(ge=5)] = 60
     cpus: Count = 1
     gpus: Annotated[int, Field(ge=0)] = 0
     memory: Count | None = None

@@ -1,0 +1,221 @@
+"""launcher=slurm: runs are tasks of array jobs. `job.json` in a run's folder says which job has it.
+
+So the jobs of a launcher that was killed are found again, and two launchers never submit one run twice: what
+is submitted is decided and written down while the sweep's lock is held.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from archs.errors import UserError
+from experiments.launch.config import SlurmConfig
+from experiments.launch.driving import tell
+from experiments.launch.slurm_jobs import Job, alone, folder_of, how, job_of, write_job
+from experiments.launch.slurm_queue import Queue, partitions, words
+from experiments.launch.slurm_task import SlurmTask
+from experiments.launch.task import Ending, Task
+
+PROGRAMS = ("sbatch", "srun", "squeue", "scontrol", "sinfo", "scancel")
+ARRAY = 1000  # tasks of one job: Slurm's own default allows 1,001
+REQUEUES = 1_000_000  # at time limits: as often as it takes
+EXPECTED = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime"}  # reasons to wait that pass
+PASSING = ("Unable to contact", "timed out", "temporarily")  # refusals that pass too
+OURS = {"array", "error", "job-name", "output", "requeue", "signal"}
+
+
+class Slurm:
+    """What became of a job is asked of squeue, for all of them in one question; of a run, of status.json."""
+
+    def __init__(self, config: SlurmConfig) -> None:
+        if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+            raise UserError(
+                f"launcher=slurm: this machine has no Slurm ({', '.join(missing)} not found); give the "
+                "command on a cluster's login node, or set launcher=local"
+            )
+        if taken := OURS & {key.replace("_", "-").lstrip("-") for key in config.sbatch}:
+            raise UserError(
+                f"launcher.sbatch: {', '.join(sorted(taken))} is set by the launcher itself; leave it out"
+            )
+        self.config = config
+        self.queue = Queue()
+        if not self.queue.ask():
+            raise UserError(
+                f"launcher=slurm: Slurm does not answer: {self.queue.refusal}; try again when it does"
+            )
+        self._read: dict[Path, tuple[int, Job | None, bool]] = {}
+        self._gone: dict[str, int] = {}  # jobs that were not in the queue, since which question
+        self._mine: set[str] = set()  # jobs that this command submitted or saw in the queue
+        self._looked_up: set[str] = set()
+        self._reasons: set[str] = set()
+        self._sweep = ""
+
+    def has(self, task: Task) -> bool:
+        if self.queue.look():
+            self._tell_reasons(task.sweep)
+        job, settled = self._known(task)
+        if job is None or job.ended or settled:
+            return False
+        if job.id in self.queue.jobs:
+            if job.id not in self._mine:
+                self._mine.add(job.id)
+                tell(task, f"followed: job {job.id} has it")
+            self._gone.pop(job.id, None)
+            return True
+        # Asked twice before it counts as gone: a shared file system may show status.json or job.json late.
+        first = self._gone.setdefault(job.id, self.queue.number)
+        return self.queue.number == first and not task.settled
+
+    def start(self, tasks: Iterable[Task]) -> None:
+        """One array job for all that nobody has."""
+        if not self.queue.answers:
+            return
+        free = list(islice(tasks, ARRAY))
+        if not free:
+            return
+        self._sweep = free[0].sweep
+        folder = folder_of(free[0])
+        with alone(folder):
+            if not self.queue.ask():
+                return
+            self._find_unwritten(folder, free)
+            mine = [task for task in free if (job := job_of(task)) is None or job.ended]
+            if mine:
+                self._submit(mine, folder)
+
+    def ending(self, task: Task) -> Ending | None:
+        """Of a job that is gone though the run is not settled; told once, by one of several launchers."""
+        job, _ = self._known(task)
+        if job is None or job.ended or task.settled:
+            return None
+        with alone(folder_of(task)):
+            if job_of(task) != job:
+                return None
+            self._write(task, replace(job, ended=True))
+        ending = how(job, task)
+        # How an earlier command's job ended is no reason to give up before this one has tried.
+        return ending if job.id in self._mine else replace(ending, final=False)
+
+    def stop(self) -> None:
+        if any(job.name == self._sweep for job in self.queue.jobs.values()):
+            print(
+                "the jobs go on without this command, and the same command follows them; to end them: "
+                f"scancel --me --name {self._sweep}",
+                file=sys.stderr,
+            )
+
+    def _known(self, task: Task) -> tuple[Job | None, bool]:
+        """Its job, and whether the run is settled: read once between two questions to Slurm."""
+        number, job, settled = self._read.get(task.folder, (-1, None, False))
+        if number != self.queue.number:
+            job, settled = job_of(task), task.settled
+            self._read[task.folder] = (self.queue.number, job, settled)
+        return job, settled
+
+    def _write(self, task: Task, job: Job) -> None:
+        write_job(task, job)
+        self._read.pop(task.folder, None)
+
+    def _submit(self, tasks: list[Task], folder: Path) -> None:
+        for task in tasks:
+            task.run.claim(task.recipe)
+        delay = int(min(120, 15 * self.config.time))  # seconds before its end in which a run is saved
+        for task, (job, log) in zip(tasks, self._sbatch(tasks, folder, delay), strict=False):
+            self._mine.add(job)
+            written = task.run.log.stat().st_size if task.run.log.exists() else 0
+            self._write(task, Job(job, log, written))
+            tell(task, f"submitted as job {job}")
+
+    def _sbatch(self, tasks: list[Task], folder: Path, delay: int) -> list[tuple[str, str]]:
+        """Each task's job, and the log of it that Slurm keeps; none while Slurm is too busy.
+
+        Raises UserError with sbatch's own words.
+        """
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError
+
+        executor = SlurmExecutor(folder, max_num_timeout=REQUEUES)
+        executor.update_parameters(**self._parameters(tasks[0].sweep, delay))
+        works = [SlurmTask(task.command, str(task.run.log.absolute()), 0.8 * delay) for task in tasks]
+        try:
+            with _outside_of_jobs(), redirect_stderr(io.StringIO()):  # told below, in one line
+                jobs = executor.submit_array(works)
+        except FailedJobError as error:
+            told = words(str(error))
+            if any(passing in told for passing in PASSING):
+                print(f"Slurm takes no jobs now ({told}); trying again", file=sys.stderr, flush=True)
+                return []
+            known = f"; partitions here: {', '.join(partitions())}" if "partition" in told else ""
+            raise UserError(f"launcher=slurm: sbatch refused: {told}{known}") from error
+        return [(str(job.job_id), str(job.paths.stderr)) for job in jobs]
+
+    def _parameters(self, sweep: str, delay: int) -> dict[str, object]:
+        config = self.config
+        given = {
+            "partition": config.partition,
+            "account": config.account,
+            "qos": config.qos,
+            "constraint": config.constraint,
+            "gpus_per_node": config.gpus or None,
+            "mem": config.memory and f"{config.memory}GB",
+            "setup": ["set -e", *config.setup, "set +e"] if config.setup else None,
+        }
+        return {name: value for name, value in given.items() if value is not None} | {
+            "job_name": sweep,
+            "time": config.time,
+            "cpus_per_task": config.cpus,
+            "array_parallelism": config.at_once,
+            "signal_delay_s": delay,
+            "srun_args": [f"--cpus-per-task={config.cpus}"],  # since 22.05 srun does not ask sbatch for it
+            "additional_parameters": {"requeue": True, **config.sbatch},
+        }
+
+    def _find_unwritten(self, folder: Path, tasks: list[Task]) -> None:
+        """Writes job.json for what a launcher submitted that was killed before it could write it."""
+        from submitit.core.utils import DelayedSubmission
+
+        new = {job for job, its in self.queue.jobs.items() if its.name == self._sweep} - self._looked_up
+        self._looked_up |= new
+        for job in new - self._mine:
+            file = folder / f"{job}_submitted.pkl"
+            if not file.exists():
+                continue  # such a job finds nothing to do, and ends
+            submitted = DelayedSubmission.load(file).function
+            assert isinstance(submitted, SlurmTask)
+            for task in tasks:
+                if str(task.run.log.absolute()) == submitted.log and (
+                    (has := job_of(task)) is None or has.ended
+                ):
+                    self._write(task, Job(job, str(folder / f"{job}_0_log.err"), 0))
+
+    def _tell_reasons(self, sweep: str) -> None:
+        """Why jobs of the sweep wait, where that may not pass by itself; each reason once a change."""
+        waiting = [
+            job.reason for job in self.queue.jobs.values() if job.name == sweep and job.state == "PENDING"
+        ]
+        reasons = set(waiting) - EXPECTED
+        for reason in sorted(reasons - self._reasons):
+            print(f"{waiting.count(reason)} jobs wait; Slurm's reason: {reason}", file=sys.stderr, flush=True)
+        self._reasons = reasons
+
+
+@contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Within a job of Slurm's its variables would give the new one the old one's limits."""
+    hidden = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(("SLURM_", "SLURMD_", "SRUN_")) and name != "SLURM_CONF"
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
