@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     set_status(folder / "prefix_lm" / "seed1", "running")
     set_status(folder / "encoder_ae" / "seed1", "failed", why="boom; 3 times")
     (folder / "permuted_lm" / "seed1" / "status.json").unlink()
-    (folder / "permuted_lm" / "seed1" / "job.json").write_text(json.dumps({"job": "12_3"}))
+    (folder / "permuted_lm" / "seed1" / "job.json").write_text(json.dumps({"id": "12_3", "ended": False}))
     rows = [{"what": what, "host": "node1", "process": 7, "time": 0.0} for what in ("began", "began")]
     (folder / "decoder_ar" / "seed1" / "attempts.jsonl").write_text(
         "".join(json.dumps(r) + "\n" for r in rows)
