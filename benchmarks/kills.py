@@ -115,7 +115,8 @@ def kill(what: str, out: Path, launcher: subprocess.Popen[bytes], tally: Tally, 
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
         else:
-            cluster.kill_node(random.choice(cluster.nodes))
+            cluster.stop_node(random.choice(sorted({"one", "two"} - cluster.down)))
+            cluster.down.add(cluster.stopped[-1])
     else:
         launcher.kill()
     launcher.poll()
@@ -130,7 +131,13 @@ def disturbed(words: list[str], out: Path, log: Path, tally: Tally, kills: int, 
         until = time.monotonic() + random.uniform(*BETWEEN)
         while time.monotonic() < until and process.poll() is None:
             see_who_is_at_what(out, tally)
+            if cluster is not None:
+                cluster.hurry()
             time.sleep(0.2)
+        if cluster is not None:
+            for node in cluster.down:
+                cluster.start_node(node)
+            cluster.down = set()
         if process.poll() == 0:
             return
         if process.poll() is not None and process.returncode > 0:
@@ -138,9 +145,6 @@ def disturbed(words: list[str], out: Path, log: Path, tally: Tally, kills: int, 
         if process.poll() is None and tally.kills.total() < kills:
             kill(random.choice(["launcher", "worker", "worker", "node"]), out, process, tally, cluster)
             print(f"\r{tally.kills.total()} of {kills} kills", end="", file=sys.stderr, flush=True)
-        if cluster is not None:
-            cluster.start_nodes()
-        process.wait(0.1) if process.poll() is not None else None
         if process.poll() is not None:
             process = start(words, log)
 
@@ -184,9 +188,13 @@ def run_twice(out: Path) -> list[str]:
 def slurm(place: Path) -> Iterator[Any]:
     """Two nodes of a Slurm of its own on this machine: that of the tests."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from tests.experiments.slurm_cluster import cluster
+    from tests.experiments.slurm_cluster import cluster, missing
 
+    if why := missing():
+        sys.exit(why)
     with cluster(place) as there:
+        os.environ.update(there.environment)  # commands that are started from here find it
+        there.down = set()  # nodes that are not running now
         yield there
 
 

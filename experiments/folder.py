@@ -175,7 +175,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise UserError(
-            f"'{path}' is cut short or damaged; delete it and run the command that wrote it again"
+            f"'{path}' is cut short or damaged; delete it, and status.json beside it if it is a run's, and "
+            "run the command that wrote it again"
         ) from error
 
 

@@ -62,6 +62,8 @@ def _progress(arm: str, seed: str, path: Path) -> Progress:
     attempts = _attempts(path / "attempts.jsonl")
     if state == "running" and not run.held:
         state = "interrupted"
+    if job and job["ended"]:
+        job = None
     if job and state in ("pending", "interrupted"):
         state = "queued"
     last = attempts[-1] if attempts else {}
@@ -73,7 +75,7 @@ def _progress(arm: str, seed: str, path: Path) -> Progress:
         state,
         _last_row(run.metrics),
         sum(each["what"] == "began" for each in attempts),
-        f"{where} job {job['job']}".strip() if job else where,
+        f"{where} job {job['id']}".strip() if job else where,
         ago,
         " ".join(str(status.get("why", "")).split()),
     )

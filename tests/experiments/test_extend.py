@@ -337,7 +337,7 @@ def test_an_arm_of_one_s_own_trains_in_processes_of_its_own_and_says_when_its_fi
     mine: str,
     tmp_path: Path,
     compose: Callable[..., Recipe],
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = compose(
@@ -355,7 +355,7 @@ def test_an_arm_of_one_s_own_trains_in_processes_of_its_own_and_says_when_its_fi
         file.write("# another thought\n")
     run.set_status("running")
     train(recipe, run.path)
-    assert f"warning: {mine}.py in '{tmp_path}' changed since this run began" in capsys.readouterr().err
+    assert f"warning: {mine}.py in '{tmp_path}' changed since this run began" in capfd.readouterr().err
     before = read_json(run.path / "environment.json")["user_source_before"]
     run.set_status("running")
     train(recipe, run.path)  # the same file again: what the first steps were trained with is still told
