@@ -144,7 +144,10 @@ class Slurm:
 
         executor = SlurmExecutor(folder, max_num_timeout=REQUEUES)
         executor.update_parameters(**self._parameters(tasks[0].sweep, delay))
-        works = [SlurmTask(task.command, str(task.run.log.absolute()), 0.8 * delay) for task in tasks]
+        works = [
+            SlurmTask(task.command, str(task.run.log.absolute()), 0.8 * delay, 60.0 * self.config.time)
+            for task in tasks
+        ]
         try:
             with _outside_of_jobs(), redirect_stderr(io.StringIO()):  # told below, in one line
                 jobs = executor.submit_array(works)

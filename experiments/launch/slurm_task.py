@@ -15,6 +15,8 @@ from pathlib import Path
 
 from submitit.helpers import DelayedSubmission
 
+from experiments.launch.task import MISTAKE
+
 LOOK = 0.1  # seconds between looks at the worker
 STOPPED = (-signal.SIGTERM, -signal.SIGUSR2, 128 + signal.SIGTERM, 128 + signal.SIGUSR2)
 GRACE = 300.0  # seconds in which Slurm does what it told a stopped worker: requeues it, or ends the job
@@ -25,25 +27,32 @@ TASKS = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_NPROCS")
 class SlurmTask:
     """Submitted to Slurm, so pickled: words only, no recipe and no code of the user's.
 
-    command: the worker's. log: the file that it writes on. patience: seconds in which it may save.
+    command: the worker's. log: the file that it writes on, in the run's folder. patience: seconds in which it
+    may save. limit: seconds that Slurm gives it in all.
     """
 
     command: list[str]
     log: str
     patience: float
+    limit: float
     worker: int | None = field(default=None, init=False)
     code: int | None = field(default=None, init=False)
+    began: float = field(default=0.0, init=False)
+    kept: dict[str, int] = field(default_factory=dict, init=False)
 
     def __call__(self) -> None:
         """Ends the process with the worker's exit code, 128 + N if it was ended by signal N."""
-        self.worker = os.posix_spawn(
-            self.command[0], self.command, _environment(), file_actions=_to(self.log)
-        )
+        self.start()
         while not self._ended():
             time.sleep(LOOK)
         if self.code in STOPPED:
             time.sleep(GRACE)  # cut short by `checkpoint`, or by Slurm, which ends or requeues the job
         self._leave()
+
+    def start(self) -> None:
+        self.began, self.kept = time.monotonic(), self._keeps()
+        to = _to(self.log)
+        self.worker = os.posix_spawn(self.command[0], self.command, _environment(), file_actions=to)
 
     def checkpoint(self) -> DelayedSubmission:
         """Waits until the worker has saved; what is to be submitted again. Called within a signal handler."""
@@ -53,7 +62,28 @@ class SlurmTask:
                 time.sleep(LOOK)
         if self.code is not None and self.code not in STOPPED:
             self._leave()  # it came to its own end in the meantime: nothing is to be requeued
+        if self.worker is not None and self._in_vain():
+            self._give_up()
         return DelayedSubmission(replace(self))
+
+    def _in_vain(self) -> bool:
+        """Whether most of the limit passed and left nothing more than there was: so would the next job."""
+        return time.monotonic() - self.began > self.limit / 2 and self._keeps() == self.kept
+
+    def _keeps(self) -> dict[str, int]:
+        """What a later job goes on from: checkpoints, by when they were written, and scores there are."""
+        run = Path(self.log).parent
+        checkpoints = {str(file): file.stat().st_mtime_ns for file in run.glob("checkpoints/*.ckpt")}
+        return checkpoints | {str(file): 0 for file in run.glob("scores/*.parquet")}
+
+    def _give_up(self) -> None:
+        with Path(self.log).open("a") as log:
+            print(
+                f"error: the {self.limit / 60:g} minutes of launcher.time were too few to finish anything "
+                "that a later job could go on from; raise it",
+                file=log,
+            )
+        sys.exit(MISTAKE)
 
     def _ended(self) -> bool:
         # No lock is held here, unlike in subprocess: the handler may interrupt this at any place.
