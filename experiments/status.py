@@ -64,7 +64,7 @@ def _progress(arm: str, seed: str, path: Path) -> Progress:
         state = "interrupted"
     if job and job["ended"]:
         job = None
-    if job and state in ("pending", "interrupted"):
+    if job and not job["ended"] and state in ("pending", "interrupted"):
         state = "queued"
     last = attempts[-1] if attempts else {}
     where = f"{last['host']}:{last['process']}" if last else ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -80,18 +82,28 @@ class Command:
         return self.log.read_text()
 
 
+@dataclass
+class Disturbed:
+    """A sweep's folder, its commands, and the step after which a job was told to go."""
+
+    folder: Path
+    commands: list[Command]
+    step: int
+
+
 @pytest.fixture(scope="module")
 def disturbed(
     slurm: Cluster, tmp_path_factory: pytest.TempPathFactory, cache: Path, address_corpus: Corpus
-) -> Iterator[tuple[Path, list[Command]]]:
+) -> Iterator[Disturbed]:
     """The sweep by Slurm, while a worker is killed, a job told to go, a node lost and the launcher killed."""
     out = tmp_path_factory.mktemp("slurm_sweep")
     folder = out / "five_families"
     runs = [RunFolder(folder / arm / "seed0") for arm in ARMS]
     commands = [Command(slurm, out, cache)]
     try:
-        until(lambda: all(any(run.checkpoints.glob("*.ckpt")) for run in runs), "all arms train", 120)
+        until(lambda: all(step_of(run) > EVERY for run in runs), "all arms train", 120)
         kill_worker(runs[0].path)
+        step = step_of(runs[1])
         slurm.tell("scancel", "--signal=USR2", job_of(runs[1]))
         commands[0].process.kill()
         slurm.stop_node(node_of(slurm, job_of(runs[2])))
@@ -102,12 +114,17 @@ def disturbed(
             return all(command.process.poll() is not None for command in commands[1:])
 
         until(ended, "both commands end", 240)
-        yield folder, commands
+        yield Disturbed(folder, commands, step)
     finally:
         for command in commands:
             command.process.kill()
         for node in set(slurm.stopped):
             slurm.start_node(node)
+
+
+def step_of(run: RunFolder) -> int:
+    rows = read_lines(run.metrics)
+    return rows[-1]["step"] if rows else 0
 
 
 def job_of(run: RunFolder) -> str:
@@ -129,9 +146,9 @@ def began(run: RunFolder) -> int:
 
 
 def test_a_disturbed_sweep_ends_done_and_equal_to_the_undisturbed_one(
-    disturbed: tuple[Path, list[Command]], undisturbed: Path
+    disturbed: Disturbed, undisturbed: Path
 ) -> None:
-    folder, commands = disturbed
+    folder, commands = disturbed.folder, disturbed.commands
     assert [command.process.returncode for command in commands[1:]] == [0, 0]
     assert (folder / "report" / "index.html").exists()
     for arm in ARMS:
@@ -143,17 +160,15 @@ def test_a_disturbed_sweep_ends_done_and_equal_to_the_undisturbed_one(
         )
 
 
-def test_a_killed_worker_is_tried_again(disturbed: tuple[Path, list[Command]]) -> None:
-    folder, commands = disturbed
+def test_a_killed_worker_is_tried_again(disturbed: Disturbed) -> None:
+    folder, commands = disturbed.folder, disturbed.commands
     assert began(RunFolder(folder / ARMS[0] / "seed0")) == 2
     assert sum(f"{ARMS[0]}, seed 0: job" in command.told for command in commands) == 1
     assert any("ended by SIGKILL" in command.told for command in commands)
 
 
-def test_a_job_told_to_go_is_saved_and_goes_on_under_its_id(
-    slurm: Cluster, disturbed: tuple[Path, list[Command]]
-) -> None:
-    run = RunFolder(disturbed[0] / ARMS[1] / "seed0")
+def test_a_job_told_to_go_is_saved_and_goes_on_under_its_id(slurm: Cluster, disturbed: Disturbed) -> None:
+    run = RunFolder(disturbed.folder / ARMS[1] / "seed0")
     array, _, number = job_of(run).partition("_")
     (job,) = [
         one for one in slurm.jobs() if (one.get("ArrayJobId"), one.get("ArrayTaskId")) == (array, number)
@@ -161,18 +176,20 @@ def test_a_job_told_to_go_is_saved_and_goes_on_under_its_id(
     assert job["Restarts"] == "1"
     assert job["JobState"] == "COMPLETED"
     assert began(run) == 2
+    _, _, after = run.log.read_text().partition("stopped by SIGUSR2")
+    first = re.search(r"(\d+)% of budget", after)
+    assert first is not None
+    assert int(first[1]) >= 100 * disturbed.step // STEPS  # not from the last regular checkpoint
 
 
-def test_a_run_whose_node_is_lost_ends_on_another(disturbed: tuple[Path, list[Command]]) -> None:
-    run = RunFolder(disturbed[0] / ARMS[2] / "seed0")
+def test_a_run_whose_node_is_lost_ends_on_another(disturbed: Disturbed) -> None:
+    run = RunFolder(disturbed.folder / ARMS[2] / "seed0")
     assert began(run) == 2
     assert run.is_("done")
 
 
-def test_launchers_that_are_killed_or_many_submit_no_run_twice(
-    slurm: Cluster, disturbed: tuple[Path, list[Command]]
-) -> None:
-    folder, commands = disturbed
+def test_launchers_that_are_killed_or_many_submit_no_run_twice(slurm: Cluster, disturbed: Disturbed) -> None:
+    folder, commands = disturbed.folder, disturbed.commands
     named = [job for job in slurm.jobs() if job["JobName"] == folder.name]
     assert len(named) == len(ARMS) + 1  # the killed worker's run was submitted again, once
     told = [line for command in commands for line in command.told.splitlines() if "submitted as job" in line]
