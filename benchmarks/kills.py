@@ -30,7 +30,7 @@ import pandas as pd
 import psutil
 
 SWEEP = ["sweep", "five_families", "~arms.encoder_decoder", "~arms.prefix_lm", "seeds=2", "size=tiny"]
-SMALL = ["budget=smoke", "budget.amount=160", "tracking=none", "training.batch=16", "training.threads=1"]
+SMALL = ["budget=smoke", "budget.amount=300", "tracking=none", "training.batch=16", "training.threads=1"]
 SMALL += ["training.accelerator=cpu", "training.checkpoint_every=8", "evaluation.finetune.steps=4"]
 SMALL += [
     "evaluation.likelihood_windows=8",
@@ -41,7 +41,7 @@ LAUNCHERS = {
     "local": ["launcher=local", "launcher.processes=2"],
     "slurm": ["launcher=slurm", "launcher.cpus=1", "launcher.time=30"],
 }
-BETWEEN = (1.0, 14.0)  # seconds from one kill to the next
+BETWEEN = (1.0, 20.0)  # seconds from one kill to the next
 SECONDS = {"seconds", "tokens_per_second", "time"}  # what no two runs have in common
 
 

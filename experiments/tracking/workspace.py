@@ -6,7 +6,7 @@ Panels name metrics that runs log (`tests/experiments/test_tracking_workspace.py
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archs.errors import UserError
 from experiments.folder import write_json
@@ -31,13 +31,14 @@ def workspace(entity: str, project: str, sweep: str | None) -> Workspace:
     try:
         import wandb_workspaces.reports.v2 as panels
         import wandb_workspaces.workspaces as ws
+        from wandb_workspaces.expr import And
     except ImportError as error:
         raise UserError(
             'a workspace needs a package that is missing: pip install "pentarch[workspaces]"'
         ) from error
     from experiments.report.results import METRICS
 
-    def section(name: str, *shown: object) -> ws.Section:
+    def section(name: str, *shown: Any) -> ws.Section:
         return ws.Section(name=name, panels=list(shown), is_open=True)
 
     audit = [_bars(name, title, by=ARM) for name, title in AUDIT.items()]
@@ -59,7 +60,7 @@ def workspace(entity: str, project: str, sweep: str | None) -> Workspace:
             ),
         ],
         runset_settings=ws.RunsetSettings(
-            filters=[] if sweep is None else [ws.Metric("Group") == sweep],
+            filters="" if sweep is None else And(ws.Metric("Group") == sweep),
             groupby=[ws.Metric(ARM)],
             pinned_columns=[f"summary:score/{each.name}" for each in METRICS],
         ),
@@ -108,11 +109,11 @@ def write(page: Workspace, file: Path) -> None:
 def save(page: Workspace) -> str:
     """Makes it a page of the project; its address. Raises UserError if W&B cannot be reached or refuses."""
     import requests
-    import wandb
+    from wandb.errors import Error
 
     try:
         return page.save().url
-    except (wandb.errors.Error, requests.RequestException, ValueError) as error:
+    except (Error, requests.RequestException, ValueError) as error:
         raise UserError(
             f"the workspace was not saved to {page.entity}/{page.project}: {error}; log in with `wandb "
             "login`, or write its definition with --json FILE"
