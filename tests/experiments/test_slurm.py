@@ -23,7 +23,7 @@ from experiments.launch.config import SlurmConfig
 from experiments.launch.slurm import Slurm
 from experiments.launch.task import Task
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 ARMS = ["encoder_ae", "decoder_ar", "prefix_lm"]
 STEPS, EVERY = 240, 40
@@ -146,8 +146,9 @@ def began(run: RunFolder) -> int:
 
 
 def test_a_disturbed_sweep_ends_done_and_equal_to_the_undisturbed_one(
-    disturbed: Disturbed, undisturbed: Path
+    slurm: Cluster, disturbed: Disturbed, undisturbed: Path
 ) -> None:
+    """One test, since parallel workers would each disturb a sweep of their own."""
     folder, commands = disturbed.folder, disturbed.commands
     assert [command.process.returncode for command in commands[1:]] == [0, 0]
     assert (folder / "report" / "index.html").exists()
@@ -158,16 +159,20 @@ def test_a_disturbed_sweep_ends_done_and_equal_to_the_undisturbed_one(
         pd.testing.assert_frame_equal(
             *(pd.read_parquet(run.scores / "likelihood.parquet") for run in (here, there))
         )
+    a_killed_worker_is_tried_again(disturbed)
+    a_job_told_to_go_is_saved_and_goes_on_under_its_id(slurm, disturbed)
+    a_run_whose_node_is_lost_ends_on_another(disturbed)
+    launchers_that_are_killed_or_many_submit_no_run_twice(slurm, disturbed)
 
 
-def test_a_killed_worker_is_tried_again(disturbed: Disturbed) -> None:
+def a_killed_worker_is_tried_again(disturbed: Disturbed) -> None:
     folder, commands = disturbed.folder, disturbed.commands
     assert began(RunFolder(folder / ARMS[0] / "seed0")) == 2
     assert sum(f"{ARMS[0]}, seed 0: job" in command.told for command in commands) == 1
     assert any("ended by SIGKILL" in command.told for command in commands)
 
 
-def test_a_job_told_to_go_is_saved_and_goes_on_under_its_id(slurm: Cluster, disturbed: Disturbed) -> None:
+def a_job_told_to_go_is_saved_and_goes_on_under_its_id(slurm: Cluster, disturbed: Disturbed) -> None:
     run = RunFolder(disturbed.folder / ARMS[1] / "seed0")
     array, _, number = job_of(run).partition("_")
     (job,) = [
@@ -182,13 +187,13 @@ def test_a_job_told_to_go_is_saved_and_goes_on_under_its_id(slurm: Cluster, dist
     assert int(first[1]) >= 100 * disturbed.step // STEPS  # not from the last regular checkpoint
 
 
-def test_a_run_whose_node_is_lost_ends_on_another(disturbed: Disturbed) -> None:
+def a_run_whose_node_is_lost_ends_on_another(disturbed: Disturbed) -> None:
     run = RunFolder(disturbed.folder / ARMS[2] / "seed0")
     assert began(run) == 2
     assert run.is_("done")
 
 
-def test_launchers_that_are_killed_or_many_submit_no_run_twice(slurm: Cluster, disturbed: Disturbed) -> None:
+def launchers_that_are_killed_or_many_submit_no_run_twice(slurm: Cluster, disturbed: Disturbed) -> None:
     folder, commands = disturbed.folder, disturbed.commands
     named = [job for job in slurm.jobs() if job["JobName"] == folder.name]
     assert len(named) == len(ARMS) + 1  # the killed worker's run was submitted again, once
