@@ -52,6 +52,7 @@ class Tally:
     kills: Counter[str] = field(default_factory=Counter)
     moments: Counter[str] = field(default_factory=Counter)
     together: set[str] = field(default_factory=set)  # runs that two processes were seen at
+    down: set[str] = field(default_factory=set)  # nodes of Slurm's that are switched off now
 
 
 def command(out: Path, cache: Path, launcher: str) -> list[str]:
@@ -115,8 +116,8 @@ def kill(what: str, out: Path, launcher: subprocess.Popen[bytes], tally: Tally, 
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
         else:
-            cluster.stop_node(random.choice(sorted({"one", "two"} - cluster.down)))
-            cluster.down.add(cluster.stopped[-1])
+            cluster.stop_node(random.choice(sorted({"one", "two"} - tally.down)))
+            tally.down.add(cluster.stopped[-1])
     else:
         launcher.kill()
     launcher.poll()
@@ -135,9 +136,9 @@ def disturbed(words: list[str], out: Path, log: Path, tally: Tally, kills: int, 
                 cluster.hurry()
             time.sleep(0.2)
         if cluster is not None:
-            for node in cluster.down:
+            for node in tally.down:
                 cluster.start_node(node)
-            cluster.down = set()
+            tally.down.clear()
         if process.poll() == 0:
             return
         if process.poll() is not None and process.returncode > 0:
@@ -194,7 +195,6 @@ def slurm(place: Path) -> Iterator[Any]:
         sys.exit(why)
     with cluster(place) as there:
         os.environ.update(there.environment)  # commands that are started from here find it
-        there.down = set()  # nodes that are not running now
         yield there
 
 
