@@ -13,7 +13,7 @@ sweep: $(INSTALLED)
 	$(BIN)/pentarch sweep five_families $(ARGS)
 
 test: lint
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
