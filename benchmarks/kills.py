@@ -98,12 +98,12 @@ def see_who_is_at_what(out: Path, tally: Tally) -> None:
     tally.together |= {str(folder) for folder, number in live.items() if number > 1}
 
 
-def kill(what: str, out: Path, launcher: subprocess.Popen[bytes], tally: Tally, cluster: Any) -> bool:
-    """SIGKILL to one of them; False if there was none."""
+def kill(what: str, out: Path, launcher: subprocess.Popen[bytes], tally: Tally, cluster: Any) -> None:
+    """SIGKILL to one of them, if there is one."""
     there = workers(out)
     if what == "worker":
         if not there:
-            return False
+            return
         process, folder = random.choice(there)
         tally.moments[moment(folder)] += 1
         with suppress(psutil.NoSuchProcess):
@@ -122,7 +122,6 @@ def kill(what: str, out: Path, launcher: subprocess.Popen[bytes], tally: Tally, 
         launcher.kill()
     launcher.poll()
     tally.kills[what] += 1
-    return True
 
 
 def disturbed(words: list[str], out: Path, log: Path, tally: Tally, kills: int, cluster: Any) -> None:
@@ -182,7 +181,7 @@ def differences(one: Path, two: Path) -> Iterator[str]:
 def run_twice(out: Path) -> list[str]:
     """Runs that were begun again after they were done."""
     told = {path: [row["what"] for row in rows(path)] for path in out.glob("*/*/seed*/attempts.jsonl")}
-    return [str(path.parent) for path, what in told.items() if what.count("done") != 1 or what[-1] != "done"]
+    return [str(path.parent) for path, what in told.items() if "done" in what[:-1]]
 
 
 @contextmanager

@@ -63,9 +63,12 @@ def train(
     from experiments import build
 
     build.check(recipe)
+    from experiments.folder import RunFolder
     from experiments.train import train as run
 
-    run(recipe, folder or recipe.folder(group), group)
+    place = folder or recipe.folder(group)
+    with RunFolder(place).to_itself():
+        run(recipe, place, group)
 
 
 @app.command()
@@ -164,7 +167,8 @@ def evaluate(run: Run) -> None:
     RunFolder(run).require_trained()
     from experiments.evaluate import evaluate_run
 
-    evaluate_run(run, run.resolve().parents[1].name)
+    with RunFolder(run).to_itself():
+        evaluate_run(run, run.resolve().parents[1].name)
 
 
 @app.command()

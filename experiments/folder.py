@@ -100,10 +100,24 @@ class RunFolder:
             with FileLock(self.path / ".lock", timeout=0):
                 yield
         except Timeout as error:
-            raise UserError(
-                f"run folder '{self.path}' is in use by another process; wait until that has ended, or set "
-                "name=… or out=… for a new folder"
-            ) from error
+            raise self._in_use() from error
+
+    @contextmanager
+    def to_itself(self) -> Iterator[None]:
+        """Has the run from training to scores, for a command that is about this run alone.
+
+        Raises UserError if another process has it.
+        """
+        with self.taken(timeout=2.0) as mine:  # another may look who has it
+            if not mine:
+                raise self._in_use()
+            yield
+
+    def _in_use(self) -> UserError:
+        return UserError(
+            f"run folder '{self.path}' is in use by another process; wait until that has ended, or set "
+            "name=… or out=… for a new folder"
+        )
 
     @contextmanager
     def taken(self, timeout: float = 0.0) -> Iterator[bool]:
@@ -130,11 +144,18 @@ class RunFolder:
 
     @property
     def held(self) -> bool:
-        """Whether a process has the run at this moment."""
-        if not self.path.exists():
+        """Whether a process has the run at this moment; writes nothing, for it may be somebody else's."""
+        if not (self.path / ".taken").exists():
             return False
-        with self.taken() as mine:
-            return not mine
+        lock = FileLock(self.path / ".taken", fallback_to_soft=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:  # a folder that may only be read: its status.json is all that can be known
+            return True
+        lock.release()
+        return False
 
     def note(self, what: str) -> None:
         """One line in attempts.jsonl: who did what with this run. Only whoever has it to itself writes."""

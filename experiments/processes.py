@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from archs.errors import UserError
 from experiments.folder import RunFolder
@@ -43,17 +44,27 @@ def train_together(recipe: Recipe, folder: Path, group: str) -> None:
     The processes also end when this one does, however that ends. Raises UserError for what a process was
     told wrong, CrashedError with how it ended, DivergedError if the loss did, Stopped if they were told to.
     """
+    heard: list[int] = []  # signals that ask for an end
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        for process in processes[:1]:  # which tells the others
+            process.send_signal(number)
+
     with tempfile.TemporaryDirectory() as place:
         recipe.to_yaml(Path(place) / "recipe.yaml")
         processes: list[subprocess.Popen[bytes]] = []
+        restore = listen(pass_on)
         try:
             environment = shared_environment(recipe.training.devices)
             for rank in range(recipe.training.devices):
                 processes.append(start(rank, Path(place), folder, group, environment))
-            listen(lambda number, frame: processes[0].send_signal(number))  # which tells the others
             failed = first_failure(processes)
         finally:
             end(processes)
+            restore()
+        if failed is not None and heard:
+            raise Stopped(heard[-1])
         if failed is not None:
             tell(recipe, RunFolder(folder), Path(place), failed, processes[failed].returncode)
 

@@ -16,13 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from archs.errors import UserError
-from experiments.folder import RunFolder, read_json
+from experiments.folder import RunFolder, read_record
 from experiments.report.runs import declared
 
 TAIL = 8192  # bytes of metrics.jsonl in which its last row is
 REFRESH = 2.0  # seconds
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "interrupted": "yellow"}
-OVER = ("done", "diverged", "failed")
+STILL = 5  # looks at which nothing may be under way before the last is drawn: a crashed run is tried again
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Progress:
 
     name: str
     seed: str
+    over: bool
     state: str
     row: dict[str, Any]
     attempts: int
@@ -58,13 +59,13 @@ def _places(folder: Path) -> Iterator[tuple[str, str, Path]]:
 def _progress(arm: str, seed: str, path: Path) -> Progress:
     run = RunFolder(path)
     status = run.status
-    state, job = status["state"], read_json(path / "job.json")
+    state, job = status["state"], read_record(path / "job.json", "id", "ended")
     attempts = _attempts(path / "attempts.jsonl")
     if state == "running" and not run.held:
         state = "interrupted"
     if job and job["ended"]:
         job = None
-    if job and not job["ended"] and state in ("pending", "interrupted"):
+    if job and state in ("pending", "interrupted", "failed"):
         state = "queued"
     last = attempts[-1] if attempts else {}
     where = f"{last['host']}:{last['process']}" if last else ""
@@ -72,6 +73,7 @@ def _progress(arm: str, seed: str, path: Path) -> Progress:
     return Progress(
         arm,
         seed,
+        state in ("done", "diverged") or (state == "trained" and path.parent.name == "tuning"),
         state,
         _last_row(run.metrics),
         sum(each["what"] == "began" for each in attempts),
@@ -137,8 +139,14 @@ def _lasting(seconds: float) -> str:
 
 
 def watch(folder: Path) -> None:
-    """The table, drawn again every two seconds until no run is left to be done."""
+    """The table, drawn again every two seconds until all runs are over, or failed and left so."""
+    still = 0
     with Live(table(folder), auto_refresh=False) as live:
-        while any(run.state not in OVER for run in progress(folder)):
+        while still < STILL:
+            runs = progress(folder)
+            still = still + 1 if all(run.over or run.state == "failed" for run in runs) else 0
+            if all(run.over for run in runs):
+                break
             time.sleep(REFRESH)
             live.update(table(folder), refresh=True)
+        live.update(table(folder), refresh=True)

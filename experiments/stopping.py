@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from experiments.module import Pretraining
 
-ASKS = (signal.SIGTERM, signal.SIGUSR2)
+# Windows has no SIGUSR2.
+ASKS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name))
 EXITED = 128  # and the signal's number: the exit code of who was stopped, as shells have it
 
 
@@ -62,8 +63,16 @@ class Stop:
         self._asked = number
 
 
-def listen(hear: Callable[[int, FrameType | None], None]) -> None:
-    """From now on signals that ask for an end are heard instead; the main thread alone can hear them."""
-    if threading.current_thread() is threading.main_thread():
-        for number in ASKS:
-            signal.signal(number, hear)
+def listen(hear: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
+    """From now on signals that ask for an end are heard instead, until what is given back is called.
+
+    The main thread alone can hear them.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, hear) for number in ASKS} if main else {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    return restore

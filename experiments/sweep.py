@@ -11,7 +11,7 @@ from experiments.budget_table import budget_tables
 from experiments.claims.design import Design, Recipes, design
 from experiments.claims.registration import check_unchanged, register
 from experiments.folder import RunFolder
-from experiments.launch import AnyLauncher, InlineConfig, drive, launcher
+from experiments.launch import AnyLauncher, InlineConfig, drive
 from experiments.launch.task import LostRunsError, Task
 from experiments.planning import check_spent, plans, tell_if_too_few
 from experiments.sweep_recipe import SweepRecipe, TuningConfig
@@ -38,7 +38,7 @@ def run(sweep: SweepRecipe, recipes: Recipes, where: AnyLauncher = INLINE) -> No
     register(folder, sweep, designed)
     for table in budget_tables(planned, designed.runs):
         Console(stderr=True).print(table)
-    there = launcher(where)
+    there = where.launcher()
 
     def take(tasks: list[Task]) -> dict[Path, str]:
         return drive(tasks, there, where.retries)

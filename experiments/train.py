@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from pathlib import Path
 import lightning
 import safetensors.torch
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch
@@ -32,7 +34,7 @@ from experiments.processes import is_first_process, starts_others, train_togethe
 from experiments.recipe import BudgetConfig, Recipe
 from experiments.run import check_same_text, corpus_of, prepare
 from experiments.steps import Steps, building, loader
-from experiments.stopping import Stop
+from experiments.stopping import Stop, Stopped
 from experiments.tracking import NoTracker, Tracker, tracker
 from objectives.base import Objective, Windows
 
@@ -192,6 +194,8 @@ def fit(
     start, checkpoint = (0, None) if resumed is None else (resumed.step, resumed.path)
     try:
         trainer.fit(module, loader(rows, start, module.steps), ckpt_path=checkpoint, weights_only=True)
+    except SIGTERMException as stop:  # before Stop listens
+        raise Stopped(signal.SIGTERM) from stop
     except SystemExit as stop:  # how Lightning passes an interrupt on
         raise KeyboardInterrupt from stop
     except RuntimeError as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from experiments.recipe import Count
 from experiments.validate import Config
+
+if TYPE_CHECKING:
+    from experiments.launch.task import Launcher
 
 
 class LauncherConfig(Config):
@@ -21,12 +24,22 @@ class InlineConfig(LauncherConfig):
 
     name: Literal["inline"] = "inline"
 
+    def launcher(self) -> Launcher:
+        from experiments.launch.inline import Inline
+
+        return Inline()
+
 
 class LocalConfig(LauncherConfig):
     """`processes` runs at a time on this machine; None: one a GPU, or one for every two cores."""
 
     name: Literal["local"] = "local"
     processes: Count | None = None
+
+    def launcher(self) -> Launcher:
+        from experiments.launch.local import Local
+
+        return Local(self)
 
 
 class SlurmConfig(LauncherConfig):
@@ -49,6 +62,12 @@ class SlurmConfig(LauncherConfig):
     at_once: Count = 256
     setup: list[str] = Field(default_factory=list)
     sbatch: dict[str, str | int] = Field(default_factory=dict)
+
+    def launcher(self) -> Launcher:
+        """Raises UserError if this machine has no Slurm that answers."""
+        from experiments.launch.slurm import Slurm
+
+        return Slurm(self)
 
 
 AnyLauncher = InlineConfig | LocalConfig | SlurmConfig

@@ -73,9 +73,8 @@ def _announce(task: Task) -> None:
 def _summary(left: Sequence[Task], total: int) -> str:
     states = Counter(task.run.status["state"] for task in left)
     words = ", ".join(f"{number} {state}" for state, number in states.items())
-    return (
-        f"{total - len(left)} of {total} over; {words}; details: pentarch status {left[0].folder.parents[1]}"
-    )
+    sweep = Path(left[0].recipe.out, left[0].sweep)
+    return f"{total - len(left)} of {total} over; {words}; details: pentarch status {sweep}"
 
 
 def _given_up(task: Task, why: str, crashes: int) -> str:

@@ -17,7 +17,7 @@ BYTES = 16  # a parameter: weight, gradient and AdamW's two moments, four bytes 
 
 def memory_needed(recipe: Recipe) -> float:
     """Bytes below which no process can train the recipe; activations come on top."""
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and recipe.training.accelerator != "cpu":
         return BASE
     plan = plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary))
     parameters = plan.parameters.core + plan.parameters.embedding + plan.extra_parameters
@@ -33,8 +33,14 @@ def memory_free() -> float:
     return free
 
 
+def cores() -> int:
+    """That this process may use, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def visible_gpus() -> list[str]:
     """As CUDA_VISIBLE_DEVICES names them: those that this process may use."""
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = [name for name in (asked or "").split(",") if name]
-    return names or [str(number) for number in range(torch.cuda.device_count())]
+    if asked is None:
+        return [str(number) for number in range(torch.cuda.device_count())]
+    return [name for name in asked.split(",") if name not in ("", "-1")]

@@ -217,30 +217,42 @@ def test_a_launcher_that_is_none_is_one_line(given: list[str], told: str) -> Non
     assert "\n" not in str(error.value)
 
 
-def test_more_processes_than_memory_are_refused(task) -> None:
-    local = Local(LocalConfig(processes=100_000))
-    with pytest.raises(
-        UserError, match=r"launcher\.processes=100000 of at least 0\.5 GB each .* at most \d+ fit"
-    ):
-        local.start([task("a")])
+def test_more_processes_than_memory_are_refused(task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.launch.local.memory_free", lambda: 0.9e9)
+    local = Local(LocalConfig(processes=8))
+    told = r"2 processes of at least 0\.5 GB each need 1\.0 GB, and 0\.9 GB are free, for 1: lower launcher"
+    with pytest.raises(UserError, match=told):
+        local.start([task("a"), task("b")])  # eight are allowed, two are needed
     assert not task("a").run.recipe.exists()
 
 
-def test_cores_and_gpus_are_divided(task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_and_gpus_are_divided(
+    task, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     local = Local(LocalConfig(processes=4))
     local.cores = 16
-    alone = [local._environment(task("a"), slot) for slot in range(4)]
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in alone] == ["4", "5", "6", "7"]
-    assert {each["OMP_NUM_THREADS"] for each in alone} == {"4"}
-    pair = task("a").recipe.model_copy(
-        update={"training": task("a").recipe.training.model_copy(update={"devices": 2})}
-    )
-    both = [
-        local._environment(Task(pair, Path("x"), "mine", "x"), slot)["CUDA_VISIBLE_DEVICES"]
-        for slot in (0, 1)
-    ]
-    assert both == ["4,5", "6,7"]
+
+    def of(devices: int) -> Task:
+        asked = compose("training.accelerator=auto", f"training.devices={devices}")
+        return Task(asked, tmp_path, "mine", "x")
+
+    def gpus(task: Task) -> list[str]:
+        environments = [local._environment(task, slot) for slot in range(local.processes(task))]
+        return [each["CUDA_VISIBLE_DEVICES"] for each in environments]
+
+    assert gpus(of(1)) == ["4", "5", "6", "7"]
+    assert local._environment(of(1), 3)["OMP_NUM_THREADS"] == "4"
+    with pytest.raises(UserError, match=r"4 processes with training\.devices=2 need 8 GPUs, and 4 are here"):
+        local.processes(of(2))
+    local.config = LocalConfig()
+    assert gpus(of(2)) == ["4,5", "6,7"]
+    with pytest.raises(UserError, match=r"1 processes with training\.devices=8 need 8 GPUs"):
+        local.processes(of(8))
+    assert local.processes(task("a")) == 8  # on the CPU: a process for every two cores
+    assert local._environment(task("a"), 7)["CUDA_VISIBLE_DEVICES"] == "4,5,6,7"  # as it was
+    local.config = LocalConfig(processes=6)
+    assert gpus(of(1)) == ["4", "5", "6", "7", "4", "5"]  # small runs may share one
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert local._environment(task("a"), 0)["OMP_NUM_THREADS"] == "1"

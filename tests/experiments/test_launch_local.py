@@ -110,11 +110,13 @@ def test_an_arm_that_crashes_is_reported_and_the_others_are_done(tmp_path: Path,
     assert "failed" in page
 
 
-def test_more_processes_than_memory_are_one_line_before_anything_starts(tmp_path: Path, cache: Path) -> None:
-    process = begin(tmp_path, cache, "launcher=local", "launcher.processes=100000")
+def test_a_run_that_memory_cannot_hold_is_one_line_before_any_starts(tmp_path: Path, cache: Path) -> None:
+    huge = ["size.layers=64", "size.width=16384", "size.heads=128", "size.ffn=65536", "budget.match=none"]
+    process = begin(tmp_path, cache, "launcher=local", *huge)
     said = process.communicate(timeout=200)[1].splitlines()
     assert process.returncode == 2
-    assert said[-1].startswith("error: launcher.processes=100000 of at least")
+    assert said[-1].startswith("error: 1 processes of at least"), said[-1]
+    assert "lower launcher.processes or size" in said[-1]
     assert not list(tmp_path.glob("*/*/seed0/recipe.yaml"))
 
 

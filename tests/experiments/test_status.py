@@ -10,7 +10,7 @@ from rich.console import Console
 
 from archs.errors import UserError
 from experiments.folder import RunFolder
-from experiments.status import progress, table
+from experiments.status import progress, table, watch
 from tests.experiments.sweep_folder import set_status, write_sweep
 
 ARMS = ["encoder_ae", "decoder_ar", "prefix_lm", "permuted_lm"]
@@ -69,3 +69,28 @@ def test_the_table_counts_every_state_and_fits_eighty_columns(folder: Path) -> N
 def test_a_folder_that_is_no_sweep_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no sweep; start one"):
         progress(tmp_path)
+
+
+def test_a_trial_is_over_when_trained_and_looking_writes_nothing(
+    folder: Path,
+) -> None:
+    trial = folder / "decoder_ar" / "tuning" / "lr0.001-warmup0.05"
+    trial.mkdir(parents=True)
+    set_status(trial, "trained")
+    assert [run.over for run in progress(folder) if run.seed == trial.name] == [True]
+    assert not (trial / ".taken").exists()  # looking writes nothing
+    set_status(folder / "encoder_ae" / "seed1", "trained")
+    assert [run.over for run in progress(folder) if run.state == "trained"] == [True, False]
+
+
+def test_watching_ends_when_all_is_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        for arm in ARMS:
+            set_status(folder / arm / "seed1", "done")
+
+    monkeypatch.setattr("experiments.status.time.sleep", sleep)
+    watch(folder)
+    assert looks == [2.0]

@@ -55,7 +55,8 @@ def test_a_signal_saves_what_was_trained_and_the_end_is_as_without_it(
     assert run.weights.read_bytes() == RunFolder(tmp_path / "whole").weights.read_bytes()
 
 
-def test_after_training_signals_do_what_they_did(compose: Compose, tmp_path: Path) -> None:
+@pytest.mark.parametrize("devices", [1, 2])
+def test_after_training_signals_do_what_they_did(devices: int, compose: Compose, tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)]
-    train(compose("budget.amount=3"), tmp_path / "run")
+    train(compose("budget.amount=3", f"training.devices={devices}"), tmp_path / "run")
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)] == before
