@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -50,10 +51,23 @@ def _free(path: Path) -> str:
     return f"{shutil.disk_usage(there).free / 1e6:,.1f} MB"
 
 
+def partial_of(path: Path) -> Path:
+    """Beside `path`: where this process writes it. The name says whose it is: no host's name has an @."""
+    return path.with_name(f"{path.name}@{platform.node()}@{os.getpid()}.partial")
+
+
+def abandoned(folder: Path, name: str = "*") -> Iterator[Path]:
+    """What dead processes of this machine left half-written of `name`; another's may live."""
+    for path in folder.glob(f"{name}@*@*.partial"):
+        _, host, process = path.stem.rsplit("@", 2)
+        if host == platform.node() and not lives(process):
+            yield path
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A file beside `path` to be written: flushed to disk, then put in place, if the block ends well."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     with told_if_full(path):
         try:
             yield partial
@@ -69,7 +83,7 @@ def whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """The same for a folder that is not there yet, or empty. Raises UserError if it cannot be written."""
-    place = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    place = partial_of(path)
     with told_if_full(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,10 +152,9 @@ def flush_all(folder: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """What killed processes left half-written in this folder; those that live keep theirs."""
-    for path in folder.glob("*.partial"):
-        if not lives(path.name.split(".")[-2]):
-            path.unlink(missing_ok=True)
+    """What killed processes left half-written in this folder; those that live, or may, keep theirs."""
+    for path in abandoned(folder):
+        path.unlink(missing_ok=True)
 
 
 def lives(process: str) -> bool:

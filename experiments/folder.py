@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from filelock import FileLock, Timeout
 
 from archs.errors import UserError
-from experiments.disk import remove_partial, write_whole
+from experiments.disk import append_line, remove_partial, write_whole
 from experiments.recipe import NOT_CONTENT, Recipe
 from experiments.validate import flatten
 
@@ -158,10 +158,12 @@ class RunFolder:
         return False
 
     def note(self, what: str) -> None:
-        """One line in attempts.jsonl: who did what with this run. Only whoever has it to itself writes."""
+        """One line in attempts.jsonl: who did what with this run. Only whoever has it to itself writes.
+
+        Raises FullDiskError.
+        """
         row = {"what": what, "host": platform.node(), "process": os.getpid(), "time": time.time()}
-        with (self.path / "attempts.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(self.path / "attempts.jsonl", json.dumps(row))
 
     def _make(self) -> None:
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from archs.errors import UserError
+from experiments.disk import FullDiskError, write_whole
 from experiments.folder import RunFolder
 from experiments.recipe import Recipe
 from experiments.stopping import Stopped, listen, stopped
@@ -155,7 +156,10 @@ def main(parent: int, place: Path, folder: Path, group: str) -> None:
     except Stopped as stop:
         sys.exit(stop.code)
     except UserError as error:
-        (place / f"mistake{os.environ[PROCESS]}").write_text(str(error))
+        try:
+            write_whole(place / f"mistake{os.environ[PROCESS]}", str(error).encode())
+        except (FullDiskError, OSError):  # there may be no room for temporary files
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception:
         # A connection that another process's end has broken looks like an error of our own: if so, the one

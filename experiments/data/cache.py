@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
-import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from archs.errors import UserError
-from experiments.disk import flush, flush_all, lives, told_if_full
+from experiments.disk import abandoned, flush, flush_all, partial_of, told_if_full
 
 
 def once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -34,14 +31,15 @@ def once(folder: Path, build: Callable[[Path], None]) -> Path:
                 "writable one"
             ) from error
         if not folder.is_dir():
-            _remove_abandoned(folder)
+            for place in abandoned(folder.parent, folder.name):
+                shutil.rmtree(place, ignore_errors=True)
             with told_if_full(folder):
                 _build(folder, build)
     return folder
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:
-    place = folder.parent / f"{_mine(folder)}{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    place = partial_of(folder)
     try:
         place.mkdir()
         build(place)
@@ -53,14 +51,3 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
             raise
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _mine(folder: Path) -> str:
-    return f"{folder.name}.{platform.node()}."
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """What killed processes of this machine left half-written."""
-    for place in folder.parent.glob(f"{_mine(folder)}*.*"):
-        if place.is_dir() and not lives(place.name.split(".")[-2]):
-            shutil.rmtree(place, ignore_errors=True)

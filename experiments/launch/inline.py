@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from archs.errors import UserError
+from experiments.disk import is_full
 from experiments.launch.driving import tell
 from experiments.launch.task import Ending, Task
 from experiments.launch.work import work
@@ -39,6 +40,8 @@ class Inline:
         except UserError:
             raise
         except Exception as error:
+            if is_full(error):  # the next run would end the same
+                raise
             traceback.print_exc()
             return Ending(f"{type(error).__name__}: {error}")
         return Ending("ended", crashed=False)

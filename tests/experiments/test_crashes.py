@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ from experiments.export import export_run
 from experiments.folder import RunFolder, read_json, read_lines
 from experiments.listeners import Bar
 from experiments.module import Pretraining
+from experiments.processes import PROCESS
 from experiments.recipe import Recipe
 from experiments.run import restore
 from experiments.train import train
@@ -219,6 +221,31 @@ def test_a_line_is_never_appended_to_half_a_line(tmp_path: Path) -> None:
     assert path.read_text() == "one\nthree\n"
 
 
+def test_a_note_is_never_glued_to_half_a_note(tmp_path: Path) -> None:
+    (tmp_path / "attempts.jsonl").write_text('{"what": "beg')
+    RunFolder(tmp_path).note("began")
+    RunFolder(tmp_path).note("done")
+    assert [row["what"] for row in read_lines(tmp_path / "attempts.jsonl")] == ["began", "done"]
+
+
+def test_a_mistake_that_has_no_room_in_a_file_is_printed(tmp_path: Path, disk: Path) -> None:
+    (disk / "recipe.yaml").write_text("famly: decoder_ar")
+    fill(disk)
+    command = [sys.executable, "-m", "experiments.processes", str(os.getpid()), str(disk)]
+    done = subprocess.run(
+        [*command, str(tmp_path / "run"), "mine"],
+        env={**os.environ, PROCESS: "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "family is missing" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not [*disk.glob("mistake*")]
+
+
 def test_a_clock_that_jumps_changes_no_file_but_for_times(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,6 +382,7 @@ def test_the_page_says_which_runs_were_trained_or_scored_under_which_versions(tm
 FILES = [
     "recipe.yaml",
     "status.json",
+    "attempts.jsonl",
     "metrics.jsonl",
     "audit.json",
     "environment.json",

@@ -130,8 +130,12 @@ def test_a_build_killed_halfway_is_built_anew(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     assert subprocess.run([sys.executable, "-c", die, str(folder)], check=False).returncode == 9
     assert not folder.exists()
+    (half,) = tmp_path.glob("*.partial")
+    of_another_machine = half.with_name(half.name.replace("@", "@node-7.", 1))
+    of_another_machine.mkdir()
     once(folder, lambda place: (place / "whole").touch())
     assert [file.name for file in folder.iterdir()] == ["whole"]
+    assert [*tmp_path.glob("*.partial")] == [of_another_machine]
 
 
 def test_a_loser_of_the_race_discards_its_own_files(tmp_path: Path) -> None:

@@ -158,8 +158,8 @@ def killed_at(tmp_path: Path) -> Iterator[Callable[..., tuple[int, list[str]]]]:
         assert len(trainers) == 2
         seen.extend([process.pid, *trainers])
         os.kill(process.pid if which is None else trainers[which], signal.SIGKILL)
-        process.wait(timeout=30)
-        until = time.monotonic() + 30
+        process.wait(timeout=120)
+        until = time.monotonic() + 120
         while any(is_alive(pid) for pid in trainers):
             assert time.monotonic() < until, "a process was left behind"
             time.sleep(0.02)

@@ -13,10 +13,12 @@ import torch
 from run_files import rows
 
 from archs.errors import UserError
-from experiments import sweep as sweeping
 from experiments.checkpoints import saved
 from experiments.folder import RunFolder
 from experiments.health import EXPLODED, DivergedError, Health
+from experiments.launch.driving import drive
+from experiments.launch.inline import Inline
+from experiments.launch.task import Task
 from experiments.learner import Learner
 from experiments.module import Pretraining
 from experiments.recipe import Recipe
@@ -127,7 +129,8 @@ def test_a_diverged_run_is_not_continued_by_itself_and_a_sweep_takes_it_as_it_is
         train(recipe, tmp_path / "run")
     assert "\n" not in str(error.value)
     assert all(word in str(error.value) for word in ("not trained again", "at step 3", "name=…"))
-    assert not sweeping.train_arm(recipe, tmp_path / "run", "train")
+    task = Task(recipe, tmp_path / "run", "mine", "run")
+    assert drive([task], Inline(), retries=2) == {}
     assert RunFolder(tmp_path / "run").status == before
     with pytest.raises(UserError, match="another recipe"):  # what diverged was not this one
         train(compose("budget.amount=8", "training.learning_rate=1e-4"), tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -31,18 +32,23 @@ from experiments.launch.task import Task
 from experiments.recipe import Recipe
 
 def work(recipe, folder, sweep, until):
-    time.sleep(0.2)
+    (base / f"{who}_has_one").touch()
+    until = time.monotonic() + 120
+    while len([*base.glob("*_has_one")]) < 2:  # neither may take all before the other is there
+        assert time.monotonic() < until
+        time.sleep(0.02)
     with (folder / "log").open("a") as log:
-        log.write(sys.argv[2])
+        log.write(who)
     task(folder).run.set_status("done")
 
 def task(folder):
     return Task(recipe, folder, "mine", folder.name)
 
+base, who = Path(sys.argv[1]), sys.argv[2]
 recipe = Recipe(family="decoder_ar", objective="causal")
 inline.work = work
-drive([task(Path(sys.argv[1]) / str(n)) for n in range(6)], inline.Inline(), 0)
-print(sum(task(Path(sys.argv[1]) / str(n)).settled for n in range(6)))
+drive([task(base / str(n)) for n in range(6)], inline.Inline(), 0)
+print(sum(task(base / str(n)).settled for n in range(6)))
 """
 
 
@@ -143,6 +149,24 @@ def test_a_crash_in_this_process_is_loud_and_does_not_end_the_others(
     assert list(lost.values()) == ["ZeroDivisionError: no such luck; 2 times"]
     assert task("b").run.is_("done")
     assert capsys.readouterr().err.count("Traceback") == 2
+
+
+def test_a_full_disk_in_this_process_ends_the_command_and_is_not_tried_again(
+    task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def work(recipe: Recipe, folder: Path, sweep: str, until: str) -> None:
+        asked.append(folder)
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("the library could not write") from error
+
+    monkeypatch.setattr("experiments.launch.inline.work", work)
+    with pytest.raises(RuntimeError, match="could not write"):
+        drive([task("a"), task("b")], Inline(), retries=1)
+    assert len(asked) == 1
 
 
 def test_two_commands_share_the_runs_and_end_together(tmp_path: Path) -> None:

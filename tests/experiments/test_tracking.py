@@ -130,7 +130,7 @@ def test_tensorboard_without_its_package_is_one_line(monkeypatch: pytest.MonkeyP
 def test_tensorboard_holds_what_the_folder_holds_and_a_resumed_run_no_point_twice(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from experiments.listeners import Checkpoint
+    from experiments.checkpoints import Checkpoint
 
     recipe = compose("tracking=tensorboard", "budget.amount=6", "training.checkpoint_every=2", *FEW_TASKS)
     folder, checkpoint = tmp_path / "run", Checkpoint.__call__
