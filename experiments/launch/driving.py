@@ -15,6 +15,7 @@ from pathlib import Path
 from experiments.launch.task import Launcher, Task
 
 LOOK = 1.0  # seconds between looks at what is running
+PATIENCE = 10.0  # seconds for what a crashed process has left behind to end
 TELL = 60.0  # seconds between lines that say how far all is
 
 
@@ -35,8 +36,9 @@ def drive(tasks: Sequence[Task], launcher: Launcher, retries: int) -> dict[Path,
                     if ending.crashed and not task.settled:
                         crashes[folder] += 1
                         if ending.final or crashes[folder] > retries:
-                            lost[folder] = _given_up(task, ending.why, crashes[folder])
-                            del left[folder]
+                            if why := _given_up(task, ending.why, crashes[folder]):
+                                lost[folder] = why
+                                del left[folder]
                             continue
                         tell(task, f"{ending.why}; tried again ({crashes[folder]} of {retries})")
                 if task.settled:
@@ -77,11 +79,17 @@ def _summary(left: Sequence[Task], total: int) -> str:
     return f"{total - len(left)} of {total} over; {words}; details: pentarch status {sweep}"
 
 
-def _given_up(task: Task, why: str, crashes: int) -> str:
-    """Says so in status.json, unless the weights are there: they can be scored by a later command."""
+def _given_up(task: Task, why: str, crashes: int) -> str | None:
+    """Says so in status.json, unless the weights are there: they can be scored by a later command.
+
+    None if another process has the run now: what becomes of it is not known yet.
+    """
     told = why if crashes == 1 else f"{why}; {crashes} times"
-    with task.run.taken(timeout=10.0) as mine:
-        if mine and not task.settled:
+    with task.run.taken(timeout=PATIENCE) as mine:
+        if not mine:
+            tell(task, f"{told}; another process has it now, which is waited for")
+            return None
+        if not task.settled:
             state = "trained" if task.run.is_("trained") else "failed"
             task.run.set_status(state, why=told)
     tell(task, f"failed: {told}; the others go on, and the same command tries it again")

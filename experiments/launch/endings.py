@@ -6,20 +6,23 @@ import signal
 from pathlib import Path
 
 from experiments.launch.task import BUSY, MISTAKE, Ending
-from experiments.stopping import stopped
+from experiments.stopping import EXITED, stopped
 
+INTERRUPTED = EXITED + signal.SIGINT
+NAMES = {each.value: each.name for each in signal.Signals}
 TAIL = 4096  # bytes of a log that are looked at
 
 
 def ending_of(code: int, log: Path) -> Ending:
-    """code: as subprocess has it, a signal's number negated."""
-    if code in (0, BUSY) or stopped(code):
+    """code: if signal N ended it, -N as subprocess has it, or 128 + N as a shell has it."""
+    if code in (0, BUSY, INTERRUPTED) or stopped(code):
         return Ending("ended, with all that it did saved", crashed=False)
     if code == MISTAKE:
         return Ending(last_words(log).removeprefix("error: "), final=True)
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = ", as by one that ran out of memory" if -code == signal.SIGKILL else ""
+    number = -code if code < 0 else code - EXITED
+    if 0 < number <= max(NAMES):
+        name = NAMES.get(number, f"signal {number}")
+        hint = ", as by one that ran out of memory" if number == signal.SIGKILL else ""
         return Ending(f"its process was ended by {name}{hint}")
     return Ending(f"{last_words(log)} (exit code {code}; all of it is in {log})")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from archs.errors import UserError
 from experiments.launch.config import SlurmConfig
 from experiments.launch.driving import tell
-from experiments.launch.slurm_jobs import Job, alone, folder_of, how, job_of, write_job
+from experiments.launch.slurm_jobs import Job, alone, folder_of, how, job_of, next_job, write_job
 from experiments.launch.slurm_queue import Queue, partitions, words
 from experiments.launch.slurm_task import SlurmTask
 from experiments.launch.task import Ending, Task
@@ -54,19 +54,23 @@ class Slurm:
         self._read: dict[Path, tuple[int, Job | None, bool]] = {}
         self._gone: dict[str, int] = {}  # jobs that were not in the queue, since which question
         self._mine: set[str] = set()  # jobs that this command submitted or saw in the queue
-        self._looked_up: set[str] = set()
+        self._earlier: set[str] = set()  # jobs that may have been over before this command began
+        self._heard: set[str] = set()  # jobs of which it is known here how they ended
+        self._logs: dict[str, str] = {}  # of jobs of the sweep that this command did not submit: their runs'
         self._reasons: set[str] = set()
+        self._busy = ""  # Slurm's words
         self._sweep = ""
 
     def has(self, task: Task) -> bool:
+        self._sweep = task.sweep
         if self.queue.look():
             self._tell_reasons(task.sweep)
         job, settled = self._known(task)
         if job is None or job.ended or settled:
             return False
-        if job.id in self.queue.jobs:
+        if (queued := self.queue.jobs.get(job.id)) and queued.name == task.sweep:
             if job.id not in self._mine:
-                self._mine.add(job.id)
+                self._follow(job.id)
                 tell(task, f"followed: job {job.id} has it")
             self._gone.pop(job.id, None)
             return True
@@ -87,22 +91,34 @@ class Slurm:
             if not self.queue.ask():
                 return
             self._find_unwritten(folder, free)
-            mine = [task for task in free if (job := job_of(task)) is None or job.ended]
+            mine = [task for task in free if self._is_free(task)]
             if mine:
                 self._submit(mine, folder)
 
     def ending(self, task: Task) -> Ending | None:
-        """Of a job that is gone though the run is not settled; told once, by one of several launchers."""
+        """Of a job that is gone though the run is not settled; told once by each of several launchers.
+
+        One of them asks Slurm and writes it down for the others.
+        """
         job, _ = self._known(task)
-        if job is None or job.ended or task.settled:
+        if job is None or task.settled:
             return None
-        with alone(folder_of(task)):
-            if job_of(task) != job:
-                return None
-            self._write(task, replace(job, ended=True))
-        ending = how(job, task)
+        if not job.ended:
+            ending = how(job, task)
+            with alone(folder_of(task)):
+                if job_of(task) != job:
+                    return None
+                job = replace(job, ended=True, endings={**job.endings, job.id: ending})
+                self._write(task, job)
+        new = next((each for each in job.endings if each not in self._heard), None)
+        if new is None:
+            return None
+        self._heard.add(new)
+        if new not in self._earlier:
+            return job.endings[new]
         # How an earlier command's job ended is no reason to give up before this one has tried.
-        return ending if job.id in self._mine else replace(ending, final=False)
+        tell(task, f"{job.endings[new].why}; tried again")
+        return None
 
     def stop(self) -> None:
         if any(job.name == self._sweep for job in self.queue.jobs.values()):
@@ -117,21 +133,34 @@ class Slurm:
         number, job, settled = self._read.get(task.folder, (-1, None, False))
         if number != self.queue.number:
             job, settled = job_of(task), task.settled
+            if task.folder not in self._read and job is not None:
+                self._earlier.add(job.id)
+                self._heard |= job.endings.keys()
             self._read[task.folder] = (self.queue.number, job, settled)
         return job, settled
 
+    def _is_free(self, task: Task) -> bool:
+        """Whether nobody has it, and this command has counted how its jobs ended."""
+        job = job_of(task)
+        return job is None or (job.ended and self._heard.issuperset(job.endings))
+
+    def _follow(self, job: str) -> None:
+        self._mine.add(job)
+        self._earlier.discard(job)
+        self._heard.discard(job)  # another cluster's job of that number, if the folder was copied from there
+
     def _write(self, task: Task, job: Job) -> None:
         write_job(task, job)
-        self._read.pop(task.folder, None)
+        self._read[task.folder] = (-1, job, False)  # to be read again
 
     def _submit(self, tasks: list[Task], folder: Path) -> None:
         for task in tasks:
             task.run.claim(task.recipe)
         delay = int(min(120, 15 * self.config.time))  # seconds before its end in which a run is saved
         for task, (job, log) in zip(tasks, self._sbatch(tasks, folder, delay), strict=False):
-            self._mine.add(job)
+            self._follow(job)
             written = task.run.log.stat().st_size if task.run.log.exists() else 0
-            self._write(task, Job(job, log, written))
+            self._write(task, next_job(task, job, log, written))
             tell(task, f"submitted as job {job}")
 
     def _sbatch(self, tasks: list[Task], folder: Path, delay: int) -> list[tuple[str, str]]:
@@ -144,20 +173,21 @@ class Slurm:
 
         executor = SlurmExecutor(folder, max_num_timeout=REQUEUES)
         executor.update_parameters(**self._parameters(tasks[0].sweep, delay))
-        works = [
-            SlurmTask(task.command, str(task.run.log.absolute()), 0.8 * delay, 60.0 * self.config.time)
-            for task in tasks
-        ]
+        limit = 60.0 * self.config.time - delay
+        works = [SlurmTask(task.command, str(task.run.log.absolute()), 0.8 * delay, limit) for task in tasks]
         try:
             with _outside_of_jobs(), redirect_stderr(io.StringIO()):  # told below, in one line
                 jobs = executor.submit_array(works)
         except FailedJobError as error:
             told = words(str(error))
             if any(passing in told for passing in PASSING):
-                print(f"Slurm takes no jobs now ({told}); trying again", file=sys.stderr, flush=True)
+                if told != self._busy:
+                    print(f"Slurm takes no jobs now ({told}); trying again", file=sys.stderr, flush=True)
+                self._busy = told
                 return []
             known = f"; partitions here: {', '.join(partitions())}" if "partition" in told else ""
             raise UserError(f"launcher=slurm: sbatch refused: {told}{known}") from error
+        self._busy = ""
         return [(str(job.job_id), str(job.paths.stderr)) for job in jobs]
 
     def _parameters(self, sweep: str, delay: int) -> dict[str, object]:
@@ -185,19 +215,19 @@ class Slurm:
         """Writes job.json for what a launcher submitted that was killed before it could write it."""
         from submitit.core.utils import DelayedSubmission
 
-        new = {job for job, its in self.queue.jobs.items() if its.name == self._sweep} - self._looked_up
-        self._looked_up |= new
-        for job in new - self._mine:
+        jobs = {job for job, queued in self.queue.jobs.items() if queued.name == self._sweep} - self._mine
+        for job in jobs - self._logs.keys():
             file = folder / f"{job}_submitted.pkl"
             if not file.exists():
                 continue  # such a job finds nothing to do, and ends
             submitted = DelayedSubmission.load(file).function
             assert isinstance(submitted, SlurmTask)
-            for task in tasks:
-                if str(task.run.log.absolute()) == submitted.log and (
-                    (has := job_of(task)) is None or has.ended
-                ):
-                    self._write(task, Job(job, str(folder / f"{job}_0_log.err"), 0))
+            self._logs[job] = submitted.log
+        has = {self._logs[job]: job for job in jobs & self._logs.keys()}
+        for task in tasks:
+            job = has.get(str(task.run.log.absolute()))
+            if job and ((known := job_of(task)) is None or known.ended):
+                self._write(task, next_job(task, job, str(folder / f"{job}_0_log.err"), 0))
 
     def _tell_reasons(self, sweep: str) -> None:
         """Why jobs of the sweep wait, where that may not pass by itself; each reason once a change."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -17,18 +17,33 @@ from experiments.launch.task import BUSY, Ending, Task
 
 @dataclass(frozen=True)
 class Job:
-    """What job.json holds. written: bytes of the run's log before it. ended: whether that has been told."""
+    """What job.json holds. written: bytes of the run's log before it. ended: whether it is known how.
+
+    endings: how this job and the run's earlier ones ended, by id: each command counts them for itself.
+    """
 
     id: str
     log: str
     written: int
     ended: bool = False
+    endings: dict[str, Ending] = field(default_factory=dict)
 
 
 def job_of(task: Task) -> Job | None:
     """The last one that was submitted for it."""
     record = read_record(task.folder / "job.json", "id", "log", "written", "ended")
-    return None if record is None else Job(**record)
+    if record is None:
+        return None
+    endings = {job: Ending(**ending) for job, ending in record.get("endings", {}).items()}
+    return Job(**{**record, "endings": endings})
+
+
+def next_job(task: Task, job: str, log: str, written: int) -> Job:
+    """The one after that of job.json."""
+    before = job_of(task)
+    endings = {} if before is None else dict(before.endings)
+    endings.pop(job, None)  # another cluster's job of that number, if the folder was copied from there
+    return Job(job, log, written, endings=endings)
 
 
 def write_job(task: Task, job: Job) -> None:
@@ -39,7 +54,7 @@ def how(job: Job, task: Task) -> Ending:
     """From what Slurm remembers; without accounting it forgets within minutes, then from the log."""
     run = task.run.log
     log = run if run.exists() and run.stat().st_size > job.written else Path(job.log)
-    end = ended(job.id)
+    end = ended(job.id, task.sweep)
     if end is None:
         return Ending(
             f"{last_words(log)} (job {job.id}, of which Slurm knows no more; all of it is in {log})"

@@ -7,6 +7,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from experiments.stopping import EXITED
+
 EVERY = 3.0  # seconds between two questions for all jobs together
 TIMEOUT = 60.0  # seconds for an answer
 
@@ -53,22 +55,26 @@ class Queue:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended, as Slurm remembers it for some minutes. code: as subprocess has it."""
+    """How a job ended, as Slurm remembers it for some minutes.
+
+    code: as a shell has it, 128 + N if signal N ended it.
+    """
 
     state: str
     code: int
 
 
-def ended(job: str) -> Ended | None:
-    """None if Slurm has forgotten it."""
+def ended(job: str, name: str) -> Ended | None:
+    """None if Slurm has forgotten it, or knows another of that number."""
     done = asked("scontrol", "--oneliner", "show", "job", job)
-    if isinstance(done, str):
-        return None
-    pairs = [word.partition("=") for word in done.stdout.split()]
-    fields = {name: value for name, _, value in pairs}
+    return None if isinstance(done, str) or f" JobName={name} " not in done.stdout else ended_of(done.stdout)
+
+
+def ended_of(told: str) -> Ended:
+    """told: scontrol's line about a job, as `JobId=12 … JobState=FAILED … ExitCode=1:0 …`."""
+    fields = dict(word.partition("=")[::2] for word in told.split())
     code, _, signal = fields.get("ExitCode", "0:0").partition(":")
-    number = -int(signal or 0) or int(code)
-    return Ended(fields.get("JobState", "UNKNOWN"), 128 - number if number > 128 else number)
+    return Ended(fields.get("JobState", "UNKNOWN"), EXITED + int(signal) if int(signal) else int(code))
 
 
 def partitions() -> list[str]:

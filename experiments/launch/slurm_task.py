@@ -17,6 +17,7 @@ from submitit.helpers import DelayedSubmission
 
 from experiments.launch.task import MISTAKE
 
+EARLY = 60.0  # seconds by which Slurm may be early in that
 LOOK = 0.1  # seconds between looks at the worker
 STOPPED = (-signal.SIGTERM, -signal.SIGUSR2, 128 + signal.SIGTERM, 128 + signal.SIGUSR2)
 GRACE = 300.0  # seconds in which Slurm does what it told a stopped worker: requeues it, or ends the job
@@ -28,7 +29,7 @@ class SlurmTask:
     """Submitted to Slurm, so pickled: words only, no recipe and no code of the user's.
 
     command: the worker's. log: the file that it writes on, in the run's folder. patience: seconds in which it
-    may save. limit: seconds that Slurm gives it in all.
+    may save. limit: seconds after which Slurm tells it that its time limit draws near.
     """
 
     command: list[str]
@@ -50,25 +51,26 @@ class SlurmTask:
         self._leave()
 
     def start(self) -> None:
-        self.began, self.kept = time.monotonic(), self._keeps()
+        # Slurm counts from before the setup and the imports; an old one does not tell.
+        self.began, self.kept = float(os.environ.get("SLURM_JOB_START_TIME", time.time())), self._keeps()
         to = _to(self.log)
         self.worker = os.posix_spawn(self.command[0], self.command, _environment(), file_actions=to)
 
     def checkpoint(self) -> DelayedSubmission:
         """Waits until the worker has saved; what is to be submitted again. Called within a signal handler."""
-        end = time.monotonic() + self.patience
+        end, lasted = time.monotonic() + self.patience, time.time() - self.began
         if self.worker is not None:
             while not self._ended() and time.monotonic() < end:
                 time.sleep(LOOK)
         if self.code is not None and self.code not in STOPPED:
             self._leave()  # it came to its own end in the meantime: nothing is to be requeued
-        if self.worker is not None and self._in_vain():
-            self._give_up()
+        if self.worker is not None and self._in_vain(lasted):
+            self._give_up(lasted)
         return DelayedSubmission(replace(self))
 
-    def _in_vain(self) -> bool:
-        """Whether most of the limit passed and left nothing more than there was: so would the next job."""
-        return time.monotonic() - self.began > self.limit / 2 and self._keeps() == self.kept
+    def _in_vain(self, lasted: float) -> bool:
+        """Whether the time limit ended it, with nothing more than there was: so would the next job's."""
+        return lasted > self.limit - EARLY and self._keeps() == self.kept
 
     def _keeps(self) -> dict[str, int]:
         """What a later job goes on from: checkpoints, by when they were written, and scores there are."""
@@ -76,11 +78,11 @@ class SlurmTask:
         checkpoints = {str(file): file.stat().st_mtime_ns for file in run.glob("checkpoints/*.ckpt")}
         return checkpoints | {str(file): 0 for file in run.glob("scores/*.parquet")}
 
-    def _give_up(self) -> None:
+    def _give_up(self, lasted: float) -> None:
         with Path(self.log).open("a") as log:
             print(
-                f"error: the {self.limit / 60:g} minutes of launcher.time were too few to finish anything "
-                "that a later job could go on from; raise it",
+                f"error: launcher.time was too little to finish anything that a later job could go on from "
+                f"(told to stop after {lasted / 60:.0f} minutes); raise it",
                 file=log,
             )
         sys.exit(MISTAKE)

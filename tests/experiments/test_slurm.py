@@ -21,6 +21,7 @@ from experiments.data.store import Corpus
 from experiments.folder import RunFolder, read_json, read_lines
 from experiments.launch.config import SlurmConfig
 from experiments.launch.slurm import Slurm
+from experiments.launch.slurm_jobs import Job, write_job
 from experiments.launch.task import Task
 
 pytestmark = pytest.mark.slow
@@ -100,21 +101,32 @@ def disturbed(
     folder = out / "five_families"
     runs = [RunFolder(folder / arm / "seed0") for arm in ARMS]
     commands = [Command(slurm, out, cache)]
+    steps: dict[str, int] = {}
+    disturb = {
+        ARMS[0]: lambda: kill_worker(runs[0].path),
+        ARMS[1]: lambda: slurm.tell("scancel", "--signal=USR2", job_of(runs[1])),
+        ARMS[2]: lambda: slurm.stop_node(node_of(slurm, job_of(runs[2]))),
+    }
+
+    def all_disturbed() -> bool:
+        """Each as it gets there: none is to have ended while another is waited for."""
+        for arm, run in zip(ARMS, runs, strict=True):
+            if arm not in steps and (step := step_of(run)) > EVERY:
+                commands[0].process.kill()  # first, so that it submits nothing where a node is to be lost
+                steps[arm] = step
+                disturb[arm]()
+        return len(steps) == len(ARMS)
+
     try:
-        until(lambda: all(step_of(run) > EVERY for run in runs), "all arms train", 120)
-        kill_worker(runs[0].path)
-        step = step_of(runs[1])
-        slurm.tell("scancel", "--signal=USR2", job_of(runs[1]))
-        commands[0].process.kill()
-        slurm.stop_node(node_of(slurm, job_of(runs[2])))
+        until(all_disturbed, "all arms train", 300)
         commands += [Command(slurm, out, cache), Command(slurm, out, cache)]
 
         def ended() -> bool:
             slurm.hurry()
             return all(command.process.poll() is not None for command in commands[1:])
 
-        until(ended, "both commands end", 240)
-        yield Disturbed(folder, commands, step)
+        until(ended, "both commands end", 600)
+        yield Disturbed(folder, commands, steps[ARMS[1]])
     finally:
         for command in commands:
             command.process.kill()
@@ -136,9 +148,12 @@ def node_of(slurm: Cluster, job: str) -> str:
 
 
 def kill_worker(folder: Path) -> None:
-    for process in psutil.process_iter(["cmdline"]):
-        if "work" in (process.info["cmdline"] or []) and str(folder) in process.info["cmdline"]:
-            process.kill()
+    (worker,) = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"work", str(folder)} <= set(process.info["cmdline"] or [])
+    ]
+    worker.kill()
 
 
 def began(run: RunFolder) -> int:
@@ -168,7 +183,6 @@ def test_a_disturbed_sweep_ends_done_and_equal_to_the_undisturbed_one(
 def a_killed_worker_is_tried_again(disturbed: Disturbed) -> None:
     folder, commands = disturbed.folder, disturbed.commands
     assert began(RunFolder(folder / ARMS[0] / "seed0")) == 2
-    assert sum(f"{ARMS[0]}, seed 0: job" in command.told for command in commands) == 1
     assert any("ended by SIGKILL" in command.told for command in commands)
 
 
@@ -251,6 +265,72 @@ def test_a_cancelled_job_is_told_and_final(inside: Cluster, tmp_path: Path, cach
     assert ending.final
     assert "cancelled" in ending.why
     assert there.ending(run) is None  # told once
+
+
+def test_a_cancelled_job_is_cancelled_for_all_commands_that_wait_for_it(
+    inside: Cluster, tmp_path: Path, cache: Path
+) -> None:
+    run, config = task(tmp_path, cache), SlurmConfig(sbatch={"begin": "now+1hour"})
+    one = Slurm(config)
+    one.start([run])
+    two = Slurm(config)
+    assert one.has(run)
+    assert two.has(run)
+    job = job_of(run.run)
+    inside.tell("scancel", job)
+    for launcher in (one, two):
+        until(lambda launcher=launcher: not launcher.has(run), "the job is gone")
+    assert one.ending(run)
+    two.start([run])  # its question to Slurm was older than what the other wrote down
+    assert job_of(run.run) == job
+    ending = two.ending(run)
+    assert ending is not None
+    assert ending.final
+    assert "cancelled" in ending.why
+    assert two.ending(run) is None
+    two.start([run])  # the same command again
+    assert job_of(run.run) != job
+    inside.tell("scancel", job_of(run.run))
+
+
+def test_tries_of_one_command_count_for_the_other_too(inside: Cluster, tmp_path: Path, cache: Path) -> None:
+    run, config = task(tmp_path, cache), SlurmConfig(setup=["exit 3"])
+    one, two = Slurm(config), Slurm(config)
+    assert not two.has(run)
+    one.start([run])
+    for _ in range(2):  # and submitted again by the same command
+        until(lambda: not one.has(run), "the job is over")
+        ending = one.ending(run)
+        assert ending is not None
+        assert ending.crashed
+        one.start([run])
+    until(lambda: not two.has(run), "the last job is over")
+    last, heard = job_of(run.run), []
+    for _ in range(3):
+        two.start([run])
+        assert job_of(run.run) == last  # nothing is submitted before all of them are counted
+        ending = two.ending(run)
+        assert ending is not None
+        heard.append(ending.why.partition(":")[0])
+    assert len(set(heard)) == 3
+    assert two.ending(run) is None
+
+
+def test_a_job_of_that_number_that_is_another_s_is_not_waited_for(
+    inside: Cluster, tmp_path: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = task(tmp_path, cache)
+    inside.tell("sbatch", "--job-name=another", "--begin=now+1hour", "--array=0", "--wrap=true")
+    job = inside.tell("squeue", "--array", "--noheader", "--name=another", "--format=%i")
+    run.run.claim(run.recipe)
+    write_job(run, Job(job, str(run.run.log), 0))
+    there = Slurm(SlurmConfig(sbatch={"begin": "now+1hour"}))
+    until(lambda: not there.has(run), "it is not waited for")
+    assert there.ending(run) is None  # nothing that this command has tried
+    assert f"job {job}, of which Slurm knows no more" in capfd.readouterr().err
+    there.start([run])
+    assert job_of(run.run) != job
+    inside.tell("scancel", job, job_of(run.run))
 
 
 def test_a_job_that_cannot_start_says_why_once(

@@ -63,12 +63,22 @@ def test_a_worker_that_is_over_is_not_submitted_again(log: Path) -> None:
 
 
 def test_a_job_whose_whole_time_finished_nothing_is_a_mistake_and_says_so(log: Path) -> None:
-    task = started(SLEEPS, log, limit=0.0)
+    task = started(SLEEPS, log, limit=3480.0)
+    task.began -= 3470
     stop(task, log)
     with pytest.raises(SystemExit) as ended:
         task.checkpoint()
     assert ended.value.code == MISTAKE
     assert "launcher.time" in log.read_text().splitlines()[-1]
+
+
+def test_a_job_that_another_takes_the_node_of_goes_on_though_half_its_time_finished_nothing(
+    log: Path,
+) -> None:
+    task = started(SLEEPS, log, limit=3480.0)
+    task.began -= 2100
+    stop(task, log)
+    assert isinstance(task.checkpoint().function, SlurmTask)
 
 
 def test_a_job_whose_time_finished_one_more_task_goes_on(log: Path) -> None:
