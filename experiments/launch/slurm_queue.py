@@ -72,7 +72,8 @@ def ended(job: str, name: str) -> Ended | None:
 
 def ended_of(told: str) -> Ended:
     """told: scontrol's line about a job, as `JobId=12 … JobState=FAILED … ExitCode=1:0 …`."""
-    fields = dict(word.partition("=")[::2] for word in told.split())
+    pairs = [word.partition("=") for word in told.split()]
+    fields = {name: value for name, _, value in pairs}
     code, _, signal = fields.get("ExitCode", "0:0").partition(":")
     return Ended(fields.get("JobState", "UNKNOWN"), EXITED + int(signal) if int(signal) else int(code))
 
