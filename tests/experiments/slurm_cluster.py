@@ -101,7 +101,7 @@ class Cluster:
         self.start_controller()
         for node in NODES:
             self.start_node(node)
-        until(lambda: self.idle() == set(NODES), "both nodes are idle")
+        until(lambda: self.nodes("idle") == set(NODES), "both nodes are idle")
 
     def start_controller(self) -> None:
         self._spawn("slurmctld", "-D")
@@ -133,8 +133,8 @@ class Cluster:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    def idle(self) -> set[str]:
-        return set(self.tell("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split())
+    def nodes(self, state: str) -> set[str]:
+        return set(self.tell("sinfo", "--noheader", "--Node", f"--states={state}", "--format=%N").split())
 
     def jobs(self) -> list[dict[str, str]]:
         """What the controller remembers of every job, ended ones too."""

@@ -120,7 +120,7 @@ def disturbed(
     try:
         until(all_disturbed, "all arms train", 300)
         # Before that a job that is hurried could be put on the lost node, and be requeued once more.
-        until(lambda: slurm.tell("sinfo", "--noheader", "--states=down"), "Slurm knows of the lost node")
+        until(lambda: slurm.nodes("down") == set(slurm.stopped), "Slurm knows of the lost node")
         commands += [Command(slurm, out, cache), Command(slurm, out, cache)]
 
         def ended() -> bool:
