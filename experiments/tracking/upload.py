@@ -38,7 +38,7 @@ class Upload:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # What W&B's command keeps for itself lies in the run's folder, not where the user happens to be.
+                # What W&B's command keeps for itself lies in the run's folder, not where the user is.
                 env={name: value for name, value in os.environ.items() if name not in NOT_OURS}
                 | {"WANDB_DIR": str(fragment.absolute().parents[1])},
                 start_new_session=True,  # an interrupt is for training; and a group of its own, to end
