@@ -137,7 +137,7 @@ def work(
     until: Annotated[Literal["trained", "done"], typer.Option("--until")],
 ) -> None:
     """Take one run of a sweep to its end: what launchers start in other processes."""
-    from experiments.folder import RunFolder
+    from experiments.folder import PASSING, RunFolder
     from experiments.launch.task import BUSY
     from experiments.recipe import Recipe
 
@@ -146,7 +146,7 @@ def work(
     from experiments.launch.work import work as do
     from experiments.processes import CrashedError
 
-    with folder.taken(timeout=2.0) as mine:  # another may look who has it
+    with folder.taken(timeout=PASSING) as mine:
         if not mine:
             raise typer.Exit(BUSY)
         try:

@@ -21,6 +21,10 @@ from experiments.validate import flatten
 if TYPE_CHECKING:
     import pandas as pd
 
+# Seconds for which a lock may be held that nobody means to keep: by who looks whether a run is taken, or by a
+# process of many threads that was killed and is still being taken down.
+PASSING = 3.0
+
 State = Literal["pending", "running", "trained", "done", "failed", "diverged"]
 
 
@@ -97,7 +101,7 @@ class RunFolder:
         """Held while the folder is written. Raises UserError if another process holds it."""
         self._make()
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with FileLock(self.path / ".lock", timeout=PASSING):
                 yield
         except Timeout as error:
             raise self._in_use() from error
@@ -108,7 +112,7 @@ class RunFolder:
 
         Raises UserError if another process has it.
         """
-        with self.taken(timeout=2.0) as mine:  # another may look who has it
+        with self.taken(timeout=PASSING) as mine:
             if not mine:
                 raise self._in_use()
             yield
