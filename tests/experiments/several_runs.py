@@ -6,5 +6,6 @@ from pathlib import Path
 from experiments.recipe import Recipe
 from experiments.train import train
 
-for file in sorted(Path(sys.argv[1]).glob("*.yaml")):
-    train(Recipe.from_yaml(file), file.with_suffix(""))
+if __name__ == "__main__":
+    for file in sorted(Path(sys.argv[1]).glob("*.yaml")):
+        train(Recipe.from_yaml(file), file.with_suffix(""))

@@ -444,7 +444,8 @@ def test_a_damaged_file_of_a_finished_run_is_one_line_or_changes_no_result(
             pd.testing.assert_frame_equal(pd.read_parquet(folder / "results.parquet"), kept)
         else:
             assert "\n" not in told
-            assert Path(file).name in told
+            # Half a recipe may be a whole one, of other values.
+            assert Path(file).name in told or "was made by another recipe" in told
 
 
 def refusal(ask: Callable[[], object]) -> str | None:

@@ -124,7 +124,7 @@ def test_what_is_interrupted_leaves_no_process_behind(tmp_path: Path, cache: Pat
     process = begin(tmp_path, cache, "launcher=local", "launcher.processes=1")
     folder = tmp_path / "five_families" / "encoder_ae" / "seed0"
     at_work = until(lambda: worker(folder))
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGTERM)  # as Ctrl-C, which shells have background jobs ignore
     said = process.communicate(timeout=100)[1]
     assert process.returncode == 130
     assert "the same command continues" in said.splitlines()[-1]

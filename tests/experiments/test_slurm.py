@@ -194,9 +194,9 @@ def a_job_told_to_go_is_saved_and_goes_on_under_its_id(slurm: Cluster, disturbed
     (job,) = [
         one for one in slurm.jobs() if (one.get("ArrayJobId"), one.get("ArrayTaskId")) == (array, number)
     ]
-    assert job["Restarts"] == "1"
+    assert int(job["Restarts"]) >= 1  # its node may have been the one that was lost
     assert job["JobState"] == "COMPLETED"
-    assert began(run) == 2
+    assert began(run) >= 2
     _, _, after = run.log.read_text().partition("stopped by SIGUSR2")
     first = re.search(r"(\d+)% of budget", after)
     assert first is not None
@@ -205,7 +205,7 @@ def a_job_told_to_go_is_saved_and_goes_on_under_its_id(slurm: Cluster, disturbed
 
 def a_run_whose_node_is_lost_ends_on_another(disturbed: Disturbed) -> None:
     run = RunFolder(disturbed.folder / ARMS[2] / "seed0")
-    assert began(run) == 2
+    assert began(run) >= 2
     assert run.is_("done")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 READ = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
+TRIES = 3
 
 
 def fragments(folder: Path) -> list[Path]:
@@ -16,9 +18,18 @@ def fragments(folder: Path) -> list[Path]:
     return sorted((folder / "wandb").glob("offline-run-*"))
 
 
+def _read(*words: str) -> str:
+    """What W&B's reader prints. On a busy machine it was seen to fail on a file that it read a moment later."""
+    for _ in range(TRIES):
+        done = subprocess.run([*READ, *words], capture_output=True, check=False, text=True)
+        if done.returncode == 0:
+            return done.stdout
+        time.sleep(1)
+    raise AssertionError(f"exit code {done.returncode}: {done.stderr[-1000:]} {done.stdout[-1000:]}")
+
+
 def records(fragment: Path, kind: str) -> list[dict[str, Any]]:
-    done = subprocess.run([*READ, str(fragment)], capture_output=True, check=True, text=True)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    found = [json.loads(line) for line in _read(str(fragment)).splitlines()]
     return [record[kind] for record in found if record["type"] == kind]
 
 
@@ -30,8 +41,8 @@ def history(fragment: Path) -> list[dict[str, Any]]:
 
 def overview(fragment: Path) -> dict[str, Any]:
     """Its name, tags, configuration and summary."""
-    done = subprocess.run([*READ, "--summary", str(fragment)], capture_output=True, check=True, text=True)
-    return json.loads(done.stdout)
+    said = _read("--summary", str(fragment))
+    return json.loads(said)
 
 
 def table(fragment: Path, name: str) -> list[dict[str, str]]:
