@@ -19,7 +19,7 @@ def fragments(folder: Path) -> list[Path]:
 
 
 def _read(*words: str) -> str:
-    """What W&B's reader prints. On a busy machine it was seen to fail on a file that it read a moment later."""
+    """What W&B's reader prints: on a busy machine it was seen to fail on a file that it read later."""
     for _ in range(TRIES):
         done = subprocess.run([*READ, *words], capture_output=True, check=False, text=True)
         if done.returncode == 0:
