@@ -81,8 +81,10 @@ def _evaluate(folder: Path, group: str) -> None:
     write_json(folder / "samples.json", written)
     write_json(folder / "evaluation.json", content | {"seconds": seconds, "environment": software()})
     follow = tracker(run.recipe, folder, group, read_json(run.folder.audit)["spent"]["steps"] + 1)
-    show_evaluated(follow, folder, run.recipe.seed, flow.measured["tokens"]["tokens"][0].numpy())
-    follow.finish()
+    try:
+        show_evaluated(follow, folder, run.recipe.seed, flow.measured["tokens"]["tokens"][0].numpy())
+    finally:
+        follow.finish()
     run.folder.set_status("done")
 
 

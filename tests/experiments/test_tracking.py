@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from experiments.folder import read_json, read_lines
 from experiments.recipe import Recipe
 from experiments.report.audit import of_run
 from experiments.report.runs import read_run
-from experiments.tracking.wandb_run import tags, wandb_mode
+from experiments.tracking.wandb_run import WandbRun, tags, wandb_mode
 from experiments.train import train
 from experiments.validate import flatten
 
@@ -97,6 +99,48 @@ def test_under_an_agent_the_run_is_the_agents(
     evaluate_run(folder)  # elsewhere, later, and of the same W&B run
     ids = [wandb_files.overview(fragment)["run_id"] for fragment in wandb_files.fragments(folder)]
     assert ids == ["agents1", "agents1"]
+
+
+def test_a_run_left_open_in_a_folder_that_is_gone_costs_the_next_one_nothing(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    recipe = compose("tracking=wandb", "budget.amount=2", *FEW_TASKS)
+    left = WandbRun(recipe, tmp_path / "left", "mine")
+    shutil.rmtree(tmp_path / "left")
+    train(recipe, tmp_path / "next")
+    (fragment,) = wandb_files.fragments(tmp_path / "next")
+    assert len(wandb_files.history(fragment)) == len(read_lines(tmp_path / "next" / "metrics.jsonl")) + 1
+    with suppress(Exception):  # there is no folder to end it in
+        left.finish()
+
+
+def test_a_service_that_was_started_elsewhere_writes_into_the_runs_folder(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is started by one that follows runs shares its service, which has another folder."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    recipe = compose("tracking=wandb", "budget.amount=2", *FEW_TASKS)
+    train(recipe, tmp_path / "first")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    train(recipe, Path("run"))
+    (fragment,) = wandb_files.fragments(Path("run"))
+    assert len(wandb_files.history(fragment)) == len(read_lines(Path("run", "metrics.jsonl"))) + 1
+
+
+def test_a_run_whose_evaluation_cannot_be_told_is_ended_all_the_same(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    train(compose("tracking=wandb", "budget.amount=2", *FEW_TASKS), tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").write_text("no row\n{}\n")
+    ended: list[WandbRun] = []
+    finish = WandbRun.finish
+    monkeypatch.setattr(WandbRun, "finish", lambda run: (ended.append(run), finish(run)))
+    with pytest.raises(UserError, match="line 1 is damaged"):
+        evaluate_run(tmp_path / "run")
+    assert len(ended) == 1
 
 
 @pytest.mark.parametrize("project", ["of/ours", "who?", "a" * 129, "50%", ""])

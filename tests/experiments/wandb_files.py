@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 READ = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
-TRIES = 3
 
 
 def fragments(folder: Path) -> list[Path]:
@@ -19,13 +17,10 @@ def fragments(folder: Path) -> list[Path]:
 
 
 def _read(*words: str) -> str:
-    """What W&B's reader prints: on a busy machine it was seen to fail on a file that it read later."""
-    for _ in range(TRIES):
-        done = subprocess.run([*READ, *words], capture_output=True, check=False, text=True)
-        if done.returncode == 0:
-            return done.stdout
-        time.sleep(1)
-    raise AssertionError(f"exit code {done.returncode}: {done.stderr[-1000:]} {done.stdout[-1000:]}")
+    """What W&B's reader prints."""
+    done = subprocess.run([*READ, *words], capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def records(fragment: Path, kind: str) -> list[dict[str, Any]]:
