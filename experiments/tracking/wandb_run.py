@@ -52,8 +52,10 @@ class WandbRun:
             name=f"{recipe.label}-seed{recipe.seed}",
             tags=tags(recipe),
             config=config,
-            dir=str(folder),
+            # In full: the service that writes there may have been started in another folder.
+            dir=str(folder.absolute()),
             mode="offline",
+            reinit="create_new",  # what became of this process's earlier runs is no matter here
             # Its metadata are paths of this machine; environment.json has what a result depends on.
             settings=wandb.Settings(silent=True, console="off", x_disable_meta=True),
         )
