@@ -6,12 +6,17 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from archs.errors import UserError, unknown
 from experiments.stopping import Stopped
+
+if TYPE_CHECKING:
+    from experiments.launch import AnyLauncher
+    from experiments.recipe import Recipe
+    from experiments.sweep_recipe import SweepRecipe
 
 app = typer.Typer(
     name="pentarch",
@@ -77,15 +82,7 @@ def sweep(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) 
 
     Example: pentarch sweep five_families seeds=3 size=small launcher=local
     """
-    from experiments.compose import compose_launcher, compose_sweep, is_of_launcher
-
-    name, given = sweep_and_overrides(name, overrides)
-    where = compose_launcher([one for one in given if is_of_launcher(one)], config_dir)
-    composed = compose_sweep(name, [one for one in given if not is_of_launcher(one)], config_dir)
-    from experiments import build
-
-    for recipe in composed[1].values():
-        build.check(recipe)
+    where, composed = _composed(name, overrides, config_dir)
     from experiments.launch.task import LostRunsError
     from experiments.sweep import run
 
@@ -110,17 +107,7 @@ def plan(
 
     Example: pentarch plan five_families budget=hour
     """
-    from experiments.compose import compose_launcher, compose_sweep, is_of_launcher
-
-    name, given = sweep_and_overrides(name, overrides)
-    compose_launcher(
-        [one for one in given if is_of_launcher(one)], config_dir
-    )  # its mistakes are told here too
-    composed = compose_sweep(name, [one for one in given if not is_of_launcher(one)], config_dir)
-    from experiments import build
-
-    for recipe in composed[1].values():
-        build.check(recipe)
+    _, composed = _composed(name, overrides, config_dir)  # a launcher's mistakes are told here too
     from experiments.planning import plan as show
 
     show(*composed)
@@ -412,6 +399,22 @@ def _swept(sweep: str) -> Path:
         ran = [path.name for path in Path("runs").glob("*") if path.is_dir()]
         raise unknown("sweep", sweep, ran) if ran else UserError(f"no folder '{sweep}', and none in runs/")
     return folder
+
+
+def _composed(
+    name: str, overrides: list[str] | None, config_dir: Path | None
+) -> tuple[AnyLauncher, tuple[SweepRecipe, dict[tuple[str, int], Recipe]]]:
+    """Where a sweep's runs are trained, and what they are; each is checked."""
+    from experiments.compose import compose_launcher, compose_sweep, is_of_launcher
+
+    name, given = sweep_and_overrides(name, overrides)
+    where = compose_launcher([one for one in given if is_of_launcher(one)], config_dir)
+    composed = compose_sweep(name, [one for one in given if not is_of_launcher(one)], config_dir)
+    from experiments import build
+
+    for recipe in composed[1].values():
+        build.check(recipe)
+    return where, composed
 
 
 def sweep_and_overrides(name: str, overrides: list[str] | None) -> tuple[str, list[str]]:

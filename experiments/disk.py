@@ -81,22 +81,30 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder that is not there yet, or empty. Raises UserError if it cannot be written."""
+def beside(path: Path) -> Iterator[Path]:
+    """A folder to be made and filled: flushed to disk, then put in place, if the block ends well."""
     place = partial_of(path)
+    try:
+        yield place
+        flush_all(place)
+        place.replace(path)
+        flush(path.parent)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The same, for a user who named the place. Raises UserError if it cannot be written."""
     with told_if_full(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            yield place
-            flush_all(place)
-            place.replace(path)
-            flush(path.parent)
+            with beside(path) as place:
+                yield place
         except OSError as error:
             if is_full(error):
                 raise
             raise UserError(f"'{path}' cannot be written ({error.strerror}); give another place") from error
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

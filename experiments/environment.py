@@ -79,7 +79,8 @@ def versions(environment: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _machine(environment: dict[str, Any]) -> dict[str, str]:
+def machine(environment: dict[str, Any]) -> dict[str, str]:
+    """Of an environment.json, what decides bits on one machine and not on another."""
     return {name: str(environment[name]) for name in ("threads", "device") if name in environment}
 
 
@@ -94,7 +95,7 @@ def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 def tell_versions(before: dict[str, Any], now: dict[str, Any], step: int) -> None:
     """One line on stderr if a run that goes on from this step does so under other versions, or elsewhere."""
-    changed = changes(versions(before) | _machine(before), versions(now) | _machine(now))
+    changed = changes(versions(before) | machine(before), versions(now) | machine(now))
     if changed:
         print(
             f"warning: changed since step {step} was trained: {', '.join(changed)}; the run goes on, but not "
@@ -120,7 +121,7 @@ def going_on(before: dict[str, Any], now: dict[str, Any], step: int) -> dict[str
     before: the environment.json of those steps; what is returned replaces it. Added are `trained_before`, a
     list with `until_step` in each, and `user_source_before`, the digests of the user's files as they were.
     """
-    spans = [*before.get("trained_before", []), {"until_step": step, **versions(before), **_machine(before)}]
+    spans = [*before.get("trained_before", []), {"until_step": step, **versions(before), **machine(before)}]
     kept: list[dict[str, Any]] = []
     for span in spans:
         # A checkpoint that was passed over takes the steps after it along, and what trained them.
@@ -129,7 +130,7 @@ def going_on(before: dict[str, Any], now: dict[str, Any], step: int) -> dict[str
         if span["until_step"] > begun:
             same = kept and {**span, "until_step": begun} == kept[-1]
             kept = [*(kept[:-1] if same else kept), span]
-    if kept and not changes(kept[-1], versions(now) | _machine(now)):
+    if kept and not changes(kept[-1], versions(now) | machine(now)):
         kept.pop()
     sources = before.get("user_source_before", [])
     if before.get("user_source", now["user_source"]) != now["user_source"]:

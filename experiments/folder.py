@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 PASSING = 3.0
 
 State = Literal["pending", "running", "trained", "done", "failed", "diverged"]
+
+
+def settled(state: str, goal: State) -> bool:
+    """Whether nothing is left to do until `goal`, "trained" or "done": it is reached, or never will be."""
+    return state in (goal, "done", "diverged")
 
 
 class RunFolder:
@@ -59,6 +64,9 @@ class RunFolder:
 
     def is_(self, state: State) -> bool:
         return self.status["state"] == state
+
+    def settled(self, goal: State) -> bool:
+        return settled(self.status["state"], goal)
 
     @property
     def kept(self) -> bool:
@@ -182,6 +190,12 @@ class RunFolder:
             ) from error
 
 
+def check_folders(recipes: Iterable[Recipe], group: str) -> None:
+    """Raises UserError if a run's folder keeps another recipe's training."""
+    for recipe in recipes:
+        RunFolder(recipe.folder(group)).check(recipe)
+
+
 def differences(one: Recipe, two: Recipe) -> list[str]:
     """The keys in which two recipes differ, with both values."""
     left, right = (flatten(each.model_dump(mode="json", exclude=NOT_CONTENT)) for each in (one, two))
@@ -229,6 +243,15 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UserError(
             f"'{path}' is cut short or damaged; write it again with: pentarch evaluate {path.parents[1]}"
         ) from error
+
+
+def read_tail(path: Path, size: int) -> bytes:
+    """The last `size` bytes of a file; none if there is no such file."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -64,10 +64,11 @@ def train_together(recipe: Recipe, folder: Path, group: str) -> None:
         finally:
             end(processes)
             restore()
-        if failed is not None and heard:
+        if failed is None:
+            return
+        if heard:
             raise Stopped(heard[-1])
-        if failed is not None:
-            tell(recipe, RunFolder(folder), Path(place), failed, processes[failed].returncode)
+        tell(recipe, RunFolder(folder), Path(place), failed, processes[failed].returncode)
 
 
 def shared_environment(devices: int) -> dict[str, str]:

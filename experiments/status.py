@@ -16,19 +16,19 @@ from rich.table import Table
 from rich.text import Text
 
 from archs.errors import UserError
-from experiments.folder import RunFolder, read_record
+from experiments.folder import RunFolder, read_record, read_tail, settled
 from experiments.report.runs import declared
 
 TAIL = 8192  # bytes of metrics.jsonl in which its last row is
 REFRESH = 2.0  # seconds
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "interrupted": "yellow"}
-STILL = 5  # looks at which nothing may be under way before the last is drawn: a crashed run is tried again
+STILL = 5  # looks, one after another, at which nothing is under way: a crashed run may be tried again
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One run now. state: as in status.json, but "interrupted" for one that runs by its own account only, and
-    "queued" for one that was given to a cluster. row: its last of metrics.jsonl."""
+    """One run now. over: nothing is left to do. state: as in status.json, but "interrupted" for one that runs
+    by its own account only, and "queued" for one that a cluster has. row: its last of metrics.jsonl."""
 
     name: str
     seed: str
@@ -61,6 +61,7 @@ def _progress(arm: str, seed: str, path: Path) -> Progress:
     status = run.status
     state, job = status["state"], read_record(path / "job.json", "id", "ended")
     attempts = _attempts(path / "attempts.jsonl")
+    rows = list(_rows(read_tail(run.metrics, TAIL)))
     if state == "running" and not run.held:
         state = "interrupted"
     if job and job["ended"]:
@@ -73,9 +74,9 @@ def _progress(arm: str, seed: str, path: Path) -> Progress:
     return Progress(
         arm,
         seed,
-        state in ("done", "diverged") or (state == "trained" and path.parent.name == "tuning"),
+        settled(state, "trained" if path.parent.name == "tuning" else "done"),
         state,
-        _last_row(run.metrics),
+        rows[-1] if rows else {},
         sum(each["what"] == "began" for each in attempts),
         f"{where} job {job['id']}".strip() if job else where,
         ago,
@@ -85,14 +86,6 @@ def _progress(arm: str, seed: str, path: Path) -> Progress:
 
 def _attempts(path: Path) -> list[dict[str, Any]]:
     return list(_rows(path.read_bytes())) if path.exists() else []
-
-
-def _last_row(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL))
-        return next(iter(reversed(list(_rows(file.read())))), {})
 
 
 def _rows(content: bytes) -> Iterator[dict[str, Any]]:
@@ -108,8 +101,11 @@ def _rows(content: bytes) -> Iterator[dict[str, Any]]:
 
 def table(folder: Path) -> Group:
     """The runs as one table, and how many are in which state."""
-    runs = progress(folder)
-    shown = Table(title=folder.resolve().name, title_justify="left")
+    return _drawn(folder.resolve().name, progress(folder))
+
+
+def _drawn(sweep: str, runs: list[Progress]) -> Group:
+    shown = Table(title=sweep, title_justify="left")
     for heading in ("arm", "seed", "state", "budget", "loss", "tok/s", "tries", "where", "for"):
         shown.add_column(
             heading, justify="right" if heading in ("budget", "loss", "tok/s", "tries") else "left"
@@ -140,13 +136,12 @@ def _lasting(seconds: float) -> str:
 
 def watch(folder: Path) -> None:
     """The table, drawn again every two seconds until all runs are over, or failed and left so."""
-    still = 0
-    with Live(table(folder), auto_refresh=False) as live:
-        while still < STILL:
+    still, name = 0, folder.resolve().name
+    with Live(auto_refresh=False) as live:
+        while True:
             runs = progress(folder)
+            live.update(_drawn(name, runs), refresh=True)
             still = still + 1 if all(run.over or run.state == "failed" for run in runs) else 0
-            if all(run.over for run in runs):
-                break
+            if still == STILL or all(run.over for run in runs):
+                return
             time.sleep(REFRESH)
-            live.update(table(folder), refresh=True)
-        live.update(table(folder), refresh=True)

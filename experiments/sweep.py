@@ -10,7 +10,7 @@ from rich.console import Console
 from experiments.budget_table import budget_tables
 from experiments.claims.design import Design, Recipes, design
 from experiments.claims.registration import check_unchanged, register
-from experiments.folder import RunFolder
+from experiments.folder import check_folders
 from experiments.launch import AnyLauncher, InlineConfig, drive
 from experiments.launch.task import LostRunsError, Task
 from experiments.planning import check_spent, plans, tell_if_too_few
@@ -34,7 +34,7 @@ def run(sweep: SweepRecipe, recipes: Recipes, where: AnyLauncher = INLINE) -> No
     folder = Path(next(iter(recipes.values())).out) / sweep.name
     check_unchanged(folder, sweep)
     if sweep.tuning is None:
-        _check_folders(designed.runs, sweep.name)
+        check_folders(designed.runs.values(), sweep.name)
     register(folder, sweep, designed)
     for table in budget_tables(planned, designed.runs):
         Console(stderr=True).print(table)
@@ -65,11 +65,6 @@ def run(sweep: SweepRecipe, recipes: Recipes, where: AnyLauncher = INLINE) -> No
         raise LostRunsError(lost)
 
 
-def _check_folders(runs: Recipes, sweep: str) -> None:
-    for recipe in runs.values():
-        RunFolder(recipe.folder(sweep)).check(recipe)
-
-
 def _tuned(sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Path, take: Drive) -> Recipes:
     """The runs at the learning rates that their arms' trials chose."""
     arms = {arm: designed.runs[arm, 0] for arm in dict.fromkeys(designed.tuned.values())}
@@ -78,7 +73,7 @@ def _tuned(sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Pat
         (arm, seed): at(recipe, done.chosen(designed.tuned[arm])) if arm in designed.tuned else recipe
         for (arm, seed), recipe in designed.runs.items()
     }
-    _check_folders(runs, sweep.name)
+    check_folders(runs.values(), sweep.name)
     return runs
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from archs.errors import UserError
-from experiments.disk import abandoned, flush, flush_all, partial_of, told_if_full
+from experiments.disk import abandoned, beside, told_if_full
 
 
 def once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -39,15 +39,10 @@ def once(folder: Path, build: Callable[[Path], None]) -> Path:
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:
-    place = partial_of(folder)
     try:
-        place.mkdir()
-        build(place)
-        flush_all(place)
-        place.rename(folder)
-        flush(folder.parent)
+        with beside(folder) as place:
+            place.mkdir()
+            build(place)
     except OSError:
         if not folder.is_dir():  # else another process was first, and its files are as good
             raise
-    finally:
-        shutil.rmtree(place, ignore_errors=True)

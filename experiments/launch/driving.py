@@ -27,27 +27,28 @@ def drive(tasks: Sequence[Task], launcher: Launcher, retries: int) -> dict[Path,
     told = time.monotonic()
     try:
         while left:
-            changed = False
+            changed, idle = False, []
             for folder, task in list(left.items()):
                 if launcher.has(task):
                     continue
-                if ending := launcher.ending(task):
-                    changed = True
-                    if ending.crashed and not task.settled:
-                        crashes[folder] += 1
-                        if ending.final or crashes[folder] > retries:
-                            if why := _given_up(task, ending.why, crashes[folder]):
-                                lost[folder] = why
-                                del left[folder]
-                            continue
-                        tell(task, f"{ending.why}; tried again ({crashes[folder]} of {retries})")
+                ending = launcher.ending(task)
+                changed |= ending is not None
                 if task.settled:
                     _announce(task)
                     del left[folder]
+                    continue
+                idle.append(task)
+                if ending is None or not ending.crashed:
+                    continue
+                crashes[folder] += 1
+                if not ending.final and crashes[folder] <= retries:
+                    tell(task, f"{ending.why}; tried again ({crashes[folder]} of {retries})")
+                elif why := _given_up(task, ending.why, crashes[folder]):
+                    lost[folder] = why
+                    del left[folder]
+                    idle.pop()
             # A generator: whether another has a run is asked only while there is room for one.
-            launcher.start(
-                task for task in list(left.values()) if not launcher.has(task) and not task.run.held
-            )
+            launcher.start(task for task in idle if not task.run.held)
             if left and not changed:
                 time.sleep(LOOK)
             if time.monotonic() - told > TELL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from experiments.folder import read_tail
 from experiments.launch.task import BUSY, MISTAKE, Ending
 from experiments.stopping import EXITED, stopped
 
@@ -30,9 +31,7 @@ def ending_of(code: int, log: Path) -> Ending:
 def last_words(log: Path) -> str:
     """The last line that says something."""
     try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
+        lines = read_tail(log, TAIL).decode(errors="replace").splitlines()
     except OSError:
         lines = []
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

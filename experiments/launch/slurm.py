@@ -6,12 +6,9 @@ is submitted is decided and written down while the sweep's lock is held.
 
 from __future__ import annotations
 
-import io
-import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,16 +17,14 @@ from archs.errors import UserError
 from experiments.launch.config import SlurmConfig
 from experiments.launch.driving import tell
 from experiments.launch.slurm_jobs import Job, alone, folder_of, how, job_of, next_job, write_job
-from experiments.launch.slurm_queue import Queue, partitions, words
+from experiments.launch.slurm_queue import Queue
+from experiments.launch.slurm_sbatch import BusyError, check, submit
 from experiments.launch.slurm_task import SlurmTask
 from experiments.launch.task import Ending, Task
 
 PROGRAMS = ("sbatch", "srun", "squeue", "scontrol", "sinfo", "scancel")
 ARRAY = 1000  # tasks of one job: Slurm's own default allows 1,001
-REQUEUES = 1_000_000  # at time limits: as often as it takes
 EXPECTED = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime"}  # reasons to wait that pass
-PASSING = ("Unable to contact", "timed out", "temporarily")  # refusals that pass too
-OURS = {"array", "error", "job-name", "output", "requeue", "signal"}
 
 
 class Slurm:
@@ -41,10 +36,7 @@ class Slurm:
                 f"launcher=slurm: this machine has no Slurm ({', '.join(missing)} not found); give the "
                 "command on a cluster's login node, or set launcher=local"
             )
-        if taken := OURS & {key.replace("_", "-").lstrip("-") for key in config.sbatch}:
-            raise UserError(
-                f"launcher.sbatch: {', '.join(sorted(taken))} is set by the launcher itself; leave it out"
-            )
+        check(config)
         self.config = config
         self.queue = Queue()
         if not self.queue.ask():
@@ -156,60 +148,19 @@ class Slurm:
     def _submit(self, tasks: list[Task], folder: Path) -> None:
         for task in tasks:
             task.run.claim(task.recipe)
-        delay = int(min(120, 15 * self.config.time))  # seconds before its end in which a run is saved
-        for task, (job, log) in zip(tasks, self._sbatch(tasks, folder, delay), strict=False):
+        try:
+            submitted = submit(self.config, tasks, folder)
+        except BusyError as error:
+            if str(error) != self._busy:
+                print(f"Slurm takes no jobs now ({error}); trying again", file=sys.stderr, flush=True)
+            self._busy = str(error)
+            return
+        self._busy = ""
+        for task, (job, log) in zip(tasks, submitted, strict=True):
             self._follow(job)
             written = task.run.log.stat().st_size if task.run.log.exists() else 0
             self._write(task, next_job(task, job, log, written))
             tell(task, f"submitted as job {job}")
-
-    def _sbatch(self, tasks: list[Task], folder: Path, delay: int) -> list[tuple[str, str]]:
-        """Each task's job, and the log of it that Slurm keeps; none while Slurm is too busy.
-
-        Raises UserError with sbatch's own words.
-        """
-        from submitit import SlurmExecutor
-        from submitit.core.utils import FailedJobError
-
-        executor = SlurmExecutor(folder, max_num_timeout=REQUEUES)
-        executor.update_parameters(**self._parameters(tasks[0].sweep, delay))
-        limit = 60.0 * self.config.time - delay
-        works = [SlurmTask(task.command, str(task.run.log.absolute()), 0.8 * delay, limit) for task in tasks]
-        try:
-            with _outside_of_jobs(), redirect_stderr(io.StringIO()):  # told below, in one line
-                jobs = executor.submit_array(works)
-        except FailedJobError as error:
-            told = words(str(error))
-            if any(passing in told for passing in PASSING):
-                if told != self._busy:
-                    print(f"Slurm takes no jobs now ({told}); trying again", file=sys.stderr, flush=True)
-                self._busy = told
-                return []
-            known = f"; partitions here: {', '.join(partitions())}" if "partition" in told else ""
-            raise UserError(f"launcher=slurm: sbatch refused: {told}{known}") from error
-        self._busy = ""
-        return [(str(job.job_id), str(job.paths.stderr)) for job in jobs]
-
-    def _parameters(self, sweep: str, delay: int) -> dict[str, object]:
-        config = self.config
-        given = {
-            "partition": config.partition,
-            "account": config.account,
-            "qos": config.qos,
-            "constraint": config.constraint,
-            "gpus_per_node": config.gpus or None,
-            "mem": config.memory and f"{config.memory}GB",
-            "setup": ["set -e", *config.setup, "set +e"] if config.setup else None,
-        }
-        return {name: value for name, value in given.items() if value is not None} | {
-            "job_name": sweep,
-            "time": config.time,
-            "cpus_per_task": config.cpus,
-            "array_parallelism": config.at_once,
-            "signal_delay_s": delay,
-            "srun_args": [f"--cpus-per-task={config.cpus}"],  # since 22.05 srun does not ask sbatch for it
-            "additional_parameters": {"requeue": True, **config.sbatch},
-        }
 
     def _find_unwritten(self, folder: Path, tasks: list[Task]) -> None:
         """Writes job.json for what a launcher submitted that was killed before it could write it."""
@@ -238,17 +189,3 @@ class Slurm:
         for reason in sorted(reasons - self._reasons):
             print(f"{waiting.count(reason)} jobs wait; Slurm's reason: {reason}", file=sys.stderr, flush=True)
         self._reasons = reasons
-
-
-@contextmanager
-def _outside_of_jobs() -> Iterator[None]:
-    """Within a job of Slurm's its variables would give the new one the old one's limits."""
-    hidden = {
-        name: os.environ.pop(name)
-        for name in list(os.environ)
-        if name.startswith(("SLURM_", "SLURMD_", "SRUN_")) and name != "SLURM_CONF"
-    }
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)

@@ -7,7 +7,6 @@ near, or another job is to have the node) it saves a checkpoint and ends; submit
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -16,10 +15,11 @@ from pathlib import Path
 from submitit.helpers import DelayedSubmission
 
 from experiments.launch.task import MISTAKE
+from experiments.stopping import ASKS, EXITED
 
 EARLY = 60.0  # seconds by which Slurm may be early in that
 LOOK = 0.1  # seconds between looks at the worker
-STOPPED = (-signal.SIGTERM, -signal.SIGUSR2, 128 + signal.SIGTERM, 128 + signal.SIGUSR2)
+STOPPED = (*(-number for number in ASKS), *(EXITED + number for number in ASKS))  # before or after it saved
 GRACE = 300.0  # seconds in which Slurm does what it told a stopped worker: requeues it, or ends the job
 TASKS = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_NPROCS")
 
@@ -105,7 +105,7 @@ class SlurmTask:
 
     def _leave(self) -> None:
         assert self.code is not None
-        sys.exit(self.code if self.code >= 0 else 128 - self.code)
+        sys.exit(self.code if self.code >= 0 else EXITED - self.code)
 
 
 def _environment() -> dict[str, str]:

@@ -35,7 +35,7 @@ class Task:
     @property
     def settled(self) -> bool:
         """Whether nothing is left to do, as status.json says."""
-        return self.run.status["state"] in (self.goal, "done", "diverged")
+        return self.run.settled(self.goal)
 
     @property
     def command(self) -> list[str]:

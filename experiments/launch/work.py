@@ -20,7 +20,7 @@ def work(recipe: Recipe, folder: Path, sweep: str, until: Literal["trained", "do
     from experiments.train import train
 
     run = RunFolder(folder)
-    if run.status["state"] in (until, "done", "diverged"):  # another did it while this process started
+    if run.settled(until):  # another did it while this process started
         return
     run.note("began")
     with suppress(DivergedError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.environment import DECIDES_BITS, changes, versions
+from experiments.environment import DECIDES_BITS, changes, machine, versions
 from experiments.report.runs import Run, Sweep
 
 NAMED = 4  # runs at most, the others counted
@@ -25,7 +25,7 @@ def reasons(sweep: Sweep) -> list[str]:
 
 
 def _within(run: Run) -> str:
-    now = {**versions(run.environment), **{k: str(run.environment.get(k)) for k in ("threads", "device")}}
+    now = versions(run.environment) | machine(run.environment)
     spans = [
         f"up to step {span['until_step']:,} {', '.join(changes(span, now))}"
         for span in run.environment["trained_before"]

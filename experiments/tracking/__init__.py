@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from archs.errors import UserError
 from experiments.recipe import Recipe
 
@@ -38,10 +40,13 @@ class NoTracker:
 
 
 class Harmless:
-    """A tracker that stops nobody: at its first exception, one line, and it is asked no more."""
+    """A tracker that stops nobody: at its first exception, one line, and it is asked no more.
 
-    def __init__(self, name: str, make: Callable[[], Tracker]) -> None:
-        self.name = name
+    leave: called then, for what it may have left in this process.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Tracker], leave: Callable[[], None]) -> None:
+        self.name, self._leave = name, leave
         self._tracker: Tracker = NoTracker()
         self._try(lambda: self._start(make))
 
@@ -65,7 +70,7 @@ class Harmless:
             ask()
         except Exception as error:  # whatever it is, hours of training are worth more than a picture of them
             self._tracker = NoTracker()
-            _leave(self.name)
+            self._leave()
             why = " ".join(f"{type(error).__name__}: {error}".split())
             print(
                 f"warning: tracking={self.name} stopped ({why}); training goes on, metrics.jsonl is whole",
@@ -73,12 +78,9 @@ class Harmless:
             )
 
 
-def _leave(name: str) -> None:
-    """W&B's client keeps the service that died; without this, later runs of the process would meet it."""
-    if name == "wandb":
-        from experiments.tracking.wandb_run import forget_service
-
-        forget_service()
+def picture(seen: np.ndarray) -> np.ndarray:
+    """Who sees whom, (T, T) boolean, as an image of eight pixels a cell: black is seen."""
+    return np.kron(~seen, np.ones((8, 8), dtype=bool)).astype(np.uint8) * 255
 
 
 def tracker(recipe: Recipe, folder: Path, group: str, start: int = 0) -> Tracker:
@@ -92,10 +94,10 @@ def tracker(recipe: Recipe, folder: Path, group: str, start: int = 0) -> Tracker
     if recipe.tracking.name == "tensorboard":
         from experiments.tracking.tensorboard_run import TensorBoardRun
 
-        return Harmless("tensorboard", lambda: TensorBoardRun(folder, start))
-    from experiments.tracking.wandb_run import WandbRun
+        return Harmless("tensorboard", lambda: TensorBoardRun(folder, start), leave=lambda: None)
+    from experiments.tracking.wandb_run import WandbRun, forget_service
 
-    return Harmless("wandb", lambda: WandbRun(recipe, folder, group))
+    return Harmless("wandb", lambda: WandbRun(recipe, folder, group), forget_service)
 
 
 def check(recipe: Recipe) -> None:

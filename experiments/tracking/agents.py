@@ -14,7 +14,7 @@ from archs.errors import UserError
 from experiments.claims.design import Recipes, design
 from experiments.claims.registration import check_unchanged, register
 from experiments.disk import write_whole
-from experiments.folder import RunFolder
+from experiments.folder import check_folders
 from experiments.recipe import Recipe
 from experiments.sweep_recipe import SweepRecipe
 
@@ -36,8 +36,7 @@ def hand_over(sweep: SweepRecipe, recipes: Recipes, file: Path) -> int:
     designed = design(sweep, recipes)
     folder = Path(first.out) / sweep.name
     check_unchanged(folder, sweep)
-    for recipe in designed.runs.values():
-        RunFolder(recipe.folder(sweep.name)).check(recipe)
+    check_folders(designed.runs.values(), sweep.name)
     register(folder, sweep, designed)
     beside = file.with_name(f"{file.stem}_recipes")
     try:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.tracking import picture
+
 
 class TensorBoardRun:
     """Scalars by optimiser step, texts and tables as text, pictures as images.
@@ -23,9 +25,8 @@ class TensorBoardRun:
     def log(self, step: int, values: dict[str, Any]) -> None:
         self._step = step
         for name, value in values.items():
-            if isinstance(value, np.ndarray):  # who sees whom: black is seen
-                shown = np.kron(~value, np.ones((8, 8), dtype=bool)).astype(np.uint8) * 255
-                self._writer.add_image(name, shown, step, dataformats="HW")
+            if isinstance(value, np.ndarray):
+                self._writer.add_image(name, picture(value), step, dataformats="HW")
             elif isinstance(value, list):
                 self._writer.add_text(name, _table(value), step)
             else:

@@ -19,7 +19,7 @@ from experiments.disk import write_whole
 from experiments.folder import RunFolder
 from experiments.presets import configs_dir, preset
 from experiments.recipe import Recipe
-from experiments.tracking import X_AXES
+from experiments.tracking import X_AXES, picture
 from experiments.tracking.upload import Upload
 
 # W&B refuses longer ones, and only once they are uploaded.
@@ -76,8 +76,8 @@ class WandbRun:
             self._upload.tell_if_it_ended()
 
     def _shown(self, value: Any) -> Any:
-        if isinstance(value, np.ndarray):  # who sees whom: black is seen
-            return self._wandb.Image(np.kron(~value, np.ones((8, 8), dtype=bool)).astype(np.uint8) * 255)
+        if isinstance(value, np.ndarray):
+            return self._wandb.Image(picture(value))
         if isinstance(value, list):
             columns = list(value[0]) if value else []
             return self._wandb.Table(columns=columns, data=[[row[c] for c in columns] for row in value])
@@ -112,7 +112,7 @@ def _without_place(run: RunFolder) -> str:
 
 def tags(recipe: Recipe) -> list[str]:
     """What to filter by: family, objective, size where it is a shipped one, seed, match and stop."""
-    size = next((name for name in _sizes() if preset("size", name) == _given(recipe, name)), None)
+    size = next((name for name in _sizes() if _has(recipe, preset("size", name))), None)
     found = [
         recipe.family.name.rpartition(".")[2],
         recipe.objective.name.rpartition(".")[2],
@@ -128,9 +128,8 @@ def _sizes() -> list[str]:
     return sorted(path.stem for path in (configs_dir() / "size").glob("*.yaml"))
 
 
-def _given(recipe: Recipe, size: str) -> dict[str, Any]:
-    """The recipe's values for the keys that a preset of size sets."""
-    return {key: getattr(recipe.size, key) for key in preset("size", size)}
+def _has(recipe: Recipe, size: dict[str, Any]) -> bool:
+    return all(getattr(recipe.size, key) == value for key, value in size.items())
 
 
 def _run_id(folder: Path) -> str:
@@ -145,7 +144,7 @@ def _run_id(folder: Path) -> str:
 
 
 def forget_service() -> None:
-    """So that the next run of this process starts W&B's service anew."""
+    """So that the next run of this process starts W&B's service anew: its client keeps one that died."""
     import wandb
 
     with suppress(Exception):  # the service that it says goodbye to is what died
