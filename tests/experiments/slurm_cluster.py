@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -194,13 +195,14 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         made.stop()
 
 
-def until(happened: Callable[[], object], what: str, seconds: float = 60.0) -> None:
-    """Raises TimeoutError that says what did not happen."""
+def until(happened: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    """What it gives, once that is something. Raises TimeoutError that says what did not happen."""
     end = time.monotonic() + seconds
-    while not happened():
+    while not (found := happened()):
         if time.monotonic() > end:
             raise TimeoutError(f"within {seconds:g} s it did not happen that {what}")
         time.sleep(0.1)
+    return found
 
 
 def _free_ports(count: int) -> list[int]:

@@ -9,11 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
+from run_files import assert_same_to_the_last_bit, rows, weights
 
 from archs.errors import UserError
 from experiments.folder import RunFolder, read_json, read_lines
@@ -22,7 +21,6 @@ from experiments.recipe import Recipe
 from experiments.train import train
 
 Compose = Callable[..., Recipe]
-CLOCK = ("seconds", "tokens_per_second")
 FAMILIES = {
     name: [f"family={name}"]
     for name in ("encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm")
@@ -49,18 +47,6 @@ LOSS = 2e-5  # nats, of some 8: sums of floats in another order, after ten steps
 # Adam divides by the size of gradients: where one is nothing but such sums' error, so is its whole step. Ten
 # steps at learning rates up to 2e-3 move a weight by some 1e-2.
 WEIGHT = 1e-3
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl without what the clock decides."""
-    return [
-        {key: value for key, value in row.items() if key not in CLOCK}
-        for row in read_lines(folder / "metrics.jsonl")
-    ]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(folder / "model.safetensors")
 
 
 def train_in_turn(folder: Path, recipes: dict[str, Recipe], processes: int) -> None:
@@ -198,10 +184,7 @@ def test_a_run_on_two_devices_ends_with_any_of_its_processes_and_resumes_to_the_
     code, lines = killed_at(command, tmp_path / "killed", 18, None)  # the one that started them
     assert (code, lines) == (-signal.SIGKILL, [])
     train(recipe, tmp_path / "killed")
-    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
-    left, right = weights(tmp_path / "whole"), weights(tmp_path / "killed")
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert_same_to_the_last_bit(tmp_path / "killed", tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

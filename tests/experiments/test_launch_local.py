@@ -7,14 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
+from slurm_cluster import until
 
 from experiments.folder import RunFolder, read_lines
 
@@ -30,6 +28,9 @@ SMALL += ["evaluation.likelihood_windows=4", "evaluation.pseudo_likelihood_windo
 SMALL += ["evaluation.party=false", "evaluation.infill=false", "evaluation.samples=1"]
 
 
+LONG = 200.0  # seconds, on a busy machine
+
+
 def begin(out: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "experiments", *SWEEP, *SMALL, f"out={out}", f"data.cache={cache}", *more]
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -40,16 +41,6 @@ def ended(process: subprocess.Popen[str]) -> str:
     said = process.communicate(timeout=400)[1]
     assert process.returncode == 0, said
     return said
-
-
-def until(what: Callable[[], Any], seconds: float = 200) -> Any:
-    """What it gives, once that is something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it never came")
 
 
 def worker(folder: Path) -> psutil.Process | None:
@@ -68,10 +59,10 @@ def test_a_sweep_whose_workers_and_launcher_are_killed_ends_as_an_undisturbed_on
     undisturbed = begin(plain, cache)
     first = begin(local, cache, "launcher=local", "launcher.processes=2", "launcher.retries=5")
     one, other = (local / "five_families" / arm / "seed0" for arm in ARMS)
-    until(lambda: worker(one)).kill()
-    until(lambda: worker(other)).send_signal(signal.SIGTERM)
+    until(lambda: worker(one), "the first arm trains", LONG).kill()
+    until(lambda: worker(other), "the other trains", LONG).send_signal(signal.SIGTERM)
     until(
-        lambda: len(read_lines(one / "attempts.jsonl")) > 1 and len(read_lines(other / "attempts.jsonl")) > 1
+        lambda: all(len(read_lines(run / "attempts.jsonl")) > 1 for run in (one, other)), "both again", LONG
     )
     first.kill()
     first.communicate()  # its workers go on, and the next waits for what they have
@@ -123,7 +114,7 @@ def test_a_run_that_memory_cannot_hold_is_one_line_before_any_starts(tmp_path: P
 def test_what_is_interrupted_leaves_no_process_behind(tmp_path: Path, cache: Path) -> None:
     process = begin(tmp_path, cache, "launcher=local", "launcher.processes=1")
     folder = tmp_path / "five_families" / "encoder_ae" / "seed0"
-    at_work = until(lambda: worker(folder))
+    at_work = until(lambda: worker(folder), "the run trains", LONG)
     os.kill(process.pid, signal.SIGTERM)  # as Ctrl-C, which shells have background jobs ignore
     said = process.communicate(timeout=100)[1]
     assert process.returncode == 130

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from sweep_folder import set_status, write_sweep
 
 from archs.errors import UserError
 from experiments.folder import RunFolder
 from experiments.status import progress, table, watch
-from tests.experiments.sweep_folder import set_status, write_sweep
 
 ARMS = ["encoder_ae", "decoder_ar", "prefix_lm", "permuted_lm"]
 
