@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -21,6 +22,7 @@ from experiments.report.runs import declared
 
 TAIL = 8192  # bytes of metrics.jsonl in which its last row is
 REFRESH = 2.0  # seconds
+NUMBERS = ("budget", "loss", "tok/s", "tries")
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "interrupted": "yellow"}
 STILL = 5  # looks, one after another, at which nothing is under way: a crashed run may be tried again
 
@@ -105,11 +107,10 @@ def table(folder: Path) -> Group:
 
 
 def _drawn(sweep: str, runs: list[Progress]) -> Group:
-    shown = Table(title=sweep, title_justify="left")
-    for heading in ("arm", "seed", "state", "budget", "loss", "tok/s", "tries", "where", "for"):
-        shown.add_column(
-            heading, justify="right" if heading in ("budget", "loss", "tok/s", "tries") else "left"
-        )
+    shown = Table(title=sweep, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    # No word is cut at any width, for arms may differ in a name's end; where runs are is told below.
+    for heading in ("arm", "seed", "state", "budget", "loss", "tok/s", "tries", "for"):
+        shown.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
     for run in runs:
         row, live = run.row, run.state == "running"
         shown.add_row(
@@ -120,12 +121,13 @@ def _drawn(sweep: str, runs: list[Progress]) -> Group:
             f"{row['loss']:.2f}" if row else "",
             f"{row['tokens_per_second']:,.0f}" if row and live else "",
             str(run.attempts or ""),
-            run.where if live or run.state == "queued" else "",
             _lasting(run.seconds_ago) if live else "",
         )
     counts = ", ".join(f"{number} {state}" for state, number in Counter(run.state for run in runs).items())
-    why = [f"{run.name}, seed {run.seed}: {run.state}: {run.why}" for run in runs if run.why]
-    return Group(shown, Text(f"{len(runs)} runs: {counts}"), *(Text(line) for line in why))
+    told = [(run, run.where) for run in runs if run.where and run.state in ("running", "queued")]
+    told += [(run, run.why) for run in runs if run.why]
+    lines = [f"{run.name}, seed {run.seed}: {run.state}: {words}" for run, words in told]
+    return Group(shown, Text(f"{len(runs)} runs: {counts}"), *(Text(line) for line in lines))
 
 
 def _lasting(seconds: float) -> str:

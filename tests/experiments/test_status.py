@@ -64,6 +64,7 @@ def test_the_table_counts_every_state_and_fits_eighty_columns(folder: Path) -> N
     assert "8 runs: 4 done, 1 failed, 2 interrupted, 1 queued" in text
     assert "encoder_ae, seed 1: failed: boom; 3 times" in text
     assert "12_3" in text
+    assert all(f"{word} " in text for word in (*ARMS, "interrupted", "failed", "queued"))
 
 
 def test_a_folder_that_is_no_sweep_is_one_line(tmp_path: Path) -> None:
