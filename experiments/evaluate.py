@@ -27,12 +27,12 @@ from experiments.folder import RunFolder, read_json, write_json
 from experiments.likelihood import bits_per_byte, likelihood
 from experiments.run import Run, restore
 from experiments.scoring import require_language_model
-from experiments.tasks import infill, order, party
-from experiments.tasks.asked import INFILL_TEST, asked
-from experiments.tasks.classification import classify
-from experiments.tasks.generation import fill
-from experiments.tasks.probe import POOLINGS
-from experiments.tasks.target import target
+from experiments.tasks.builtin import infill, order, party
+from experiments.tasks.builtin.asked import INFILL_TEST, asked
+from experiments.tasks.builtin.classify import classify
+from experiments.tasks.builtin.fill import fill
+from experiments.tasks.builtin.probe import POOLINGS
+from experiments.tasks.builtin.target import target
 from experiments.tracking import tracker
 from experiments.tracking.shown import show_evaluated
 from objectives.base import Windows

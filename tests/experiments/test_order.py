@@ -21,8 +21,8 @@ from experiments.data.windows import held_out
 from experiments.folder import RunFolder
 from experiments.recipe import Recipe
 from experiments.run import Run
-from experiments.tasks import order
-from experiments.tasks.probe import embedded, fit, pooled
+from experiments.tasks.builtin import order
+from experiments.tasks.builtin.probe import embedded, fit, pooled
 from objectives.examples import VOCABULARY, windows
 from objectives.layouts import read
 

@@ -26,7 +26,7 @@ from experiments.report.audit import of_run
 from experiments.report.runs import read_run
 from experiments.run import restore
 from experiments.sweep_recipe import SweepRecipe
-from experiments.tasks import infill
+from experiments.tasks.builtin import infill
 from experiments.validate import flatten
 
 Compose = Callable[..., Recipe]

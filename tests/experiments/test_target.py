@@ -21,9 +21,9 @@ from experiments.data.store import Corpus
 from experiments.folder import RunFolder
 from experiments.recipe import Recipe
 from experiments.run import Run
-from experiments.tasks import infill
-from experiments.tasks.generation import finetuned, pairs, with_gap
-from experiments.tasks.target import target, writer
+from experiments.tasks.builtin import infill
+from experiments.tasks.builtin.fill import finetuned, pairs, with_gap
+from experiments.tasks.builtin.target import target, writer
 from objectives.conditional import Conditional
 from objectives.examples import VOCABULARY
 

@@ -8,7 +8,7 @@ import torch
 
 from archs.errors import UserError
 from experiments.data.store import Corpus, Tokens
-from experiments.tasks import infill, party
+from experiments.tasks.builtin import infill, party
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.data.windows import held_out
 from experiments.run import Run
-from experiments.tasks import infill, order, party
+from experiments.tasks.builtin import infill, order, party
 
 INFILL_TEST = 200  # gaps
 

@@ -14,8 +14,8 @@ from archs.family import Family
 from experiments.finetune import finetune
 from experiments.module import mixed
 from experiments.run import Run
-from experiments.tasks.classification import rows_of
-from experiments.tasks.infill import Infill
+from experiments.tasks.builtin.classify import rows_of
+from experiments.tasks.builtin.infill import Infill
 from objectives.base import Vocabulary
 from objectives.conditional import Conditional
 

@@ -17,8 +17,8 @@ from archs.permuted_lm import PermutedLM
 from archs.prefix_lm import PrefixLM
 from archs.single_stack import SingleStack
 from experiments.run import Run
-from experiments.tasks.generation import ROWS_AT_ONCE, finetuned, pairs, with_gap
-from experiments.tasks.infill import Infill
+from experiments.tasks.builtin.fill import ROWS_AT_ONCE, finetuned, pairs, with_gap
+from experiments.tasks.builtin.infill import Infill
 from objectives.conditional import Conditional
 
 

@@ -19,7 +19,7 @@ from experiments.data.store import Corpus
 from experiments.data.windows import held_out
 from experiments.module import mixed
 from experiments.run import Run
-from experiments.tasks.probe import POOLINGS, embedded, fit, pooled
+from experiments.tasks.builtin.probe import POOLINGS, embedded, fit, pooled
 from objectives.base import Vocabulary, Windows
 from objectives.sop import SOP
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from archs.batch import Batch
 from experiments.finetune import finetune
 from experiments.run import Run
-from experiments.tasks.party import Example
+from experiments.tasks.builtin.party import Example
 from objectives.classification import Classification
 
 ROWS_AT_ONCE = 64
