@@ -45,8 +45,8 @@ class Question:
 class Outcome:
     """Rows, one an item, judged together; `variant` tells them from the others of an answer.
 
-    variant: such as {"model": "pretrained", "pooling": "mean", "examples": 1000, "part": "test"}. The rows may
-    hold the same items of several finetuning seeds, told apart by the column `finetuning_seed`.
+    variant: such as {"model": "pretrained", "pooling": "mean", "examples": 1000, "part": "test"}. The rows
+    may hold the same items of several finetuning seeds, told apart by the column `finetuning_seed`.
     """
 
     variant: dict[str, str | int]

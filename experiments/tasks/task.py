@@ -73,7 +73,8 @@ class FinetuneGrid(Config):
     """Finetuning, the same for every family: equal trials, then nested seeds.
 
     Each learning rate is tried once for each pooling; what is best on validation is finetuned with `seeds`
-    seeds, the trial's among them. `epochs` over the training examples, at most `steps` steps if given. `scratch`: the same for the same model untrained (the assay). `unmasked`: a causal family once more,
+    seeds, the trial's among them. `epochs` over the training examples, at most `steps` steps if given.
+    `scratch`: the same for the same model untrained (the assay). `unmasked`: a causal family once more,
     reading in both directions.
     """
 
