@@ -23,6 +23,7 @@ from experiments.tasks.kinds import KINDS
 from experiments.tasks.metrics import METRICS, Metric, measured
 from experiments.tasks.rows import load
 from experiments.tasks.task import AskConfig
+from experiments.tasks.values import values
 
 TRAINED = ("finetuned", "frozen", "static")  # modes that learn from the task's training examples
 
@@ -45,7 +46,10 @@ def answered(run: Run, ask: AskConfig) -> Path:
     answer = kind.modes[mode](Question(run, ask, data))
     seconds = time.perf_counter() - started
     _tell_cut(ask, kind, answer.cut, run)
-    outcomes = [*answer.outcomes, *_baselines(kind, ask, data)]
+    outcomes = [
+        replace(one, rows=one.rows.assign(value=values(metrics[0], one.rows)))
+        for one in (*answer.outcomes, *_baselines(kind, ask, data))
+    ]
     content = {
         "task": ask.task.name,
         "kind": kind.name,

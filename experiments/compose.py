@@ -40,7 +40,7 @@ def compose_recipe(overrides: list[str], config_dir: Path | None = None) -> Reci
     overrides = expanded(overrides, config_dir)
     _check_keys(overrides, list(Recipe.model_fields))
     content = _from_here(_compose([text for one in overrides for text in translate(one)], config_dir))
-    recipe = validated(Recipe, content)
+    recipe = _tasks_from_here(validated(Recipe, content))
     return recipe.model_copy(update={"user_path": str(Path.cwd())}) if recipe.import_paths else recipe
 
 
@@ -51,6 +51,12 @@ def _from_here(content: dict[str, Any]) -> dict[str, Any]:
         if isinstance(given, str):
             content["data"][key] = str(Path(given).expanduser().absolute())
     return content
+
+
+def _tasks_from_here(recipe: Recipe) -> Recipe:
+    """The paths of its tasks in full, too, which only the tasks' presets may name."""
+    tasks = [ask.model_copy(update={"task": from_here(ask.task)}) for ask in recipe.evaluation.tasks]
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"tasks": tasks})})
 
 
 def compose_sweep(

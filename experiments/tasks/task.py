@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from experiments.presets import preset
-from experiments.recipe import FOLDER, Amount, Count
-from experiments.validate import Config
+from experiments.validate import FOLDER, Amount, Config, Count
 
 KindName = Literal[
     "classification",
