@@ -2,10 +2,10 @@
 
     python -m benchmarks.minimal_pairs --path test.parquet [--pairs N | --all] [FAMILY …]
 
-The file has the columns good and bad, as BLiMP's 67,000 pairs (Warstadt et al. 2020). Weights are random and the
-vocabulary of 8,192 is trained on the file itself, so only the times mean something. A seeded subset is timed and
-carried forward to the whole file; an encoder-AE is timed by both pseudo-likelihoods. Goal: all pairs by a
-decoder-AR in 15 minutes on two CPU cores.
+The file has the columns good and bad, as BLiMP's 67,000 pairs (Warstadt et al. 2020). Weights are random and
+the vocabulary of 8,192 is trained on the file itself, so only the times mean something. A seeded subset is
+timed and carried forward to the whole file; an encoder-AE is timed by both pseudo-likelihoods. Goal: all
+pairs by a decoder-AR in 15 minutes on two CPU cores.
 """
 
 from __future__ import annotations

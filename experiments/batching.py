@@ -32,8 +32,7 @@ def chunks(shapes: Sequence[Shape], most: int = WAITING) -> Iterator[range]:
 def batches(shapes: Sequence[Shape], numbers: Sequence[int], most: int) -> Iterator[list[int]]:
     """Each of these texts once, with others of the same shape: at most `most` tokens, or one text.
 
-    >>> list(batches([(0, 2), (1, 2), (0, 2), (0, 2)], range(4), most=4))
-    [[0, 2], [3], [1]]
+    Of the shapes (0, 2), (1, 2), (0, 2), (0, 2), numbered from 0, with most=4: [0, 2], [3], [1].
     """
     alike: dict[Shape, list[int]] = defaultdict(list)
     for number in numbers:
