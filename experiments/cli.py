@@ -144,14 +144,24 @@ def work(
 
 
 @app.command()
-def evaluate(run: Run) -> None:
-    """Evaluate a trained run again.
+def evaluate(run: Run, overrides: Overrides = None, config_dir: Presets = None) -> None:
+    """Evaluate a trained run again, or ask it a task.
 
-    Example: pentarch evaluate runs/five_families/prefix_lm/seed0
+    Example: pentarch evaluate runs/five_families/prefix_lm/seed0 task=cola task.path=FOLDER
     """
     from experiments.folder import RunFolder
 
     RunFolder(run).require_trained()
+    if overrides:
+        from experiments.compose import compose_ask
+
+        ask = compose_ask(overrides, config_dir)
+        from experiments.asking import ask_run
+        from experiments.asking_shown import show
+
+        with RunFolder(run).to_itself():
+            show(ask_run(run, ask))
+        return
     from experiments.evaluate import evaluate_run
 
     with RunFolder(run).to_itself():

@@ -19,6 +19,7 @@ from archs.decoding import Decoding, check_length
 from archs.flow import FlowReport, check_flow
 from archs.single_row import lay_out_for_rows
 from experiments import build
+from experiments.asking import answered, mode_of
 from experiments.data.overlap import GRAM, overlaps
 from experiments.data.windows import held_out
 from experiments.disk import write_whole
@@ -77,6 +78,8 @@ def _evaluate(folder: Path, group: str) -> None:
         "order": timed("order", lambda: order_of(run)) if settings.order else None,
         "overlap": timed("overlap", lambda: overlap_of(run)),
     }
+    for ask in settings.tasks:
+        timed(f"{ask.task.name}, {mode_of(ask)}", lambda ask=ask: answered(run, ask))
     written = timed("samples", lambda: samples(run))
     write_json(folder / "samples.json", written)
     write_json(folder / "evaluation.json", content | {"seconds": seconds, "environment": software()})

@@ -48,6 +48,7 @@ class RunFolder:
         self.tokenizer = path / "tokenizer.json"
         self.audit = path / "audit.json"
         self.scores = path / "scores"
+        self.tasks = path / "tasks"
         self.log = path / "log.txt"
 
     @property

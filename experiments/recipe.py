@@ -23,12 +23,8 @@ from archs.errors import UserError
 from experiments.data.sources import resolve
 from experiments.disk import write_whole
 from experiments.presets import known, preset, read_yaml
-from experiments.validate import Config, is_config, validated
-
-FOLDER = r"\w[\w.\-]*"  # what runs, arms and sweeps may be called: each names a folder
-Count = Annotated[int, Field(ge=1)]
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from experiments.tasks.task import AskConfig
+from experiments.validate import FOLDER, Amount, Config, Count, Fraction, is_config, validated
 
 # Where a run lies, what it is called and who watches it, not what it is.
 NOT_CONTENT: dict[str, Any] = {
@@ -307,8 +303,9 @@ class EvaluationConfig(Config):
     """What is measured after training.
 
     Likelihood is taken over `likelihood_windows` held-out windows; pseudo-likelihood, which needs one pass
-    for each token, over `pseudo_likelihood_windows` of them. `samples`: continuations shown. The tasks
-    `party`, `infill`, `order` and `target` are told in docs/evaluation.md.
+    for each token, over `pseudo_likelihood_windows` of them. `samples`: continuations shown. The built-in
+    tasks `party`, `infill`, `order` and `target` are told in docs/evaluation.md; `tasks` are others, each as
+    `pentarch evaluate RUN task=…` would ask it (docs/tasks.md).
     """
 
     likelihood_windows: Count = 64
@@ -317,6 +314,7 @@ class EvaluationConfig(Config):
     infill: bool = True
     target: bool = False
     order: bool = False
+    tasks: list[AskConfig] = Field(default_factory=list)
     finetune: FinetuneConfig = FinetuneConfig()
     samples: Annotated[int, Field(ge=0)] = 3
 
