@@ -23,21 +23,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
 
-from archs.encoder_ae import EncoderAE
 from archs.family import Family, Unit
-from experiments.batching import batches, chunks, tokens_at_once
 from experiments.data.tokenizer import Tokenizer
 from experiments.run import Run, restore
-from experiments.scorable import Pll, check, check_lengths, encode
+from experiments.scorable import Pll, check, encode
+from experiments.token_scores import score_tokens
 from objectives.base import Objective
-from objectives.select_parts import number_words, traits
 
 Text = str | tuple[str, str]  # a text, or (context, text)
 
@@ -117,19 +112,10 @@ def scores(
     check(family, objective, tokenizer, pll)
     pairs = [("", text) if isinstance(text, str) else text for text in texts]
     tokens = encode(pairs, tokenizer)
-    shapes = [(len(context), len(text)) for context, text in tokens]
-    check_lengths(family, objective, shapes)
-    most = tokens_at_once(family.config.vocabulary)
-    for chunk in chunks(shapes):
-        found: dict[int, _Asked] = {}
-        for numbers in batches(shapes, chunk, most):
-            context, text = (torch.tensor([tokens[number][side] for number in numbers]) for side in (0, 1))
-            found.update(zip(numbers, _ask(family, objective, context.long(), text, pll, most), strict=True))
-        for number in chunk:
-            (unit, nats, greedy), (context, text) = found[number], pairs[number]
-            spelled = (tokenizer.pieces[token] or "" for token in tokens[number][1])
-            pieces = list(zip(spelled, nats, strict=True))
-            yield Scored(context, text, sum(nats), unit, ORDER[unit], len(text.encode()), pieces, greedy)
+    found = score_tokens(family, objective, tokens, pll)
+    for (context, text), (_, ids), (unit, nats, greedy) in zip(pairs, tokens, found, strict=True):
+        pieces = [(tokenizer.pieces[token] or "", each) for token, each in zip(ids, nats, strict=True)]
+        yield Scored(context, text, sum(nats), unit, ORDER[unit], len(text.encode()), pieces, greedy)
 
 
 def print_scores(folder: Path, pairs: Sequence[tuple[str, str]], pll: Pll | None, per_token: bool) -> None:
@@ -151,32 +137,3 @@ def print_scores(folder: Path, pairs: Sequence[tuple[str, str]], pll: Pll | None
                 "bits_per_byte": each.bits_per_byte,
             }
             print(json.dumps(line | ({"pieces": each.pieces} if per_token else {})), flush=True)
-
-
-class _Asked(NamedTuple):
-    """A text's unit, -log p of each of its tokens, and whether each is the likeliest one."""
-
-    unit: Unit
-    nats: list[float]
-    greedy: bool
-
-
-@torch.no_grad()
-def _ask(
-    family: Family, objective: Objective, context: Tensor, text: Tensor, pll: Pll | None, most: int
-) -> list[_Asked]:
-    """context (B,L), text (B,R), nothing padded -> B answers; an encoder-AE's passes have `most` tokens."""
-    batch = objective.ask(context, text)
-    there = batch.to(next(family.parameters()).device)
-    if isinstance(family, EncoderAE):
-        words = None
-        if pll == "word_l2r":
-            words = number_words(*traits(batch.tokens, batch.segments, objective.vocabulary))
-            words = words.to(there.device)
-        score = family.score(there, max(1, most // batch.tokens.shape[1]), words)
-    else:
-        score = family.score(there)
-    asked = batch.weights > 0
-    nats = (-score.nats.cpu()[asked]).view(text.shape).tolist()
-    greedy = score.greedy.cpu()[asked].view(text.shape).all(dim=1).tolist()
-    return [_Asked(score.unit, *each) for each in zip(nats, greedy, strict=True)]
