@@ -46,10 +46,10 @@ def answered(run: Run, ask: AskConfig) -> Path:
     answer = kind.modes[mode](Question(run, ask, data))
     seconds = time.perf_counter() - started
     _tell_cut(ask, kind, answer.cut, run)
-    outcomes = [
-        replace(one, rows=one.rows.assign(value=values(metrics[0], one.rows)))
-        for one in (*answer.outcomes, *_baselines(kind, ask, data))
-    ]
+    found, beside = (
+        [replace(one, rows=one.rows.assign(value=values(metrics[0], one.rows))) for one in outcomes]
+        for outcomes in (answer.outcomes, _baselines(kind, ask, data))
+    )
     content = {
         "task": ask.task.name,
         "kind": kind.name,
@@ -58,7 +58,7 @@ def answered(run: Run, ask: AskConfig) -> Path:
         "data": {part: len(getattr(data, part)) for part in ("train", "validation", "test", "apart")}
         | {"digest": data.digest, "notes": data.notes},
         "cut": answer.cut | {"policy": kind.policy},
-        "outcomes": [_numbers(outcome, metrics) for outcome in outcomes],
+        "outcomes": [_numbers(one, metrics) | {"baseline": one in beside} for one in (*found, *beside)],
         "trials": answer.trials,
         "overlap": {name: asdict(each) for name, each in _overlap(run, kind, ask, data).items()},
         "seconds": seconds,
@@ -68,7 +68,7 @@ def answered(run: Run, ask: AskConfig) -> Path:
     place = run.folder.tasks / f"{ask.task.name}-{mode}.json"
     place.parent.mkdir(exist_ok=True)
     buffer = io.BytesIO()
-    together(outcomes).to_parquet(buffer, index=False)
+    together([*found, *beside]).to_parquet(buffer, index=False)
     write_whole(place.with_suffix(".parquet"), buffer.getvalue())
     write_json(place, content)
     return place
@@ -119,7 +119,8 @@ def _numbers(outcome: Outcome, metrics: list[Metric]) -> dict[str, Any]:
     """An outcome's metrics with their intervals; of those whose columns its rows have."""
     there = [metric for metric in metrics if set(metric.columns) <= set(outcome.rows.columns)]
     found = {metric.name: asdict(measured(metric, outcome.rows)) for metric in there}
-    return {"variant": outcome.variant, "items": len(outcome.rows), "metrics": found}
+    items = next((each["items"] for each in found.values()), len(outcome.rows))
+    return {"variant": outcome.variant, "items": items, "metrics": found}
 
 
 def _baselines(kind: Kind, ask: AskConfig, data: Data) -> list[Outcome]:

@@ -41,7 +41,5 @@ def words(variant: dict[str, str | int]) -> str:
 def cell(name: str, found: dict[str, float] | None) -> str:
     if found is None:
         return ""
-    text = f"{found['value']:.{METRICS[name].decimals}f}"
-    if found["low"] is None:
-        return text
-    return f"{text}\n{found['low']:.{METRICS[name].decimals}f} to {found['high']:.{METRICS[name].decimals}f}"
+    text = METRICS[name].text
+    return f"{text(found['value'])}\n{text(found['low'])} to {text(found['high'])}"

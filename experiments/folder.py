@@ -191,6 +191,21 @@ class RunFolder:
             ) from error
 
 
+def runs_of(folder: Path) -> list[Path]:
+    """The folder itself, a run's; or the trained runs of a sweep's folder, in the order of their names.
+
+    Raises UserError if there is none.
+    """
+    if (folder / "status.json").exists() or not any(folder.glob("*/seed*")):
+        RunFolder(folder).require_trained()
+        return [folder]
+    found = [RunFolder(path) for path in sorted(folder.glob("*/seed*"))]
+    trained = [run.path for run in found if run.is_("trained") or run.is_("done")]
+    if not trained:
+        raise UserError(f"'{folder}' holds no trained run; train some: pentarch sweep {folder.name}")
+    return trained
+
+
 def check_folders(recipes: Iterable[Recipe], group: str) -> None:
     """Raises UserError if a run's folder keeps another recipe's training."""
     for recipe in recipes:

@@ -39,6 +39,9 @@ class Metric:
     prepare: Callable[[pd.DataFrame], Weighted]
     groups: str | None = None
 
+    def text(self, value: float) -> str:
+        return f"{value:.{self.decimals}f}"
+
     def of(self, rows: pd.DataFrame) -> float:
         """The value, in `unit`; of several finetuning seeds (column `finetuning_seed`) their mean."""
         return float(np.mean([once(*judged(self, part)) for part in self.parts(rows)]))
