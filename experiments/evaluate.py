@@ -27,7 +27,7 @@ from experiments.environment import software
 from experiments.folder import RunFolder, read_json, write_json
 from experiments.likelihood import bits_per_byte, likelihood
 from experiments.run import Run, restore
-from experiments.scoring import require_language_model
+from experiments.scorable import require_language_model
 from experiments.tasks.builtin import infill, order, party
 from experiments.tasks.builtin.asked import INFILL_TEST, asked
 from experiments.tasks.builtin.classify import classify

@@ -65,7 +65,7 @@ def test_metrics_have_the_names_that_recipes_spell() -> None:
     assert set(METRICS) == {
         *("accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman", "entity_f1", "exact_match"),
         *("token_f1", "exact_text", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "pair_accuracy"),
-        *("cloze_accuracy", "nats_per_byte", "bits_per_byte"),
+        *("cloze_accuracy", "word_perplexity", "nats_per_byte", "bits_per_byte"),
     }
     assert {metric.better for metric in METRICS.values()} == {"higher", "lower"}
 
