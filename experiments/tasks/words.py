@@ -22,7 +22,7 @@ POLICY = "whole words, from the end, to the model's window"
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """Rows of token ids, one an item, and for each of its words the row of states it is read at, or UNREAD."""
+    """Rows of token ids, one an item, and the row of states at which each of its words is read, or UNREAD."""
 
     tokens: list[list[int]]
     rows: list[list[int]]
@@ -73,7 +73,7 @@ def word_rows(family: Family, lengths: Sequence[int], room: int) -> list[int]:
     found, end = [], 0
     for length in lengths:
         end += length
-        read = 0 < length and end <= room
+        read = length > 0 and end <= room
         found.append((end if reads_left_only(family) else end - length + 1) if read else UNREAD)
     return found
 
@@ -82,7 +82,7 @@ def reads_left_only(family: Family) -> bool:
     """Whether a row has seen nothing that stands to its right.
 
     Such a family reads a word at its last piece, for at the first it has not seen the word; the others read
-    it at the first (Devlin et al. 2019). An encoder-decoder's rows look left only as well, but each has all of
-    the text before it through the encoder: row t is the one that would write token t (Lewis et al. 2020).
+    it at the first (Devlin et al. 2019). An encoder-decoder's rows look left only as well, but each has all
+    of the text from the encoder: row t is the one that would write token t (Lewis et al. 2020).
     """
     return family.layout == "concatenated" and not family.both_ways
