@@ -53,12 +53,12 @@ def _tag(value: object, place: int, task: TaskConfig) -> str:
         if 0 <= value < len(task.labels):
             return task.labels[value]
         allowed = f"from 0 to {len(task.labels) - 1}" if task.labels else "a name"
-        raise ValueError(f"tag {place} is {value}, must be {allowed}; set task.labels=[…] to all tags in order")
+        raise ValueError(f"tag {place} is {value}, must be {allowed}; set task.labels=[…]")
     if not isinstance(value, str) or not BIO.fullmatch(value):
         raise ValueError(f"tag {place} is {value!r}, must be BIO: O, B-TYPE or I-TYPE")
     if task.labels and value not in task.labels:
         names = ", ".join(nearest(value, task.labels))
-        raise ValueError(f"tag {place} is {value!r}, must be one of: {names}; set task.labels=[…] to all tags")
+        raise ValueError(f"tag {place} is {value!r}, must be one of: {names}; set task.labels=[…]")
     return value
 
 
