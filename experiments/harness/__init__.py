@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from archs.errors import UserError
 from experiments.folder import write_json
 from experiments.run import restore
-from experiments.scorable import require_language_model
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
@@ -33,7 +33,6 @@ def run_harness(
     without a language model.
     """
     try:
-        from lm_eval.tasks import TaskManager
         from lm_eval.utils import make_table
     except ImportError as error:
         raise UserError(
@@ -41,11 +40,9 @@ def run_harness(
         ) from error
     from experiments.harness.model import PentarchLM
 
-    manager = TaskManager(include_path=include)
+    manager = task_files(tasks, include)
     names = named(tasks, manager)  # before the weights are read
-    run = restore(folder)
-    require_language_model(run.objective)
-    model = PentarchLM(run)
+    model = PentarchLM(restore(folder))
     results = evaluate(model, names, manager, limit)
     write(folder, results, model, limit)
     for told in model.told():
@@ -54,6 +51,20 @@ def run_harness(
     if results.get("groups"):
         print(make_table(results, "groups"))
     return results
+
+
+def task_files(tasks: list[str], include: Path | None) -> TaskManager:
+    """An index of the task files in `include` and of the harness's own.
+
+    The harness's own are left out where tasks in `include` are all that is asked: thousands are read in seconds.
+    """
+    from lm_eval.tasks import TaskManager
+
+    if include is not None:
+        own = TaskManager(include_path=include, include_defaults=False)
+        if set(tasks) <= set(own.all_subtasks):
+            return own
+    return TaskManager(include_path=include)
 
 
 def named(tasks: list[str], manager: TaskManager) -> list[str]:
@@ -93,6 +104,7 @@ def evaluate(
 def write(folder: Path, results: dict[str, Any], model: PentarchLM, limit: int | None) -> None:
     """RUN/tasks/lm_eval-<name>.json of every task, with its samples, and of every group."""
     from lm_eval import __version__
+    from lm_eval.utils import handle_non_serializable
 
     from experiments.harness.model import CUT, DIVIDED, SHORTENED
 
@@ -111,4 +123,7 @@ def write(folder: Path, results: dict[str, Any], model: PentarchLM, limit: int |
             "lm_eval": __version__,
             "samples": results["samples"].get(name),
         }
-        write_json(folder / "tasks" / f"lm_eval-{name}.json", content)
+        plain = json.loads(
+            json.dumps(content, default=handle_non_serializable)
+        )  # numpy's numbers are numbers
+        write_json(folder / "tasks" / f"lm_eval-{name}.json", plain)

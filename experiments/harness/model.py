@@ -19,6 +19,7 @@ from experiments.batching import batches, tokens_at_once
 from experiments.evaluate import continue_text
 from experiments.harness.lengths import Window, divided, ending
 from experiments.run import Run
+from experiments.scorable import require_language_model
 from experiments.scoring import Scored, scores
 
 T = TypeVar("T")
@@ -32,11 +33,12 @@ class PentarchLM(LM):
 
     window: the tokens of the run's training windows. No stack is given more, so contexts that are too long
     lose their beginning. counts: how many of each task's requests were not asked as they came, by CUT,
-    SHORTENED and DIVIDED.
+    SHORTENED and DIVIDED. Raises UserError for a run without a language model.
     """
 
     def __init__(self, run: Run) -> None:
         super().__init__()
+        require_language_model(run.objective)
         self.run = run
         self.window = Window(run.objective, run.recipe.size.length)
         self.counts: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
@@ -105,7 +107,7 @@ class PentarchLM(LM):
 
     def _prompt(self, request: Instance) -> tuple[list[int], int, list[str]]:
         """A request's prompt, how many tokens to write, and the strings that end them."""
-        length, stops = wanted(request.args[1], request)
+        length, stops = wanted(request.arguments[1], request)
         most = self.window.tokens // 2
         self.counts[request.task_name][SHORTENED] += length > most
         length = min(length, most)
