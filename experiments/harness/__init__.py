@@ -56,7 +56,7 @@ def run_harness(
 def task_files(tasks: list[str], include: Path | None) -> TaskManager:
     """An index of the task files in `include` and of the harness's own.
 
-    The harness's own are left out where tasks in `include` are all that is asked: thousands are read in seconds.
+    The harness's own, which are thousands, are not read where tasks in `include` are all that is asked.
     """
     from lm_eval.tasks import TaskManager
 

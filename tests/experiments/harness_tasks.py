@@ -43,7 +43,7 @@ ANSWERS = {
     "output_type": "generate_until",
     "doc_to_text": "{{question}}",
     "doc_to_target": "{{answer}}",
-    "generation_kwargs": {"until": ["our", "\n\n"], "max_gen_toks": 5},
+    "generation_kwargs": {"until": ["the", "\n\n"], "max_gen_toks": 5},
     "metric_list": [{"metric": "exact_match"}],
 }
 TASKS = {
@@ -74,8 +74,8 @@ ITEMS = {
     ],
     "documents": [{"text": "the state of our union"}, {"text": LONG}],
     "answers": [
-        {"question": "the state", "answer": " of"},
-        {"question": "our union", "answer": " is strong"},
+        {"question": " the state", "answer": " "},
+        {"question": " our people", "answer": " is strong"},
         {"question": LONG, "answer": ""},
     ],
 }

@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
 from archs import FAMILIES
+from archs.batch import Batch
 from archs.decoding import GREEDY
 from archs.errors import UserError
 from experiments import cli
@@ -89,66 +90,98 @@ def log_likelihoods(samples: list[dict]) -> list[list[float]]:
     return [[response[0][0] for response in sample["resps"]] for sample in samples]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_answer_is_what_our_own_score_of_the_same_strings_says(
-    family: str, runs: dict[str, Run], manager: TaskManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, rows = runs[family], []
-    score, generate = run.family.score, run.family.generate
-    monkeypatch.setattr(
-        run.family, "score", lambda batch, *a: rows.append(len(batch.tokens)) or score(batch, *a)
-    )
-    monkeypatch.setattr(
-        run.family, "generate", lambda batch, *a: rows.append(len(batch.tokens)) or generate(batch, *a)
-    )
-    model = PentarchLM(run)
-    found = evaluate(model, ["both", "last_word", "documents", "answers"], manager)
-    assert max(rows) > 1
-    results, samples = found["results"], found["samples"]
+@dataclass(frozen=True)
+class Answered:
+    """What the harness found of a run, and the rows of every batch that it was asked in."""
 
+    run: Run
+    model: PentarchLM
+    results: dict[str, dict[str, float]]
+    samples: dict[str, list[dict]]
+    rows: dict[str, list[int]]
+
+    def end(self, text: str, most: int) -> str:
+        return ending(self.run.corpus.tokenizer, text, most)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def answered(request: pytest.FixtureRequest, runs: dict[str, Run], manager: TaskManager) -> Answered:
+    """Every task of harness_tasks, asked of one family."""
+    run, rows = runs[request.param], {"score": [], "generate": []}
+
+    def counted(name: str) -> Callable:
+        verb = getattr(run.family, name)
+
+        def ask(batch: Batch, *more: Any, **named: Any) -> Any:
+            rows[name].append(len(batch.tokens))
+            return verb(batch, *more, **named)
+
+        return ask
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in rows:
+            patch.setattr(run.family, name, counted(name))
+        model = PentarchLM(run)
+        found = evaluate(model, ["both", "last_word", "documents", "answers"], manager)
+    return Answered(run, model, found["results"], found["samples"], rows)
+
+
+def test_pairs_and_choices_are_decided_by_our_own_scores_of_the_same_strings(answered: Answered) -> None:
     pairs = [
-        nats(run, ("", f" {item['sentence_good']}"), ("", f" {item['sentence_bad']}"))
-        for item in ITEMS["agreement"]
+        [("", f" {item[side]}") for side in ("sentence_good", "sentence_bad")] for item in ITEMS["agreement"]
     ]
-    assert log_likelihoods(samples["agreement"]) == [pytest.approx([-one for one in pair]) for pair in pairs]
-    agreement = sum(good < bad for good, bad in pairs) / 3
-    assert results["agreement"]["acc,none"] == pytest.approx(agreement)
-
-    cut = ending(run.corpus.tokenizer, f"{LONG} is", 63)  # beside one token, or one sentinel, of 64
-    contexts = ["the state of our", cut, "growing fast"]
+    contexts = ["the state of our", answered.end(f"{LONG} is", 63), "growing fast"]  # 64 with one token more
     choices = [
-        nats(run, *((context, f" {choice}") for choice in item["choices"]))
+        [(context, f" {choice}") for choice in item["choices"]]
         for context, item in zip(contexts, ITEMS["choices"], strict=True)
     ]
-    assert log_likelihoods(samples["choices"]) == [pytest.approx([-one for one in each]) for each in choices]
-    chosen = [each.index(min(each)) for each in choices]
-    accuracy = sum(one == item["label"] for one, item in zip(chosen, ITEMS["choices"], strict=True)) / 3
-    assert results["choices"]["acc,none"] == pytest.approx(accuracy)
-    assert results["both"]["acc,none"] == pytest.approx((agreement + accuracy) / 2)
+    labels = {"agreement": [0, 0, 0], "choices": [0, 1, 2]}
+    accuracy = {}
+    for task, strings in (("agreement", pairs), ("choices", choices)):
+        ours = [nats(answered.run, *each) for each in strings]
+        theirs = log_likelihoods(answered.samples[task])
+        assert theirs == [pytest.approx([-one for one in each]) for each in ours]
+        right = [each.index(min(each)) == label for each, label in zip(ours, labels[task], strict=True)]
+        assert [sample["acc"] for sample in answered.samples[task]] == right
+        accuracy[task] = sum(right) / 3
+        assert answered.results[task]["acc,none"] == pytest.approx(accuracy[task])
+    assert answered.results["both"]["acc,none"] == pytest.approx(sum(accuracy.values()) / 2)
 
-    words = [(item["text"], f" {item['word']}") for item in ITEMS["last_word"]]
-    told = [(-each.nats, each.greedy) for each in score_texts(run, words)]
-    for sample, (log_likelihood, greedy) in zip(samples["last_word"], told, strict=True):
-        assert sample["resps"] == [[(pytest.approx(log_likelihood), greedy)]]
-        assert sample["acc"] == greedy
 
-    short, long = ITEMS["documents"]
-    whole = nats(run, ("", short["text"]))[0]
-    parts = sum(nats(run, *divided(run.corpus.tokenizer, long["text"], model.window)))
-    assert [sample["resps"] for sample in samples["documents"]] == [
-        [[pytest.approx(-whole)]],
-        [[pytest.approx(-parts)]],
+def test_a_continuation_gets_our_own_score_and_whether_it_is_greedy(answered: Answered) -> None:
+    pairs = [(item["text"], f" {item['word']}") for item in ITEMS["last_word"]]
+    for sample, ours in zip(answered.samples["last_word"], score_texts(answered.run, pairs), strict=True):
+        assert sample["resps"] == [[(pytest.approx(-ours.nats), ours.greedy)]]
+        assert sample["acc"] == ours.greedy
+
+
+def test_a_document_gets_the_sum_of_our_own_scores_of_its_parts(answered: Answered) -> None:
+    short, long = (item["text"] for item in ITEMS["documents"])
+    parts = list(divided(answered.run.corpus.tokenizer, long, answered.model.window))
+    assert len(parts) > 10
+    ours = [sum(nats(answered.run, ("", short))), sum(nats(answered.run, *parts))]
+    assert [sample["resps"] for sample in answered.samples["documents"]] == [
+        [[pytest.approx(-each)]] for each in ours
     ]
-    bits = (whole + parts) / math.log(2) / len((short["text"] + long["text"]).encode())
-    assert results["documents"]["bits_per_byte,none"] == pytest.approx(bits)
+    bits = sum(ours) / math.log(2) / len((short + long).encode())
+    assert answered.results["documents"]["bits_per_byte,none"] == pytest.approx(bits)
 
-    for sample in samples["answers"]:
-        prompt = ending(run.corpus.tokenizer, sample["doc"]["question"], model.window.room(5))
-        tokens = continue_text(run, torch.tensor([run.corpus.tokenizer.encode(prompt)]), 5, GREEDY)
-        written = run.corpus.tokenizer.decode(tokens[0].tolist()).split("our")[0]
+
+def test_an_answer_is_what_our_own_decoder_writes_up_to_the_stop_string(answered: Answered) -> None:
+    tokenizer = answered.run.corpus.tokenizer
+    for sample in answered.samples["answers"]:
+        prompt = answered.end(sample["doc"]["question"], answered.model.window.room(5))
+        tokens = continue_text(answered.run, torch.tensor([tokenizer.encode(prompt)]), 5, GREEDY)
+        written = tokenizer.decode(tokens[0].tolist()).split("the")[0]
         assert sample["resps"] == [[written]]
         assert sample["exact_match"] == (written == sample["doc"]["answer"])
-    assert {task: dict(+counts) for task, counts in model.counts.items() if +counts} == {
+
+
+def test_requests_are_asked_in_batches_and_what_did_not_fit_is_counted(answered: Answered) -> None:
+    assert max(answered.rows["score"]) > 1
+    assert max(answered.rows["generate"]) > 1
+    counts = answered.model.counts
+    assert {task: dict(+each) for task, each in counts.items() if +each} == {
         "choices": {"contexts cut": 3},
         "documents": {"documents divided": 1},
         "answers": {"contexts cut": 1},
