@@ -123,7 +123,6 @@ def write(folder: Path, results: dict[str, Any], model: PentarchLM, limit: int |
             "lm_eval": __version__,
             "samples": results["samples"].get(name),
         }
-        plain = json.loads(
-            json.dumps(content, default=handle_non_serializable)
-        )  # numpy's numbers are numbers
+        # Else what numpy counted would be written as words.
+        plain = json.loads(json.dumps(content, default=handle_non_serializable))
         write_json(folder / "tasks" / f"lm_eval-{name}.json", plain)

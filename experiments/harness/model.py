@@ -85,7 +85,7 @@ class PentarchLM(LM):
         """The context and continuation asked for; the context is cut from the left if both do not fit."""
         context, text = spaced(*request.args)
         length = len(self.run.corpus.tokenizer.encode(text))
-        room = self.window.room(length)
+        room = self.window.room(max(1, length))  # `scores` refuses what has no token
         if room < 0:
             raise UserError(
                 f"task '{request.task_name}', document {request.doc_id}: a continuation of {length:,} tokens "

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 import torch
+from datasets import config as datasets_config
 from harness_tasks import ITEMS, LONG, write_tasks
 from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
@@ -44,8 +44,8 @@ TEXT = "\n\n".join(" ".join(WORDS[(i * n) % len(WORDS)] for i in range(80)) for 
 def offline(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
+        patch.setattr(datasets_config, "HF_HUB_OFFLINE", True)
+        patch.setattr(datasets_config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
         yield
 
 
