@@ -159,7 +159,9 @@ def evaluate(
     ] = None,
     include: Annotated[
         Path | None,
-        typer.Option(help="With --lm-eval: a folder of task files of your own.", exists=True, file_okay=False),
+        typer.Option(
+            help="With --lm-eval: a folder of task files of your own.", exists=True, file_okay=False
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="With --lm-eval: a task's first items only.")

@@ -44,9 +44,10 @@ def run_harness(
     names = named(tasks, manager)  # before the weights are read
     model = PentarchLM(restore(folder))
     results = evaluate(model, names, manager, limit)
-    write(folder, results, model, limit)
+    write(results, model, limit)
     for told in model.told():
         print(told, file=sys.stderr)
+    print(f"{model.run.recipe.label} seed {model.run.recipe.seed}, {model.run.family.unit}")
     print(make_table(results))
     if results.get("groups"):
         print(make_table(results, "groups"))
@@ -101,14 +102,15 @@ def evaluate(
     return dict(results)
 
 
-def write(folder: Path, results: dict[str, Any], model: PentarchLM, limit: int | None) -> None:
+def write(results: dict[str, Any], model: PentarchLM, limit: int | None) -> None:
     """RUN/tasks/lm_eval-<name>.json of every task, with its samples, and of every group."""
     from lm_eval import __version__
     from lm_eval.utils import handle_non_serializable
 
     from experiments.harness.model import CUT, DIVIDED, SHORTENED
 
-    (folder / "tasks").mkdir(exist_ok=True)
+    folder = model.run.folder.tasks
+    folder.mkdir(exist_ok=True)
     for name, found in results["results"].items():
         content = {
             "task": name,
@@ -125,4 +127,4 @@ def write(folder: Path, results: dict[str, Any], model: PentarchLM, limit: int |
         }
         # Else what numpy counted would be written as words.
         plain = json.loads(json.dumps(content, default=handle_non_serializable))
-        write_json(folder / "tasks" / f"lm_eval-{name}.json", plain)
+        write_json(folder / f"lm_eval-{name}.json", plain)

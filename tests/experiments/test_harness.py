@@ -379,7 +379,7 @@ def test_the_example_of_the_docs_prints_the_harness_s_table_and_writes_one_file_
     (place / "my_tasks" / "agreement.jsonl").write_text(items)
     code, out, err = command(*line.split())
     assert code == 0, err
-    assert out.startswith("|  Tasks  |Version|Filter|n-shot|Metric|")
+    assert out.startswith("prefix_lm-prefix seed 0, nll\n|  Tasks  |Version|Filter|n-shot|Metric|")
     assert "log-likelihoods are of unit 'nll'" in err
     written = read_json(folder(place, "prefix_lm") / "tasks" / "lm_eval-agreement.json")
     run = restore(folder(place, "prefix_lm"))
@@ -400,6 +400,7 @@ def test_the_example_of_the_docs_prints_the_harness_s_table_and_writes_one_file_
         (("--include", "."), "--include and --limit go with --lm-eval TASK"),
         (("--lm-eval", "a", "--include", "nowhere"), "nowhere"),
         (("--lm-eval", "a", "--limit", "0"), "--limit"),
+        (("task=cola", "--lm-eval", "a"), "either --lm-eval TASK or a task of pentarch's own, not both"),
     ],
 )
 def test_a_mistake_is_one_line(options, message: str, place: Path, command: Callable) -> None:
