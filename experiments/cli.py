@@ -149,14 +149,42 @@ def work(
 
 
 @app.command()
-def evaluate(run: RunOrSweep, overrides: Overrides = None, config_dir: Presets = None) -> None:
+def evaluate(
+    run: RunOrSweep,
+    overrides: Overrides = None,
+    config_dir: Presets = None,
+    lm_eval: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK", help="Ask a task of lm-evaluation-harness; several are allowed."),
+    ] = None,
+    include: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --lm-eval: a folder of task files of your own.", exists=True, file_okay=False
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="With --lm-eval: a task's first items only.")
+    ] = None,
+) -> None:
     """Evaluate a trained run again, or ask a run, or all of a sweep, a task.
 
     Example: pentarch evaluate runs/five_families task=cola task.path=FOLDER
     """
+    if not lm_eval and (include or limit):
+        raise UserError("--include and --limit go with --lm-eval TASK")
+    if lm_eval and (overrides or config_dir):
+        raise UserError("give either --lm-eval TASK or a task of pentarch's own, not both")
     from experiments.folder import RunFolder, runs_of
 
     runs = runs_of(run)
+    if lm_eval:
+        from experiments.harness import run_harness
+
+        for each in runs:
+            with RunFolder(each).to_itself():
+                run_harness(each, lm_eval, include, limit)
+        return
     if not overrides:
         from experiments.evaluate import evaluate_run
 
