@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -175,32 +176,25 @@ def evaluate(
         raise UserError("--include and --limit go with --lm-eval TASK")
     if lm_eval and (overrides or config_dir):
         raise UserError("give either --lm-eval TASK or a task of pentarch's own, not both")
-    from experiments.folder import RunFolder, runs_of
+    from experiments.folder import runs_of
 
     runs = runs_of(run)
     if lm_eval:
         from experiments.harness import run_harness
 
-        for each in runs:
-            with RunFolder(each).to_itself():
-                run_harness(each, lm_eval, include, limit)
-        return
-    if not overrides:
+        _each(runs, lambda one: run_harness(one, lm_eval, include, limit))
+    elif overrides:
+        from experiments.compose import compose_ask
+
+        ask = compose_ask(overrides, config_dir)
+        from experiments.asking import ask_run
+        from experiments.asking_shown import show
+
+        _each(runs, lambda one: show(ask_run(one, ask)))
+    else:
         from experiments.evaluate import evaluate_run
 
-        for each in runs:
-            with RunFolder(each).to_itself():
-                evaluate_run(each, each.resolve().parents[1].name)
-        return
-    from experiments.compose import compose_ask
-
-    ask = compose_ask(overrides, config_dir)
-    from experiments.asking import ask_run
-    from experiments.asking_shown import show
-
-    for each in runs:
-        with RunFolder(each).to_itself():
-            show(ask_run(each, ask))
+        _each(runs, lambda one: evaluate_run(one, one.resolve().parents[1].name))
 
 
 @app.command()
@@ -435,6 +429,29 @@ def main() -> None:
             _stop_if_full(error)
             raise
         _stop(tell())
+
+
+def _each(runs: list[Path], ask: Callable[[Path], object]) -> None:
+    """Asks each run in turn. Of a sweep's runs one that cannot answer keeps no other from it.
+
+    Raises UserError in the end if there was one.
+    """
+    from experiments.folder import RunFolder
+
+    unable = []
+    for number, run in enumerate(runs, start=1):
+        if len(runs) > 1:
+            print(f"[{number}/{len(runs)}] {run.parent.name}, {run.name}", file=sys.stderr)
+        try:
+            with RunFolder(run).to_itself():
+                ask(run)
+        except UserError as error:
+            if len(runs) == 1:
+                raise
+            unable.append(run)
+            print(f"error: {error}", file=sys.stderr)
+    if unable:
+        raise UserError(f"{len(unable)} of {len(runs)} runs were not asked, for the reasons above")
 
 
 def _swept(sweep: str) -> Path:
