@@ -99,8 +99,8 @@ def _check_override(text: str) -> None:
     key = key_of(text)
     if key == "data.tokenizer" or (key.split(".")[0] in DECIDED and key != "size.length"):
         raise UserError(
-            f"{text} is refused: the imported model decides its {key.replace('.', ' ')}; what may be set is "
-            "objective, data, evaluation, size.length and the like"
+            f"{text} is refused: the imported model decides that; what may be set is objective, data, "
+            "training, evaluation, tracking, seed and size.length"
         )
 
 
