@@ -284,6 +284,22 @@ def export(
     typer.echo(export_run(run, folder, model_type))
 
 
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="HF_FOLDER", help="Its folder, or its name on the hub.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A new run folder to write.")],
+    overrides: Overrides = None,
+    config_dir: Presets = None,
+) -> None:
+    """Make a trained run of a Hugging Face model and its tokenizer.
+
+    Example: pentarch import FOLDER runs/imported/gpt2/seed0 evaluation=likelihood
+    """
+    from experiments.imported import import_model
+
+    typer.echo(import_model(source, folder, overrides or [], config_dir))
+
+
 @app.command()
 def report(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="A name in runs/, or a folder.")],
@@ -486,7 +502,7 @@ def sweep_and_overrides(name: str, overrides: list[str] | None) -> tuple[str, li
 
 
 def _check_command(arguments: list[str]) -> None:
-    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    names = [each.name or each.callback.__name__ for each in app.registered_commands if each.callback]
     if arguments[0] not in [*names, "--help"]:
         raise unknown("command", arguments[0], names)
     if arguments[0] in ("train", "sweep", "plan") and {"-m", "--multirun"} & set(arguments):
