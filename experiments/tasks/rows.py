@@ -117,7 +117,7 @@ def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> t
                 found.append(kind.example(roles, task))
         except ValueError as error:
             raise UserError(f"task '{task.name}', {task.where}, {split}, row {number}: {error}") from error
-    return found, left_out
+    return (found if kind.grouped is None else kind.grouped(found)), left_out
 
 
 def _columns(task: TaskConfig, kind: Kind, split: str, there: list[str]) -> dict[str, str]:
