@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 import torch
 
+from experiments.batching import batches, tokens_at_once
 from experiments.run import Run
-from experiments.scoring import require_language_model
+from experiments.scorable import check
 from experiments.tasks.kind import Answer, Example, Outcome, Question
-from experiments.tasks.source_target import encoded, longest_target, portions, utf8
-from experiments.tasks.writing import CELLS, decoding, until
+from experiments.tasks.source_target import encoded, longest_target, utf8
+from experiments.tasks.writing import decoding, until
+from experiments.token_scores import score_tokens
 
 BESIDE = 2  # what an objective puts before or after a prompt: bos, a sentinel
 
@@ -23,7 +24,7 @@ def zero_shot(question: Question) -> Answer:
     Raises UserError for a run whose objective trains no language model.
     """
     run, data = question.run, question.data
-    require_language_model(run.objective)
+    check(run.family, run.objective, run.corpus.tokenizer, None)
     longest, outcomes, cut = longest_target(run, data.test), [], {}
     for part, items in (("test", data.test), ("apart", data.apart)):
         if not items:
@@ -32,7 +33,7 @@ def zero_shot(question: Question) -> Answer:
         cut |= {part: pairs.cut, f"{part}'s references": pairs.targets_cut}
         rows = pd.DataFrame({"item": range(len(items))})
         if run.family.unit == "nll":
-            rows[["nats", "bytes"]] = nats_of_first(run, items, pairs.sources, longest)
+            rows["nats"], rows["bytes"] = nats_of_first(run, items, pairs.sources, longest)
         written = continued(run, pairs.sources, longest)
         rows["prediction"] = [run.corpus.tokenizer.decode(ids).strip() for ids in written]
         rows["references"] = [item["references"] for item in items]
@@ -41,36 +42,31 @@ def zero_shot(question: Question) -> Answer:
     return Answer(outcomes, cut=cut, more={"writes": told})
 
 
-@torch.no_grad()
 def nats_of_first(
     run: Run, items: Sequence[Example], sources: Sequence[list[int]], longest: int
-) -> np.ndarray:
-    """Nats and bytes (n,2) of each first reference given its source, as `scoring.score_texts` has them.
+) -> tuple[list[float], list[int]]:
+    """Nats and bytes of each first reference given its source, as `scoring.score_texts` has them.
 
     By token ids, since a source that was cut is no text any more. A space stands between the two, and counts,
     unless the source ends with white space; eos is not asked.
     """
-    tokenizer, found = run.corpus.tokenizer, np.zeros((len(items), 2))
-    for row, (item, source) in enumerate(zip(items, sources, strict=True)):
-        text = ("" if item["source"][-1].isspace() else " ") + item["references"][0]
-        ids = tokenizer.encode(text)
-        batch = run.objective.ask(torch.tensor([source]).long(), torch.tensor([ids[:longest]]))
-        score = run.family.score(batch.to(run.device))
-        found[row] = -float(score.nats.sum()), utf8(tokenizer, text, len(ids), longest)
-    return found
+    tokenizer = run.corpus.tokenizer
+    texts = [("" if item["source"][-1].isspace() else " ") + item["references"][0] for item in items]
+    ids = tokenizer.encode_batch(texts)
+    asked = [(source, each[:longest]) for source, each in zip(sources, ids, strict=True)]
+    found = [sum(each.nats) for each in score_tokens(run.family, run.objective, asked)]
+    sizes = [utf8(tokenizer, text, len(each), longest) for text, each in zip(texts, ids, strict=True)]
+    return found, sizes
 
 
 def continued(run: Run, sources: Sequence[list[int]], longest: int) -> list[list[int]]:
     """What the run writes after each source by its objective, without eos; prompts of one length together."""
     words, found = run.corpus.vocabulary, [[] for _ in sources]
     how = decoding(words, run.family.layout == "in_place", 1)
-    lengths = np.array([len(source) for source in sources])
-    for length in np.unique(lengths):
-        alike = np.flatnonzero(lengths == length)
-        for chosen in portions(lengths[alike] + longest, CELLS):
-            prompts = torch.tensor([sources[item] for item in alike[chosen]]).long()
-            batch = run.objective.prompt(prompts, longest).to(run.device)
-            written = run.family.generate(batch, longest, how)
-            for item, row in zip(alike[chosen].tolist(), written.tolist(), strict=True):
-                found[item] = until(row, words.eos)
+    shapes = [(len(source), longest) for source in sources]
+    for chosen in batches(shapes, range(len(sources)), tokens_at_once(words.size)):
+        prompts = torch.tensor([sources[item] for item in chosen]).long()
+        written = run.family.generate(run.objective.prompt(prompts, longest).to(run.device), longest, how)
+        for item, row in zip(chosen, written.tolist(), strict=True):
+            found[item] = until(row, words.eos)
     return found

@@ -15,7 +15,7 @@ from experiments.tasks.task import TaskConfig
 
 TENTH = 0.1
 UNLABELLED = (None, -1, "-1", [])  # what Hugging Face has in place of an answer that is secret, or missing
-ANSWERS = ("label", "tags", "answers")  # the roles of which a test must have some
+ANSWERS = ("label", "tags", "answers", "references")  # the roles of which a test must have some
 PLACE = re.compile(r"\{([^{}]+)\}")
 
 

@@ -21,12 +21,13 @@ from experiments import build
 from experiments.asking import answered
 from experiments.data.store import Corpus
 from experiments.folder import RunFolder, read_record
+from experiments.learner import Learner
 from experiments.recipe import Recipe
 from experiments.run import Run
 from experiments.scoring import score_texts
 from experiments.tasks import generation, prompted
 from experiments.tasks.generation import GENERATION, prepared, writers
-from experiments.tasks.grid import as_prefix
+from experiments.tasks.grid import as_prefix, finetuned
 from experiments.tasks.kind import Data, Example, Question
 from experiments.tasks.metrics import METRICS
 from experiments.tasks.rows import examples
@@ -271,11 +272,9 @@ def test_all_single_stacks_of_the_same_weights_give_the_same_numbers(make: Make)
     for name in ("encoder_ae", "decoder_ar", "prefix_lm"):
         run = make(name)
         items = question(run, DICTIONARY, epochs=2)
-        shared = [replace(run, family=as_prefix(run.family))]
-        tuned = prepared(items, shared[0], DICTIONARY, 4)
-        from experiments.tasks.grid import finetuned
-
-        learner, _ = finetuned(shared[0], tuned, "shared", 1e-2, 0, items)
+        shared = replace(run, family=as_prefix(run.family))
+        tuned = prepared(items, shared, DICTIONARY, 4)
+        learner, _ = finetuned(shared, tuned, "shared", 1e-2, 0, items)
         found.append(tuned.predict(learner, "test"))
     pd.testing.assert_frame_equal(found[0], found[1])
     pd.testing.assert_frame_equal(found[0], found[2])
@@ -283,8 +282,6 @@ def test_all_single_stacks_of_the_same_weights_give_the_same_numbers(make: Make)
 
 def test_validation_is_not_decoded_unless_it_is_judged_by_text(make: Make) -> None:
     run = make("prefix_lm")
-    from experiments.learner import Learner
-
     for metrics, columns in (
         ((), ["item", "nats", "bytes", "references"]),
         (("bleu",), ["item", "nats", "bytes", "prediction", "references"]),
@@ -318,7 +315,8 @@ def test_rows_of_one_source_are_one_item_with_several_references() -> None:
         {"source": "a", "references": "uno"},
         {"source": "a", "references": "one "},
     ]
-    assert examples(task, GENERATION, "train", rows) == [
+    found, _ = examples(task, GENERATION, "train", rows)
+    assert found == [
         {"source": "a", "references": ["one", "uno"]},
         {"source": "b", "references": ["two", "zwei"]},
     ]
@@ -344,7 +342,7 @@ def test_a_row_that_is_no_example_is_told_with_its_number(row: dict[str, object]
 def test_each_preset_reads_the_rows_of_its_dataset(name: str) -> None:
     task = TaskConfig.model_validate({"preset": name})
     row, example = PRESET_ROWS[name]
-    assert examples(task, GENERATION, "train", [row]) == [example]
+    assert examples(task, GENERATION, "train", [row]) == ([example], 0)
     assert task.metrics[0] == "nats_per_byte"
 
 
@@ -431,4 +429,5 @@ def test_a_task_asked_of_a_run_leaves_its_numbers_beside_those_of_copying(make: 
     assert "nats_per_byte" not in copied["metrics"]
     assert content["writes"] == {"longest": 3, "beams": 1, "own": "left to right, cached", "unit": "nll"}
     table = pd.read_parquet(place.with_suffix(".parquet"))
-    assert table["prediction"].iloc[4] == "land\n\nTL;DR:"
+    copies = table.loc[table["model"] == "copy", "prediction"]
+    assert copies.tolist()[0] == "land\n\nTL;DR:"
