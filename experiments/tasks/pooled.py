@@ -34,7 +34,7 @@ def preparing(question: Question, classes: int | None) -> Prepare:
         def objective(pooling: str) -> Pooled:
             return Pooled(words, run.family.layout, classes, pooling, texts["train"].parts)  # type: ignore[arg-type]
 
-        def batch(asks: Objective, chosen: np.ndarray, step: int) -> Batch:
+        def batch(asks: Objective, chosen: np.ndarray, seed: int) -> Batch:
             assert isinstance(asks, Pooled)
             return asks.read(*texts["train"].batch(chosen, words.pad), labels[chosen])
 

@@ -15,7 +15,7 @@ from experiments.tasks.task import TaskConfig
 
 TENTH = 0.1
 UNLABELLED = (None, -1, "-1", [])  # what Hugging Face has in place of an answer that is secret, or missing
-ANSWERS = ("label", "tags", "answers")  # the roles of which a test must have some
+ANSWERS = ("label", "tags", "answers", "references")  # the roles of which a test must have some
 PLACE = re.compile(r"\{([^{}]+)\}")
 
 
@@ -117,7 +117,7 @@ def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> t
                 found.append(kind.example(roles, task))
         except ValueError as error:
             raise UserError(f"task '{task.name}', {task.where}, {split}, row {number}: {error}") from error
-    return found, left_out
+    return (found if kind.grouped is None else kind.grouped(found)), left_out
 
 
 def _columns(task: TaskConfig, kind: Kind, split: str, there: list[str]) -> dict[str, str]:

@@ -95,7 +95,7 @@ def preparing(question: Question) -> Prepare:
         def objective(pooling: str) -> Tagged:
             return Tagged(vocabulary, run.family.layout, len(names))
 
-        def batch(asks: Objective, chosen: np.ndarray, step: int) -> Batch:
+        def batch(asks: Objective, chosen: np.ndarray, seed: int) -> Batch:
             assert isinstance(asks, Tagged)
             tags = torch.nn.utils.rnn.pad_sequence([numbers[item] for item in chosen], batch_first=True)
             return asks.read(*texts["train"].batch(chosen, vocabulary.pad), tags)
