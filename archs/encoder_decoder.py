@@ -120,7 +120,7 @@ class EncoderDecoder(Family):
 
     def hidden(self, batch: Batch) -> Hidden:
         self.check_length(batch.positions)
-        memory, _ = self.encode(batch)
+        memory, source_layers = self.encode(batch)
         rows, layers = self.decoder(
             self.embed(batch.tokens, batch.positions),
             batch.positions,
@@ -129,7 +129,7 @@ class EncoderDecoder(Family):
             memory_mask=cross_mask(batch),
             memory_length=memory.shape[1],
         )
-        return Hidden(take_targets(rows, batch), rows, layers, memory)
+        return Hidden(take_targets(rows, batch), rows, layers, memory, source_layers)
 
     def steps(self, batch: Batch, length: int) -> Steps:
         memory, _ = self.encode(batch)

@@ -29,13 +29,15 @@ Stacks = Literal["halves", "double", "shared"]  # an encoder-decoder's, beside a
 class Hidden:
     """One pass: `targets` (N,D) at `batch.target_index`, `rows` (B,T,D), and every layer's rows (B,R,D).
 
-    source (B,S,D): an encoder's output, of a family that has one.
+    A layer's rows are what its block gives out, before the stack's final norm; the embeddings are not among
+    them. source (B,S,D): an encoder's output, of a family that has one; source_layers: of each of its layers.
     """
 
     targets: Tensor
     rows: Tensor
     layers: list[Tensor] = field(default_factory=list)
     source: Tensor | None = None
+    source_layers: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
 
     Test is the split test where it has labels, else validation, else a tenth of the rest by a fixed hash.
     Validation is the split of that name where it is not the test, else a tenth of train by a fixed hash.
+    Train is in the order of a fixed hash, whatever the file's: its first examples are a fair sample of it.
     Raises UserError, with the place, for a column that is missing and for an example that is none.
     """
     source, notes = Source(task), []
@@ -47,6 +48,7 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
         else:
             parts["validation"], parts["train"] = carved(rest, kind)
             notes.append("validation is a tenth of train, by a fixed hash")
+        parts["train"].sort(key=lambda example: hashed(example, kind))
         for part in ("train", "validation", "test"):
             if not parts[part]:
                 raise UserError(f"task '{task.name}' has no {part} examples in {task.where}; give more items")
@@ -75,9 +77,13 @@ def carved(rest: Sequence[Example], kind: Kind) -> tuple[list[Example], list[Exa
     """A tenth of the examples and the others, by a hash of their text: equal texts are on one side."""
     taken, left = [], []
     for example in rest:
-        place = int.from_bytes(hashlib.sha256(kind.text(example).encode()).digest()[:8]) / 2**64
-        (taken if place < TENTH else left).append(example)
+        (taken if hashed(example, kind) < TENTH else left).append(example)
     return taken, left
+
+
+def hashed(example: Example, kind: Kind) -> float:
+    """A number from 0 to 1 of an example's text alone."""
+    return int.from_bytes(hashlib.sha256(kind.text(example).encode()).digest()[:8]) / 2**64
 
 
 def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> list[Example]:
