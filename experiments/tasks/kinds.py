@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from experiments.tasks.classification import CLASSIFICATION
 from experiments.tasks.kind import Kind
+from experiments.tasks.question_answering import QUESTION_ANSWERING
 from experiments.tasks.regression import REGRESSION
+from experiments.tasks.tagging import TAGGING
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (CLASSIFICATION, REGRESSION)}
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (CLASSIFICATION, REGRESSION, TAGGING, QUESTION_ANSWERING)
+}
