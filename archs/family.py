@@ -78,6 +78,10 @@ class Family(nn.Module, ABC):
         """tokens, positions, token_types (B,R) -> (B,R,D)."""
         return self.placement(self.embedding(tokens), positions, token_types)
 
+    def first(self, batch: Batch) -> Tensor:
+        """What the first block reads (B,R,D)."""
+        return self.embed(batch.tokens, batch.positions, batch.token_types)
+
     def check_length(self, positions: Tensor) -> None:
         """Raises UserError if learned positions end before these ids (B,R) do. Called where texts come in."""
         most = self.config.max_length

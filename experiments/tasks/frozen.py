@@ -9,11 +9,13 @@ from typing import Literal
 from torch import Tensor
 
 from experiments.run import Run
+from experiments.tasks import probing
 from experiments.tasks.encoding import Encoded, encoded
 from experiments.tasks.grid import fresh
 from experiments.tasks.kind import Answer, Question
-from experiments.tasks.probing import Items, Read, View, answer, by_part, of_texts
-from experiments.tasks.states import states
+from experiments.tasks.probing import Items, Read, View, answer, by_part
+from experiments.tasks.states import states, word_states
+from experiments.tasks.words import encoded_words
 from objectives.pooled import compared
 
 
@@ -23,7 +25,27 @@ def of_pooled(question: Question, classes: int | None) -> Answer:
     texts = {part: encoded(question.run, each, pair) for part, each in by_part(question).items()}
     sources = ((name, reading(question, run, texts)) for name, run in models(question))
     cut = {part: each.cut for part, each in texts.items()}
-    return answer(question, of_texts(question, classes), sources, cut)
+    return answer(question, probing.of_texts(question, classes), sources, cut)
+
+
+def of_words(question: Question, labels: Sequence[str]) -> Answer:
+    """Of one answer a word: a head on the row at which each word is read."""
+    last = question.ask.layers == "last"
+    texts = {
+        part: encoded_words(question.run, [example["tokens"] for example in each])
+        for part, each in by_part(question).items()
+    }
+
+    def reading(run: Run) -> Read:
+        def read(part: str, items: Items) -> list[View]:
+            names, found = word_states(run, texts[part], items, last)
+            return views(question.ask.layers, names, found, "words")
+
+        return read
+
+    sources = ((name, reading(run)) for name, run in models(question))
+    cut = {part: each.cut for part, each in texts.items()}
+    return answer(question, probing.of_words(question, texts, labels), sources, cut)
 
 
 def models(question: Question) -> Iterator[tuple[str, Run]]:

@@ -15,6 +15,7 @@ from experiments.tasks.grid import primary
 from experiments.tasks.heads import Head, heads
 from experiments.tasks.kind import Answer, Example, Outcome, Question
 from experiments.tasks.pooled import answered
+from experiments.tasks.words import OUTSIDE, UNREAD, Words
 
 ITEMS_AT_ONCE = 1000  # of a test: what is held of it does not grow with it
 Items = Sequence[int] | np.ndarray
@@ -58,12 +59,30 @@ class Fitted:
 
 def of_texts(question: Question, classes: int | None) -> Asked:
     """One answer a text, or a pair."""
-    parts: Mapping[str, Sequence[Example]] = by_part(question)
+    parts = by_part(question)
     return Asked(
         classes,
         lambda part, items: np.array([parts[part][item]["label"] for item in items]),
         lambda part, answers: answered(parts[part], answers),
     )
+
+
+def of_words(question: Question, texts: Mapping[str, Words], labels: Sequence[str]) -> Asked:
+    """One answer a word that is read; of the others it is said that they are outside."""
+    parts = by_part(question)
+
+    def numbers(part: str, items: Items) -> np.ndarray:
+        found = (zip(parts[part][item]["tags"], texts[part].rows[item], strict=True) for item in items)
+        return np.array([labels.index(tag) for each in found for tag, row in each if row != UNREAD])
+
+    def rows(part: str, answers: np.ndarray) -> pd.DataFrame:
+        said, left = [], iter(answers.tolist())
+        for each in texts[part].rows:
+            said.append([OUTSIDE if row == UNREAD else labels[next(left)] for row in each])
+        tags = [example["tags"] for example in parts[part]]
+        return pd.DataFrame({"item": range(len(tags)), "tags": tags, "predicted_tags": said})
+
+    return Asked(len(labels), numbers, rows)
 
 
 def by_part(question: Question) -> dict[str, Sequence[Example]]:

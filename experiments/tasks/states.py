@@ -16,6 +16,8 @@ from archs.batch import Batch
 from archs.family import Family
 from experiments.run import Run
 from experiments.tasks.encoding import Encoded
+from experiments.tasks.words import Words
+from objectives.layouts import read
 from objectives.pooled import Pooled, Pooling, pool
 
 ROWS_AT_ONCE = 64
@@ -25,22 +27,19 @@ Layer = tuple[str, Tensor, Batch, bool]  # its name, its rows (B,T,D), what they
 def layers_of(family: Family, batch: Batch) -> list[Layer]:
     """Every layer of one pass, the first read first: what the first block reads, then what each gives out.
 
-    The last layer of a stack is normed as its readers see it. An encoder's layers come before its decoder's,
-    and the embeddings are the decoder's: one token later than the encoder's, and the same table.
+    The last layer of a stack is normed, as its readers see it. An encoder's layers come before its decoder's.
     """
-    hidden = family.hidden(batch)
-    embedded = family.embed(batch.tokens, batch.positions, batch.token_types)
-    found: list[Layer] = [("embeddings", embedded, batch, family.both_ways)]
-    own = "layer"
-    if hidden.source is not None:
-        own = "decoder"
-        assert batch.source is not None
-        source = replace(batch, tokens=batch.source, segments=batch.source_segments)
-        for number, rows in enumerate([*hidden.source_layers[:-1], hidden.source], start=1):
-            found.append((f"encoder {number}", rows, source, True))
-    for number, rows in enumerate([*hidden.layers[:-1], hidden.rows], start=1):
-        found.append((f"{own} {number}", rows, batch, family.both_ways))
-    return found
+    hidden, both, embedded = family.hidden(batch), family.both_ways, family.first(batch)
+    own = [*hidden.layers[:-1], hidden.rows]
+    if hidden.source is None or batch.source is None:
+        return [("embeddings", embedded, batch, both), *_numbered("layer", own, batch, both)]
+    source = replace(batch, tokens=batch.source, segments=batch.source_segments)
+    encoder = _numbered("encoder", [*hidden.source_layers[:-1], hidden.source], source, True)
+    return [("embeddings", embedded, source, True), *encoder, *_numbered("decoder", own, batch, both)]
+
+
+def _numbered(name: str, layers: Sequence[Tensor], batch: Batch, both_ways: bool) -> list[Layer]:
+    return [(f"{name} {number}", rows, batch, both_ways) for number, rows in enumerate(layers, start=1)]
 
 
 @torch.no_grad()
@@ -60,12 +59,34 @@ def states(
     for places in np.array_split(order, -(-len(order) // ROWS_AT_ONCE)):
         tokens, segments = texts.batch(items[places], words.pad)
         asked = asks[poolings[0]].read(tokens, segments, torch.zeros(len(places))).to(run.device)
-        layers = layers_of(family, asked)[-1:] if last else layers_of(family, asked)
+        layers = layers_of(family, asked)[-1 if last else 0 :]
         names = [name for name, *_ in layers]
         for name, pooled in asks.items():
-            each = [pool(rows, read, pooled, both).float().cpu() for _, rows, read, both in layers]
+            each = [pool(rows, here, pooled, both).float().cpu() for _, rows, here, both in layers]
             found[name].append(torch.stack(each, dim=1))
     family.train(was)
     back = torch.from_numpy(np.argsort(order, kind="stable"))
     rows = (back[:, None] * texts.parts + torch.arange(texts.parts)).flatten()
     return names, {name: torch.cat(each)[rows] for name, each in found.items()}
+
+
+@torch.no_grad()
+def word_states(
+    run: Run, texts: Words, items: Sequence[int] | np.ndarray, last: bool
+) -> tuple[list[str], Tensor]:
+    """As `states`, at the row of each word that is read: (words of all the items, L, D)."""
+    family, words = run.family, run.corpus.vocabulary
+    was, items, names = family.training, np.asarray(items), []
+    found: list[Tensor] = [torch.empty(0)] * len(items)
+    order = np.argsort(texts.lengths[items], kind="stable")
+    family.eval()
+    for places in np.array_split(order, -(-len(order) // ROWS_AT_ONCE)):
+        tokens, segments, read_at = texts.batch(items[places], words.pad)
+        asked = read(family.layout, tokens, segments, words).to(run.device)
+        layers = layers_of(family, asked)[-1 if last else 0 :]
+        names = [name for name, *_ in layers]
+        every = torch.stack([rows for _, rows, *_ in layers], dim=2)
+        for place, row, each in zip(places, read_at, every, strict=True):
+            found[place] = each[row[row >= 0].to(run.device)].float().cpu()
+    family.train(was)
+    return names, torch.cat(found)

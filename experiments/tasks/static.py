@@ -10,11 +10,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from experiments.run import Run
+from experiments.tasks import probing
 from experiments.tasks.encoding import encoded
 from experiments.tasks.kind import Answer, Question
-from experiments.tasks.probing import Items, Read, View, answer, by_part, of_texts
+from experiments.tasks.probing import Items, Read, View, answer, by_part
+from experiments.tasks.words import UNREAD, encoded_words
 from objectives.base import Vocabulary
 from objectives.pooled import compared
 
@@ -35,7 +38,31 @@ def of_pooled(question: Question, classes: int | None) -> Answer:
 
     sources = ((name, reading(table)) for name, table in tables(run))
     cut = {part: each.cut for part, each in texts.items()}
-    return answer(question, of_texts(question, classes), sources, cut)
+    return answer(question, probing.of_texts(question, classes), sources, cut)
+
+
+def of_words(question: Question, labels: Sequence[str]) -> Answer:
+    """Of one answer a word: a head on the mean over the word's pieces."""
+    run = question.run
+    spoken = {part: [example["tokens"] for example in each] for part, each in by_part(question).items()}
+    texts = {part: encoded_words(run, each) for part, each in spoken.items()}
+
+    def reading(table: Tensor) -> Read:
+        def read(part: str, items: Items) -> list[View]:
+            words = [
+                f" {word}"
+                for item in items
+                for word, row in zip(spoken[part][item], texts[part].rows[item], strict=True)
+                if row != UNREAD
+            ]
+            found = means(run.corpus.tokenizer.encode_batch(words), table, run.corpus.vocabulary)
+            return [View({"pooling": "words"}, lambda: found)]
+
+        return read
+
+    sources = ((name, reading(table)) for name, table in tables(run))
+    cut = {part: each.cut for part, each in texts.items()}
+    return answer(question, probing.of_words(question, texts, labels), sources, cut)
 
 
 def tables(run: Run) -> Iterator[tuple[str, Tensor]]:
@@ -56,10 +83,8 @@ def tables(run: Run) -> Iterator[tuple[str, Tensor]]:
 
 def means(rows: Sequence[Sequence[int]], table: Tensor, vocabulary: Vocabulary) -> Tensor:
     """(n,D): the mean of each row's tokens' vectors, special ones left out; 0 of a row with no others."""
-    special, found = vocabulary.special, torch.zeros(len(rows), table.shape[1])
-    for number, row in enumerate(rows):
-        tokens = torch.tensor(row, dtype=torch.long)
-        tokens = tokens[~special[tokens]]
-        if len(tokens):
-            found[number] = table[tokens].mean(0)
-    return found
+    special = vocabulary.special.tolist()
+    plain = [[token for token in row if not special[token]] for row in rows]
+    starts = torch.tensor([0, *(len(row) for row in plain[:-1])]).cumsum(0)
+    tokens = torch.tensor([token for row in plain for token in row], dtype=torch.long)
+    return functional.embedding_bag(tokens, table, starts, mode="mean")

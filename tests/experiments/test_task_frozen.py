@@ -25,9 +25,10 @@ from experiments.tasks.heads import PENALTIES, heads
 from experiments.tasks.kind import Answer, Data, Example, Question
 from experiments.tasks.kinds import KINDS
 from experiments.tasks.rows import load
-from experiments.tasks.states import states
+from experiments.tasks.states import layers_of, states, word_states
 from experiments.tasks.static import means
 from experiments.tasks.task import AskConfig
+from experiments.tasks.words import encoded_words
 from objectives.layouts import read
 
 Compose = Callable[..., Recipe]
@@ -64,7 +65,8 @@ def make(compose: Compose, corpus: Corpus, tmp_path: Path) -> Make:
 
 
 def asked(run: Run, mode: str, data: Data, kind: str = "classification", **how: Any) -> Answer:
-    task = {"name": "mine", "kind": kind, "path": "mine", "labels": ["no", "yes"]}
+    labels = [] if kind == "tagging" else ["no", "yes"]
+    task = {"name": "mine", "kind": kind, "path": "mine", "labels": labels}
     ask = AskConfig.model_validate({"task": task, "mode": mode, **how})
     return KINDS[kind].modes[mode](Question(run, ask, data))
 
@@ -113,12 +115,15 @@ def by_hand(run: Run, text: str) -> dict[str, dict[str, torch.Tensor]]:
     hidden, layers = family.hidden(batch), {}
     if isinstance(family, EncoderDecoder):
         memory, encoder = family.encode(batch)
+        embedded = family.source_placement(family.embedding(batch.source), batch.source_positions)
+        layers["embeddings"] = embedded, ids, True
         for number, rows in enumerate([*encoder[:-1], memory], start=1):
             layers[f"encoder {number}"] = rows, ids, True
     own, seen, both = batch.tokens[0].tolist(), "layer", family.both_ways
     if isinstance(family, EncoderDecoder):
         seen = "decoder"
-    layers["embeddings"] = family.embed(batch.tokens, batch.positions), own, both
+    else:
+        layers["embeddings"] = family.embed(batch.tokens, batch.positions), own, both
     for number, rows in enumerate([*hidden.layers[:-1], hidden.rows], start=1):
         layers[f"{seen} {number}"] = rows, own, both
     found: dict[str, dict[str, torch.Tensor]] = {"mean": {}, "own": {}}
@@ -218,7 +223,8 @@ def test_a_mix_learns_which_layer_knows_the_answer(classes: int | None) -> None:
 def test_validation_alone_chooses(make: Make) -> None:
     run, data = make("prefix_lm"), parts(presence(120), 60, 30)
     shuffled = [{**one, "label": 1 - one["label"]} for one in data.test]
-    found = [asked(run, "frozen", each, layers="each") for each in (data, replace(data, test=shuffled))]
+    how = {"layers": "each", "finetune": {"scratch": False}}
+    found = [asked(run, "frozen", each, **how) for each in (data, replace(data, test=shuffled))]
     assert found[0].trials == found[1].trials
     assert found[0].more == found[1].more
     for one, other in zip(found[0].outcomes, found[1].outcomes, strict=True):
@@ -271,20 +277,60 @@ def test_pairs_and_numbers_have_heads_as_well(make: Make) -> None:
 
 def test_a_test_is_read_in_parts_as_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     data = replace(parts(presence(60), 30, 15), apart=presence(10, seed=5))
-    few = {"scratch": False}
+    few = {"scratch": False, "poolings": ["mean"]}
     whole = asked(make(), "frozen", data, layers="mix", finetune=few)
     monkeypatch.setattr("experiments.tasks.probing.ITEMS_AT_ONCE", 4)
     parted = asked(make(), "frozen", data, layers="mix", finetune=few)
     for one, other in zip(whole.outcomes, parted.outcomes, strict=True):
         assert one.variant == other.variant
         assert one.rows.equals(other.rows)
-    assert [one.variant["part"] for one in whole.outcomes] == ["test", "apart"] * 2
+    assert [one.variant["part"] for one in whole.outcomes] == ["test", "apart"]
 
 
 def test_examples_of_one_label_are_refused(make: Make) -> None:
     data = parts([one for one in presence(60) if one["label"] == 1], 10, 10)
     with pytest.raises(UserError, match="'mine': its first 10 training examples have one label alone"):
         asked(make(), "static", data)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_a_word_is_read_at_its_row_of_each_layer_of_its_text_by_itself(family: str, make: Make) -> None:
+    run = make(family)
+    words, sentences = run.corpus.vocabulary, [line.split() for line in LINES]
+    texts = encoded_words(run, sentences)
+    names, found = word_states(run, texts, [1, 3, 0], last=False)
+    _, last = word_states(run, texts, [1, 3, 0], last=True)
+    assert torch.equal(last, found[:, -1:])
+    assert found.shape == (10 + 7 + 2, len(names), 32)
+    expected = []
+    for item in (1, 3, 0):
+        batch = read(run.family.layout, torch.tensor([texts.tokens[item]]), None, words)
+        layers = torch.stack([rows[0] for _, rows, *_ in layers_of(run.family, batch)], dim=1)
+        expected += [layers[row] for row in texts.rows[item]]
+    torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
+
+
+def tagged(count: int, seed: int = 0) -> list[Example]:
+    chance, found = random.Random(seed), []
+    for _ in range(count):
+        words = [chance.choice((*ANIMALS[:4], "gold", "iron")) for _ in range(chance.randint(3, 8))]
+        found.append({"tokens": words, "tags": ["B-metal" if word in METALS else "O" for word in words]})
+    return found
+
+
+@pytest.mark.parametrize("mode", ["frozen", "static"])
+def test_words_are_tagged_and_those_past_the_window_are_outside(mode: str, make: Make) -> None:
+    run, data = make("decoder_ar", length=16), parts(tagged(80), 40, 20)
+    long = {"tokens": ["gold"] * 40, "tags": ["B-metal"] * 40}
+    answer = asked(run, mode, replace(data, test=[*data.test, long]), "tagging", layers="each")
+    assert answer.cut["test"] >= 1
+    assert {one.variant["pooling"] for one in answer.outcomes} == {"words"}
+    for rows in (one.rows for one in answer.outcomes if one.variant["model"] not in ("scratch",)):
+        *short, cut = rows["predicted_tags"]
+        assert short == [one["tags"] for one in data.test]
+        assert set(cut[:7]) == {"B-metal"}
+        assert set(cut[14:]) == {"O"}
 
 
 def test_the_model_stays_as_it_was(make: Make) -> None:
