@@ -11,9 +11,13 @@ class UserError(ValueError):
 
 def unknown(kind: str, came: object, allowed: object) -> UserError:
     """The error for a name that is not among `allowed`, nearest name first."""
+    return UserError(f"unknown {kind} '{came}'; choose one of: {', '.join(nearest(came, allowed))}")
+
+
+def nearest(came: object, allowed: object) -> list[str]:
+    """The allowed names, the most alike first."""
     import difflib
 
     names = [str(name) for name in allowed]  # type: ignore[attr-defined]
-    near = difflib.get_close_matches(str(came), names, n=len(names), cutoff=0.0)
-    rest = sorted(set(names) - set(near))
-    return UserError(f"unknown {kind} '{came}'; choose one of: {', '.join(near + rest)}")
+    near = difflib.get_close_matches(str(came), names, n=max(len(names), 1), cutoff=0.0)
+    return near + sorted(set(names) - set(near))

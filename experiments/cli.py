@@ -40,6 +40,11 @@ Sweep = Annotated[
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", exists=True, file_okay=False)]
 
+RunOrSweep = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A run's folder, or a sweep's.", exists=True, file_okay=False),
+]
+
 
 @app.command()
 def train(
@@ -144,18 +149,30 @@ def work(
 
 
 @app.command()
-def evaluate(run: Run) -> None:
-    """Evaluate a trained run again.
+def evaluate(run: RunOrSweep, overrides: Overrides = None, config_dir: Presets = None) -> None:
+    """Evaluate a trained run again, or ask a run, or all of a sweep, a task.
 
-    Example: pentarch evaluate runs/five_families/prefix_lm/seed0
+    Example: pentarch evaluate runs/five_families task=cola task.path=FOLDER
     """
-    from experiments.folder import RunFolder
+    from experiments.folder import RunFolder, runs_of
 
-    RunFolder(run).require_trained()
-    from experiments.evaluate import evaluate_run
+    runs = runs_of(run)
+    if not overrides:
+        from experiments.evaluate import evaluate_run
 
-    with RunFolder(run).to_itself():
-        evaluate_run(run, run.resolve().parents[1].name)
+        for each in runs:
+            with RunFolder(each).to_itself():
+                evaluate_run(each, each.resolve().parents[1].name)
+        return
+    from experiments.compose import compose_ask
+
+    ask = compose_ask(overrides, config_dir)
+    from experiments.asking import ask_run
+    from experiments.asking_shown import show
+
+    for each in runs:
+        with RunFolder(each).to_itself():
+            show(ask_run(each, ask))
 
 
 @app.command()

@@ -24,10 +24,11 @@ from experiments.presets import configs_dir
 from experiments.recipe import GROUPS, NOT_CONTENT, Recipe
 from experiments.sweep_recipe import SweepRecipe
 from experiments.systems import KEY, expanded
+from experiments.tasks.task import AskConfig, from_here
 from experiments.validate import flatten, validated
 from experiments.waves import check_stages, with_its_parent
 
-LAUNCHER = "launcher"
+LAUNCHER, TASK = "launcher", "task"
 
 
 def compose_recipe(
@@ -44,7 +45,7 @@ def compose_recipe(
     overrides = expanded(overrides, config_dir)
     _check_keys(overrides, list(Recipe.model_fields))
     content = _from_here(_compose([text for one in overrides for text in translate(one)], config_dir), arms)
-    recipe = validated(Recipe, content)
+    recipe = _tasks_from_here(validated(Recipe, content))
     return recipe.model_copy(update={"user_path": str(Path.cwd())}) if recipe.import_paths else recipe
 
 
@@ -58,6 +59,12 @@ def _from_here(content: dict[str, Any], arms: Collection[str]) -> dict[str, Any]
     if isinstance(begins, str) and begins not in arms:
         content["init_from"] = str(Path(begins).expanduser().absolute())
     return content
+
+
+def _tasks_from_here(recipe: Recipe) -> Recipe:
+    """The paths of its tasks in full, too, which only the tasks' presets may name."""
+    tasks = [ask.model_copy(update={"task": from_here(ask.task)}) for ask in recipe.evaluation.tasks]
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"tasks": tasks})})
 
 
 def compose_sweep(
@@ -106,6 +113,19 @@ def compose_launcher(overrides: list[str], config_dir: Path | None = None) -> An
     if kind not in CONFIGS:
         raise unknown("launcher.name", str(kind), CONFIGS)
     return validated(CONFIGS[kind], content, f"{LAUNCHER}: ")
+
+
+def compose_ask(overrides: list[str], config_dir: Path | None = None) -> AskConfig:
+    """How a task is asked: `task=NAME` is a preset, `task.key=…` one of its values, all else of AskConfig."""
+    _check_keys(overrides, list(AskConfig.model_fields))
+    parsed = [parse(one) for one in overrides]
+    named = [str(one.value()) for one in parsed if one.key_or_group == TASK]
+    if not named:
+        raise UserError("no task is named; add task=NAME, such as task=party, or --lm-eval NAME")
+    values = [set_value(one, under="ask.") for one in parsed if one.key_or_group != TASK]
+    content = _compose([f"+task@ask.task={quoted(named[-1])}", *values], config_dir)["ask"]
+    ask = validated(AskConfig, content)
+    return ask.model_copy(update={"task": from_here(ask.task)})
 
 
 def is_of_launcher(override: str) -> bool:

@@ -20,6 +20,7 @@ from archs.family import Family
 from archs.flow import FlowReport, check_flow
 from archs.single_row import lay_out_for_rows
 from experiments import build
+from experiments.asking import answered, mode_of
 from experiments.data.overlap import GRAM, overlaps
 from experiments.data.windows import held_out
 from experiments.disk import write_whole
@@ -83,6 +84,8 @@ def _evaluate(folder: Path, group: str) -> None:
         if run.recipe.init_from
         else None,
     }
+    for ask in settings.tasks:
+        timed(f"{ask.task.name}, {mode_of(ask)}", lambda ask=ask: answered(run, ask))
     written = timed("samples", lambda: samples(run))
     write_json(folder / "samples.json", written)
     write_json(folder / "evaluation.json", content | {"seconds": seconds, "environment": software()})

@@ -17,17 +17,21 @@ WARMUP = 0.1  # of the steps; the rest falls to zero, as is usual for short fine
 FINAL = 0.0
 
 
-def finetune(run: Run, objective: Objective, build: Build, steps: int, learning_rate: float) -> Learner:
+def finetune(
+    run: Run, objective: Objective, build: Build, steps: int, learning_rate: float, seed: int | None = None
+) -> Learner:
     """A learner trained for `steps` on the batches that `build(step)` gives, ready to be asked (eval mode).
 
-    The run's own family stays as it is. Seeded by the run's seed: data order and head are paired over arms.
+    The run's own family stays as it is. Seeded by `seed`, the run's own if None, alone: data order and head
+    are paired over arms.
     """
-    torch.manual_seed(run.recipe.seed)
+    seed = run.recipe.seed if seed is None else seed
+    torch.manual_seed(seed)
     learner = Learner(copy.deepcopy(run.family), objective)
     settings = run.recipe.training
     # Where the run was restored to: a machine without the accelerator that trained it can evaluate it.
     trainer = make_trainer(settings, steps, run.device.type)
     optimiser = Optimiser(learning_rate, WARMUP, FINAL, settings.weight_decay, settings.betas)
-    module = Finetuning(learner, optimiser, steps, run.recipe.seed)
+    module = Finetuning(learner, optimiser, steps, seed)
     trainer.fit(module.train(), loader(Steps(build), 0, steps))
     return learner.to(run.device).eval()

@@ -48,6 +48,7 @@ class RunFolder:
         self.tokenizer = path / "tokenizer.json"
         self.audit = path / "audit.json"
         self.scores = path / "scores"
+        self.tasks = path / "tasks"
         self.log = path / "log.txt"
 
     @property
@@ -188,6 +189,21 @@ class RunFolder:
                 f"run folder '{self.path}' cannot be written ({error.strerror}); set out=FOLDER to a place "
                 "that can"
             ) from error
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """The folder itself, a run's; or the trained runs of a sweep's folder, in the order of their names.
+
+    Raises UserError if there is none.
+    """
+    if (folder / "status.json").exists() or not any(folder.glob("*/seed*")):
+        RunFolder(folder).require_trained()
+        return [folder]
+    found = [RunFolder(path) for path in sorted(folder.glob("*/seed*"))]
+    trained = [run.path for run in found if run.is_("trained") or run.is_("done")]
+    if not trained:
+        raise UserError(f"'{folder}' holds no trained run; train some: pentarch sweep {folder.name}")
+    return trained
 
 
 def check_folders(recipes: Iterable[Recipe], group: str) -> None:

@@ -23,12 +23,8 @@ from archs.errors import UserError
 from experiments.data.sources import resolve
 from experiments.disk import write_whole
 from experiments.presets import known, preset, read_yaml
-from experiments.validate import Config, is_config, validated
-
-FOLDER = r"\w[\w.\-]*"  # what runs, arms and sweeps may be called: each names a folder
-Count = Annotated[int, Field(ge=1)]
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from experiments.tasks.task import AskConfig
+from experiments.validate import FOLDER, Amount, Config, Count, Fraction, is_config, validated
 
 # Where a run lies, what it is called and who watches it, not what it is.
 NOT_CONTENT: dict[str, Any] = {
@@ -249,6 +245,13 @@ class DataConfig(Config):
         return {**values, "source": resolve(*given)}
 
     @model_validator(mode="after")
+    def _tasks_are_known(self) -> DataConfig:
+        for task in (self.name if self.source == "task" else None, self.without_test_of):
+            if task is not None:
+                known("task")(task)
+        return self
+
+    @model_validator(mode="after")
     def _only_is_of_addresses(self) -> DataConfig:
         if self.only and self.source != "sotu":
             raise ValueError(
@@ -323,8 +326,9 @@ class EvaluationConfig(Config):
     """What is measured after training.
 
     Likelihood is taken over `likelihood_windows` held-out windows; pseudo-likelihood, which needs one pass
-    for each token, over `pseudo_likelihood_windows` of them. `samples`: continuations shown. The tasks
-    `party`, `infill`, `order` and `target` are told in docs/evaluation.md.
+    for each token, over `pseudo_likelihood_windows` of them. `samples`: continuations shown. The built-in
+    tasks `party`, `infill`, `order` and `target` are told in docs/evaluation.md; `tasks` are others, each as
+    `pentarch evaluate RUN task=…` would ask it (docs/tasks.md).
     """
 
     likelihood_windows: Count = 64
@@ -333,6 +337,7 @@ class EvaluationConfig(Config):
     infill: bool = True
     target: bool = False
     order: bool = False
+    tasks: list[AskConfig] = Field(default_factory=list)
     finetune: FinetuneConfig = FinetuneConfig()
     samples: Annotated[int, Field(ge=0)] = 3
 

@@ -23,6 +23,7 @@ from experiments.module import Spent
 from experiments.recipe import Recipe
 
 FILE = "init_from.json"
+FOLDERS_OWN = "tokenizer_config.json"  # where a tokenizer of Hugging Face's keeps what its tokens are for
 FREE = ("dropout",)  # what a stage may have of its own in its family's shape
 FREE_BUT_LEARNED = "max_length"  # no weights depend on it where positions are not learned
 
@@ -119,7 +120,6 @@ class Parent:
         return {
             "run": str(self.run.path),
             "weights": self.weights,
-            "tokenizer": self.tokenizer if self.tokenizer != str(self.run.tokenizer) else None,
             "spent": self.chain.total,
         }
 
@@ -151,7 +151,7 @@ def chain_of(run: RunFolder, recipe: Recipe, audit: dict[str, Any]) -> Chain:
     """The stages of a trained run; of one from before there were stages, itself."""
     if "chain" in audit:
         return Chain.of(audit["chain"])
-    return Chain([stage_of(run, recipe, audit["spent"])])
+    return Chain([stage_of(run, recipe, None if "imported" in audit else audit["spent"])])
 
 
 def stage_of(run: RunFolder, recipe: Recipe, spent: dict[str, float] | None) -> Stage:
@@ -167,18 +167,24 @@ def began(run: RunFolder) -> dict[str, Any] | None:
 def tokenizer_of(run: RunFolder) -> str | None:
     """What the text of a trained run was read with, where that is not for its recipe to say.
 
-    Of a stage it is the run's own file, so that it can be asked without the run that it began from.
+    Of a stage it is the run's own, so that it can be asked without the run that it began from.
     """
-    record = began(run)
-    return None if record is None else record["tokenizer"] or str(run.tokenizer)
+    if began(run) is None:
+        return None
+    return str(run.path if (run.path / FOLDERS_OWN).exists() else run.tokenizer)
 
 
 def note_began(run: RunFolder, parent: Parent | None) -> None:
-    """Writes init_from.json when training begins, or takes away what another start has left."""
+    """Writes init_from.json when training begins, and a tokenizer that is a folder; or takes away another's."""
+    for name in (FILE, FOLDERS_OWN):
+        (run.path / name).unlink(missing_ok=True)
     if parent is None:
-        (run.path / FILE).unlink(missing_ok=True)
-    else:
-        write_json(run.path / FILE, parent.record())
+        return
+    write_json(run.path / FILE, parent.record())
+    if Path(parent.tokenizer).is_dir():
+        from transformers import AutoTokenizer
+
+        AutoTokenizer.from_pretrained(parent.tokenizer, local_files_only=True).save_pretrained(run.path)
 
 
 def check_began(run: RunFolder, recipe: Recipe) -> None:
@@ -210,7 +216,7 @@ def _what(run: RunFolder) -> str:
 
 def _tokenizer(recipe: Recipe, run: RunFolder, theirs: Recipe) -> str:
     """What the parent's text was read with. A folder of Hugging Face's knows roles that one file does not."""
-    place = (began(run) or {}).get("tokenizer") or theirs.data.tokenizer
+    place = tokenizer_of(run) or theirs.data.tokenizer
     if place is None or Path(place).is_file():
         place = str(run.tokenizer)
     asked = recipe.data.tokenizer

@@ -9,8 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from archs.errors import unknown
 from experiments.claims.claim import Claim
-from experiments.recipe import FOLDER, Amount, Count, Fraction
-from experiments.validate import Config
+from experiments.validate import FOLDER, Amount, Config, Count, Fraction
 
 
 class TuningConfig(Config):

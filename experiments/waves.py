@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def check_stages(sweep: SweepRecipe, arms: dict[str, Recipe]) -> None:
     """Raises UserError for an `init_from` that names no arm and no folder, or goes in a circle.
 
-    Also for what cannot be decided or tuned with it. arms: each with `init_from` as it was asked for: an arm's name, or a folder's full path.
+    Also for what cannot be decided or tuned with it. arms: each with `init_from` as it was asked for: an
+    arm's name, or a folder's full path.
     """
     for arm, recipe in arms.items():
         begins = recipe.init_from

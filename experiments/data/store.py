@@ -94,9 +94,9 @@ def load_corpus(
 
     source, path, text_column, name, only, without_test_of: see `sources.documents`. tokenizer_path: see
     `tokenizer.load`; None trains a byte-level BPE of `vocabulary_size` on the training split. marker: see
-    `marks.marker`; None leaves the text unmarked. Files are written to cache/tokenizers/<hash> and cache/tokens/<hash>, keyed by
-    the content of the documents, the tokenizer, the marker and the format. Raises UserError for a source that
-    cannot be read or is too small to split.
+    `marks.marker`; None leaves the text unmarked. Files are written to cache/tokenizers/<hash> and
+    cache/tokens/<hash>, keyed by the content of the documents, the tokenizer, the marker and the format.
+    Raises UserError for a source that cannot be read or is too small to split.
     """
     asked = (source, path, text_column, name, only, without_test_of)
     content = _hash(sources.fingerprint(*asked))

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from experiments.recipe import Count
-from experiments.validate import Config
+from experiments.validate import Config, Count
 
 if TYPE_CHECKING:
     from experiments.launch.task import Launcher

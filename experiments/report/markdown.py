@@ -6,7 +6,17 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from experiments.report import audit, claims_section, limits, methods, overlap, tables, tuning_section, words
+from experiments.report import (
+    audit,
+    claims_section,
+    limits,
+    methods,
+    overlap,
+    tables,
+    tasks_section,
+    tuning_section,
+    words,
+)
 from experiments.report.claimed import Claimed
 from experiments.report.grid import Cell, Grid
 from experiments.report.results import Metric
@@ -38,6 +48,7 @@ def _parts(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed |
         yield table(tuning_section.table(tuning))
     yield "## Results"
     yield table(results(sweep, found, shown)) if shown else "No finished run has been scored."
+    yield from _tasks(sweep)
     yield "## Budget audit"
     yield table(audited(sweep))
     shared = overlap.grid(sweep)
@@ -49,6 +60,18 @@ def _parts(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed |
     yield "## Methods"
     for paragraph in methods.paragraphs(sweep, of, tuning):
         yield escaped(paragraph)
+
+
+def _tasks(sweep: Sweep) -> Iterator[str]:
+    told = tasks_section.section(sweep)
+    if told is None:
+        return
+    yield "## Tasks"
+    yield table(told.glance)
+    for one in told.tasks:
+        yield f"### {escaped(one.title)}"
+        yield table(one.grid)
+        yield _list(map(escaped, one.remarks))
 
 
 def _claims(sweep: Sweep, of: Claimed, seeds: int) -> Iterator[str]:

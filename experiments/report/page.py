@@ -21,6 +21,7 @@ from experiments.report import (
     per_item,
     samples,
     tables,
+    tasks_section,
     tuning_section,
     words,
 )
@@ -66,6 +67,7 @@ def render(sweep: Sweep, found: pd.DataFrame, claimed: Claimed | None) -> str:
             if claimed
             else limits.no_verdict(sweep, tuning is not None),
             tuning=tuning,
+            tasks=tasks_section.section(sweep),
             items=per_item.view(sweep, claimed) if claimed else None,
             overlap=overlap.grid(sweep),
             methods=methods.paragraphs(sweep, claimed, tuning_section.tried(sweep)),

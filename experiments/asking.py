@@ -1,0 +1,151 @@
+"""A task asked of a trained run: from its files to tasks/<task>-<mode>.json and .parquet of the run."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from archs.errors import UserError
+from experiments.data.overlap import overlaps
+from experiments.disk import write_whole
+from experiments.environment import software
+from experiments.folder import RunFolder, write_json
+from experiments.run import Run, restore
+from experiments.tasks.kind import Data, Example, Kind, Outcome, Question
+from experiments.tasks.kinds import KINDS
+from experiments.tasks.metrics import METRICS, Metric, measured
+from experiments.tasks.rows import load
+from experiments.tasks.task import AskConfig
+from experiments.tasks.values import values
+
+TRAINED = ("finetuned", "frozen", "static")  # modes that learn from the task's training examples
+
+
+def ask_run(folder: Path, ask: AskConfig) -> Path:
+    """Asks a task of a run and writes what came out; the summary's path. Raises UserError for bad tasks."""
+    with RunFolder(folder).alone():
+        return answered(restore(folder), ask)
+
+
+def answered(run: Run, ask: AskConfig) -> Path:
+    """As `ask_run`, of a run that is at hand."""
+    kind, mode = KINDS[ask.task.kind], mode_of(ask)
+    metrics = metrics_of(ask, kind)
+    data = load(ask.task, kind, training=mode in TRAINED)
+    data = replace(data, test=subset(data.test, ask.items))
+    for note in data.notes:
+        print(f"{ask.task.name}: {note}", file=sys.stderr)
+    started = time.perf_counter()
+    answer = kind.modes[mode](Question(run, ask, data))
+    seconds = time.perf_counter() - started
+    _tell_cut(ask, kind, answer.cut, run)
+    found, beside = (
+        [replace(one, rows=one.rows.assign(value=values(metrics[0], one.rows))) for one in outcomes]
+        for outcomes in (answer.outcomes, _baselines(kind, ask, data))
+    )
+    content = {
+        "task": ask.task.name,
+        "kind": kind.name,
+        "mode": mode,
+        "ask": ask.model_dump(mode="json"),
+        "data": {part: len(getattr(data, part)) for part in ("train", "validation", "test", "apart")}
+        | {"digest": data.digest, "notes": data.notes},
+        "cut": answer.cut | {"policy": kind.policy},
+        "outcomes": [_numbers(one, metrics) | {"baseline": one in beside} for one in (*found, *beside)],
+        "trials": answer.trials,
+        "overlap": {name: asdict(each) for name, each in _overlap(run, kind, ask, data).items()},
+        "seconds": seconds,
+        "environment": software(),
+        **answer.more,
+    }
+    place = run.folder.tasks / f"{ask.task.name}-{mode}.json"
+    place.parent.mkdir(exist_ok=True)
+    buffer = io.BytesIO()
+    together([*found, *beside]).to_parquet(buffer, index=False)
+    write_whole(place.with_suffix(".parquet"), buffer.getvalue())
+    write_json(place, content)
+    return place
+
+
+def mode_of(ask: AskConfig) -> str:
+    """The mode asked for, or the kind's usual one. Raises UserError for one that the kind does not have."""
+    modes = KINDS[ask.task.kind].modes
+    if ask.mode is not None and ask.mode not in modes:
+        raise UserError(
+            f"mode={ask.mode}: task '{ask.task.name}' is of kind {ask.task.kind}, which can be asked: "
+            f"{', '.join(modes)}"
+        )
+    return ask.mode or next(iter(modes))
+
+
+def metrics_of(ask: AskConfig, kind: Kind) -> list[Metric]:
+    """The primary one first. Raises UserError for a metric that the kind's rows cannot give."""
+    from archs.errors import unknown
+
+    names = ask.task.metrics or list(kind.metrics)
+    for name in names:
+        if name not in METRICS:
+            raise unknown(f"metric of task '{ask.task.name}'", name, METRICS)
+    return [METRICS[name] for name in names]
+
+
+def subset(items: list[Example], wanted: int | None) -> list[Example]:
+    """So many of the items, drawn by a fixed seed, in their order; of each paradigm its share."""
+    if wanted is None or wanted >= len(items):
+        return items
+    rng, groups = np.random.default_rng(0), {}
+    for place, item in enumerate(items):
+        groups.setdefault(item.get("paradigm"), []).append(place)
+    chosen: list[int] = []
+    for places in groups.values():
+        share = max(1, round(wanted * len(places) / len(items)))
+        chosen += rng.permutation(places)[:share].tolist()
+    return [items[place] for place in sorted(chosen)]
+
+
+def together(outcomes: list[Outcome]) -> pd.DataFrame:
+    """All rows in one table, the variant's words as columns."""
+    return pd.concat([one.rows.assign(**one.variant) for one in outcomes], ignore_index=True)
+
+
+def _numbers(outcome: Outcome, metrics: list[Metric]) -> dict[str, Any]:
+    """An outcome's metrics with their intervals; of those whose columns its rows have."""
+    there = [metric for metric in metrics if set(metric.columns) <= set(outcome.rows.columns)]
+    found = {metric.name: asdict(measured(metric, outcome.rows)) for metric in there}
+    items = next((each["items"] for each in found.values()), len(outcome.rows))
+    return {"variant": outcome.variant, "items": items, "metrics": found}
+
+
+def _baselines(kind: Kind, ask: AskConfig, data: Data) -> list[Outcome]:
+    """Fitted on as many training examples as the models had at most, and asked the same test."""
+    if kind.baselines is None:
+        return []
+    train = data.train[: max(ask.examples)]
+    parts = {"test": data.test} | ({"apart": data.apart} if data.apart else {})
+    return [
+        Outcome({"model": name, "examples": len(train), "part": part}, rows)
+        for part, items in parts.items()
+        for name, rows in kind.baselines(train, items).items()
+    ]
+
+
+def _overlap(run: Run, kind: Kind, ask: AskConfig, data: Data) -> Any:
+    texts = {ask.task.name: [kind.text(example) for example in data.test]}
+    return overlaps(run.corpus, texts, Path(run.recipe.data.cache))
+
+
+def _tell_cut(ask: AskConfig, kind: Kind, cut: dict[str, int], run: Run) -> None:
+    if any(cut.values()):
+        told = ", ".join(f"{count:,} of {part}" for part, count in cut.items() if count)
+        length = run.recipe.size.length
+        print(
+            f"{ask.task.name}: cut to {length} tokens: {told} ({kind.policy}); size.length sets the window",
+            file=sys.stderr,
+        )

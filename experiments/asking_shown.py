@@ -1,0 +1,45 @@
+"""A task's result in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from experiments.folder import read_record
+from experiments.tasks.metrics import METRICS
+
+
+def show(result: Path) -> None:
+    """Prints the outcomes of one result file, a row each, with 95% intervals."""
+    content = read_record(result, "task", "mode", "outcomes")
+    assert content is not None
+    title = f"{content['task']}, {content['mode'].replace('_', '-')}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("asked", overflow="fold")
+    names = list(dict.fromkeys(name for one in content["outcomes"] for name in one["metrics"]))
+    for name in names:
+        table.add_column(f"{METRICS[name].title}\n{METRICS[name].unit}", justify="right", overflow="fold")
+    table.add_column("items", justify="right")
+    for one in content["outcomes"]:
+        cells = [cell(name, one["metrics"].get(name)) for name in names]
+        table.add_row(words(one["variant"]), *cells, f"{one['items']:,}")
+    Console(highlight=False).print(table)
+    Console(stderr=True, highlight=False).print(f"written: {result}", soft_wrap=True)
+
+
+def words(variant: dict[str, str | int]) -> str:
+    """As "pretrained, mean, 2,000 examples"; the test itself is not named."""
+    told = {key: value for key, value in variant.items() if (key, value) != ("part", "test")}
+    return ", ".join(
+        f"{value:,} {key}" if isinstance(value, int) else str(value) for key, value in told.items()
+    )
+
+
+def cell(name: str, found: dict[str, float] | None) -> str:
+    if found is None:
+        return ""
+    text = METRICS[name].text
+    return f"{text(found['value'])}\n{text(found['low'])} to {text(found['high'])}"

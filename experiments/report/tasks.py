@@ -1,0 +1,190 @@
+"""What tasks were asked of a sweep's runs: results by task and mode, and whether pretraining helped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from experiments.folder import read_record, read_table
+from experiments.report.results import CONFIDENCE
+from experiments.report.runs import Run, Sweep
+from experiments.stats.crossed import crossed_test
+from experiments.tasks.metrics import METRICS, Metric
+
+Variant = tuple[tuple[str, str | int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One run's answer to one task: a file of tasks/. outcomes stand in its order, the chosen one first."""
+
+    run: Run
+    path: Path
+    content: dict[str, Any]
+
+    @property
+    def outcomes(self) -> list[dict[str, Any]]:
+        return self.content["outcomes"]
+
+    @property
+    def metric(self) -> Metric:
+        """The primary one."""
+        return METRICS[next(iter(self.outcomes[0]["metrics"]))]
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """Every item's row of every outcome."""
+        return read_table(self.path.with_suffix(".parquet"))
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The main outcome: with the most training examples, of several poolings what validation chose."""
+        return max(self._own, key=_examples)  # of equal ones the first
+
+    @property
+    def scratch(self) -> dict[str, Any] | None:
+        """The same of the model from scratch."""
+        there = [one for one in self._own if one["variant"].get("model") == "scratch"]
+        return max(there, key=_examples, default=None)
+
+    @property
+    def _own(self) -> list[dict[str, Any]]:
+        return [one for one in self.outcomes if not one["baseline"]]
+
+    def values(self, variant: dict[str, str | int]) -> np.ndarray:
+        """(items,) each test item's share of the primary metric, mean over finetuning seeds."""
+        same = np.all([self.rows[name] == value for name, value in variant.items()], axis=0)
+        return np.asarray(self.rows.loc[same].groupby("item")["value"].mean(), dtype=float)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A task in a mode, of all runs that were asked it, arms in the sweep's order."""
+
+    task: str
+    mode: str
+    results: list[Result]
+
+    @property
+    def metric(self) -> Metric:
+        return self.results[0].metric
+
+    @property
+    def digests(self) -> set[str]:
+        """More than one: the runs were not asked the same items."""
+        return {result.content["data"]["digest"] for result in self.results}
+
+    def of(self, arm: str) -> list[Result]:
+        return [result for result in self.results if result.run.arm == arm]
+
+    @property
+    def arms(self) -> list[str]:
+        return list(dict.fromkeys(result.run.arm for result in self.results))
+
+
+@dataclass(frozen=True)
+class Number:
+    """A metric of one arm's outcome: the mean over pretraining seeds, and its interval if there is one."""
+
+    value: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Assay:
+    """Pretrained arms together against the same models from scratch, in the metric's unit, + is better."""
+
+    difference: float
+    low: float
+    high: float
+    seeds: int
+    items: int
+
+    @property
+    def passes(self) -> bool:
+        return self.low > 0
+
+
+def asked(sweep: Sweep) -> list[Asked]:
+    """By task and mode, in the order of their names; [] if no run was asked any."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for run in sweep.done:
+        for path in sorted((run.path / "tasks").glob("*.json")):
+            content = read_record(path)
+            if content is not None and "outcomes" in content:  # lm-evaluation-harness has files of its own
+                found.setdefault((content["task"], content["mode"]), []).append(Result(run, path, content))
+    return [Asked(task, mode, results) for (task, mode), results in sorted(found.items())]
+
+
+def _examples(outcome: dict[str, Any]) -> int:
+    return int(outcome["variant"].get("examples", 0))
+
+
+def variants(results: Sequence[Result]) -> list[Variant]:
+    """The variants of an arm's outcomes, in the order of its first seed."""
+    return list(dict.fromkeys(key(one["variant"]) for result in results for one in result.outcomes))
+
+
+def key(variant: dict[str, str | int]) -> Variant:
+    return tuple(variant.items())
+
+
+def number(results: Sequence[Result], variant: Variant, metric: str) -> Number | None:
+    """Of one arm's seeds. One seed: the interval over items; several: Student's t over pretraining seeds."""
+    found = [
+        one["metrics"][metric]
+        for result in results
+        for one in result.outcomes
+        if key(one["variant"]) == variant and metric in one["metrics"]
+    ]
+    if not found:
+        return None
+    if len(found) == 1:
+        return Number(found[0]["value"], found[0]["low"], found[0]["high"], 1)
+    values = np.array([each["value"] for each in found])
+    half = _half(values)
+    return Number(float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))
+
+
+def _half(values: np.ndarray) -> float:
+    """Half of Student's t interval of a mean."""
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return quantile * float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+def assay(of: Asked) -> Assay | None:
+    """None where no model from scratch was asked, or the runs were not asked the same items.
+
+    Crossed over seeds and items, as every contrast here; with one pretraining seed over items alone.
+    """
+    by_seed: dict[int, list[np.ndarray]] = {}
+    for result in of.results:
+        if result.scratch is not None:
+            difference = result.values(result.chosen["variant"]) - result.values(result.scratch["variant"])
+            by_seed.setdefault(result.run.seed, []).append(difference)
+    if not by_seed or len(of.digests) > 1:
+        return None
+    sign = 1 if of.metric.better == "higher" else -1
+    table = sign * np.stack([np.mean(each, axis=0) for each in by_seed.values()])
+    if len(table) == 1:
+        mean, half = float(table.mean()), _half(table[0])
+        return Assay(mean, mean - half, mean + half, 1, table.shape[1])
+    test = crossed_test(table)
+    return Assay(test.mean, test.low, test.high, test.seeds, test.items)
+
+
+def baselines(of: Asked) -> Iterator[tuple[Variant, dict[str, Any]]]:
+    """What is no model of the run: those of the first run, since all were asked the same."""
+    for one in of.results[0].outcomes:
+        if one["baseline"]:
+            yield key(one["variant"]), one

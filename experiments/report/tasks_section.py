@@ -1,0 +1,164 @@
+"""Tasks on the page: one table of all, then each by itself, with its assay and what was cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.asking_shown import words
+from experiments.report.grid import Cell, Grid
+from experiments.report.runs import Sweep
+from experiments.report.tasks import Asked, Assay, Number, asked, assay, baselines, key, number, variants
+from experiments.tasks.metrics import METRICS, Metric
+
+GLANCE = "Tasks at a glance"
+
+
+@dataclass(frozen=True)
+class OneTask:
+    """title: the task and how it was asked; remarks: sentences under its table."""
+
+    title: str
+    grid: Grid
+    remarks: list[str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """glance: None where there is one task alone."""
+
+    glance: Grid
+    tasks: list[OneTask]
+
+
+def section(sweep: Sweep) -> Section | None:
+    """None if no run was asked any task."""
+    found = asked(sweep)
+    if not found:
+        return None
+    return Section(glance(sweep, found), [OneTask(_title(of), table(of), remarks(of)) for of in found])
+
+
+def _title(of: Asked) -> str:
+    return f"{of.task}, {of.mode.replace('_', '-')}"
+
+
+def glance(sweep: Sweep, found: list[Asked]) -> Grid:
+    """A task a row: its primary metric for every arm as validation chose, the best baseline, the assay."""
+    arms = [arm for arm in sweep.arms if any(arm in of.arms for of in found)]
+    heads = [Cell("task"), *(Cell(arm, arm=True) for arm in arms), Cell("best baseline"), Cell("assay")]
+    rows = []
+    for of in found:
+        name = Cell(_title(of), f"{of.metric.title}, {of.metric.unit}, {of.metric.better} is better")
+        rows.append([name, *(_chosen(of, arm) for arm in arms), _best_baseline(of), _assayed(of)])
+    return Grid(GLANCE, heads, rows)
+
+
+def _chosen(of: Asked, arm: str) -> Cell:
+    results = of.of(arm)
+    if not results:
+        return Cell("not asked", kind="none")
+    found = number(results, key(results[0].chosen["variant"]), of.metric.name)
+    return Cell("none", kind="none") if found is None else _cell(of.metric, found)
+
+
+def _best_baseline(of: Asked) -> Cell:
+    there = [
+        (one["metrics"][of.metric.name]["value"], words(one["variant"]))
+        for _, one in baselines(of)
+        if of.metric.name in one["metrics"] and one["variant"].get("part", "test") == "test"
+    ]
+    if not there:
+        return Cell("none", kind="none")
+    value, name = (max if of.metric.better == "higher" else min)(there)
+    return Cell(of.metric.text(value), name.partition(",")[0])
+
+
+def _assayed(of: Asked) -> Cell:
+    found = assay(of)
+    if found is None:
+        return Cell("none", kind="none")
+    return Cell(
+        "passes" if found.passes else "fails", _difference(of, found), "good" if found.passes else "bad"
+    )
+
+
+def _difference(of: Asked, found: Assay) -> str:
+    low, high = of.metric.text(found.low), of.metric.text(found.high)
+    return f"{found.difference:+.{of.metric.decimals}f}, {low} to {high}"
+
+
+def table(of: Asked) -> Grid:
+    """An outcome a row, arm by arm; baselines last."""
+    names = list(
+        dict.fromkeys(name for result in of.results for one in result.outcomes for name in one["metrics"])
+    )
+    metrics = [METRICS[name] for name in names]
+    heads = [
+        Cell("arm"),
+        Cell("asked"),
+        *(Cell(each.title, f"{each.unit}, {each.better} is better") for each in metrics),
+    ]
+    rows, plain = [], {variant for variant, _ in baselines(of)}
+    for arm in of.arms:
+        main = key(of.of(arm)[0].chosen["variant"])
+        for variant in variants(of.of(arm)):
+            if variant in plain:
+                continue
+            chosen = "chosen on validation" if variant == main and of.mode == "finetuned" else ""
+            found = [number(of.of(arm), variant, metric.name) for metric in metrics]
+            rows.append(
+                [
+                    Cell(arm, arm=True),
+                    Cell(words(dict(variant)), chosen, "prose"),
+                    *(_cell(metric, each) for metric, each in zip(metrics, found, strict=True)),
+                ]
+            )
+    for variant, _ in baselines(of):
+        found = [number(of.results[:1], variant, metric.name) for metric in metrics]
+        rows.append(
+            [
+                Cell("baseline"),
+                Cell(words(dict(variant)), kind="prose"),
+                *(_cell(metric, each) for metric, each in zip(metrics, found, strict=True)),
+            ]
+        )
+    return Grid(_title(of), heads, rows)
+
+
+def _cell(metric: Metric, found: Number | None) -> Cell:
+    if found is None:
+        return Cell("")
+    if found.low is None or found.high is None:
+        return Cell(metric.text(found.value), kind="value")
+    return Cell(metric.text(found.value), f"{metric.text(found.low)} to {metric.text(found.high)}", "value")
+
+
+def remarks(of: Asked) -> list[str]:
+    """How many items, what was cut, what was decided, and what the assay says."""
+    first, told = of.results[0].content, []
+    counts = {
+        part: first["data"][part] for part in ("train", "validation", "test", "apart") if first["data"][part]
+    }
+    told.append("Items: " + ", ".join(f"{count:,} {part}" for part, count in counts.items()) + ".")
+    if len(of.digests) > 1:
+        told.append("Not all runs were asked the same items: their numbers cannot be compared.")
+    told += [f"{note[:1].upper()}{note[1:]}." for note in first["data"]["notes"]]
+    for arm in of.arms:
+        cut = {part: n for part, n in of.of(arm)[0].content["cut"].items() if part != "policy" and n}
+        if cut:
+            parts = ", ".join(f"{n:,} of {part}" for part, n in cut.items())
+            told.append(f"{arm}: cut, {first['cut']['policy']}: {parts}.")
+    diverged = sum(
+        trial.get("diverged", False) for result in of.results for trial in result.content["trials"]
+    )
+    if diverged:
+        told.append(f"{diverged} finetunings diverged; they count and were not repeated.")
+    found = assay(of)
+    if found is not None:
+        verdict = "beat" if found.passes else "do not beat"
+        seeds = f"{found.seeds} pretraining seed{'s' if found.seeds > 1 else ''}"
+        told.append(
+            f"Assay: pretrained arms together {verdict} the same models from scratch: "
+            f"{_difference(of, found)} {of.metric.unit}, over {found.items:,} items and {seeds}."
+        )
+    return told

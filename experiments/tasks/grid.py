@@ -1,0 +1,160 @@
+"""The finetuning grid, the same for every family: equal trials on validation, then nested seeds on test."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from archs.batch import Batch
+from archs.family import Family
+from archs.permuted_lm import PermutedLM
+from archs.prefix_lm import PrefixLM
+from archs.single_stack import SingleStack
+from experiments import build
+from experiments.finetune import finetune
+from experiments.learner import Learner
+from experiments.run import Run
+from experiments.tasks.kind import Answer, Example, Outcome, Question
+from experiments.tasks.metrics import METRICS, Metric
+from objectives.base import Objective
+
+POOL = 16  # batches whose examples are sorted by length together
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """What a kind brings to the grid, made for one run as it reads (a family may read in another way).
+
+    objective: for a pooling. batch: (objective, which training examples) -> what is trained on. lengths: of
+    the training examples, in tokens. predict: (learner, part) -> one row an item of "validation", "test" or
+    "apart". cut: texts of each part that were longer than the window.
+    """
+
+    objective: Callable[[str], Objective]
+    batch: Callable[[Objective, np.ndarray, int], Batch]
+    lengths: np.ndarray
+    predict: Callable[[Learner, str], pd.DataFrame]
+    cut: dict[str, int]
+
+
+Prepare = Callable[[Run, Sequence[Example]], Tuned]
+
+
+def answer(question: Question, prepare: Prepare, poolings: Sequence[str]) -> Answer:
+    """Finetunes at every number of training examples, pretrained and from scratch, and asks the test once.
+
+    Of each pooling the learning rate that is best on validation is kept; the pooling that is best there is
+    the answer's first outcome, and the others follow.
+    """
+    grid, cut = question.ask.finetune, {}
+    outcomes: list[Outcome] = []
+    trials: list[dict[str, object]] = []
+    for count in question.ask.examples:
+        train = question.data.train[:count]
+        for name, run in models(question):
+            tuned = prepare(run, train)
+            cut |= tuned.cut
+            found: list[tuple[float, list[Outcome]]] = []
+            for pooling in poolings:
+                best = None
+                for rate in grid.learning_rates:
+                    told = {"model": name, "pooling": pooling, "learning_rate": rate, "examples": len(train)}
+                    learner, steps = finetuned(run, tuned, pooling, rate, 0, question)
+                    score, diverged = judged(question, tuned, learner)
+                    trials.append(told | {"validation": score, "diverged": diverged, "steps": steps})
+                    if best is None or score > best[0]:
+                        best = score, rate, learner
+                assert best is not None
+                variant = {"model": name, "pooling": pooling, "examples": len(train)}
+                rows = asked(question, tuned, run, pooling, best[1], best[2])
+                found.append(
+                    (best[0], [Outcome(variant | {"part": part}, each) for part, each in rows.items()])
+                )
+            for _, each in sorted(found, key=lambda one: -one[0]):
+                outcomes += each
+    return Answer(outcomes, trials, cut)
+
+
+def models(question: Question) -> Iterator[tuple[str, Run]]:
+    """The run as it is; a causal one reading in both directions; and the same shape untrained."""
+    run, grid = question.run, question.ask.finetune
+    yield "pretrained", run
+    if grid.unmasked and isinstance(run.family, SingleStack) and not run.family.both_ways:
+        yield "unmasked", replace(run, family=PrefixLM.of(run.family).eval())
+    if grid.scratch:
+        yield "scratch", replace(run, family=fresh(run))
+
+
+def fresh(run: Run) -> Family:
+    """The run's family with the weights that its seed began from."""
+    torch.manual_seed(run.recipe.seed)
+    return build.family(run.recipe, run.family.config).to(run.device).eval()
+
+
+def as_prefix(family: Family) -> Family:
+    """A single stack's modules under the prefix mask; another family itself."""
+    return PrefixLM.of(family).eval() if isinstance(family, SingleStack | PermutedLM) else family
+
+
+def finetuned(
+    run: Run, tuned: Tuned, pooling: str, rate: float, seed: int, question: Question
+) -> tuple[Learner, int]:
+    """One finetuning, and its steps. Data order and head are functions of the finetuning seed alone."""
+    grid = question.ask.finetune
+    orders = batches(tuned.lengths, grid.batch, grid.epochs, seed)
+    orders = orders[: grid.steps] if grid.steps else orders
+    asks = tuned.objective(pooling)
+    label = f"{question.task.name}: {pooling}, {rate:g}, seed {seed}, {len(tuned.lengths)} examples"
+    print(f"finetuning {label}, {len(orders)} steps", file=sys.stderr, flush=True)
+    build_step = lambda step: tuned.batch(asks, orders[step], step)  # noqa: E731
+    return finetune(run, asks, build_step, len(orders), rate, seed), len(orders)
+
+
+def batches(lengths: np.ndarray, batch: int, epochs: int, seed: int) -> list[np.ndarray]:
+    """Which examples each step reads: shuffled, then sorted by length within POOL batches, then shuffled.
+
+    A batch's examples are of about one length, so little of it is padding; pure in its arguments.
+    """
+    rng, steps = np.random.default_rng(seed), []
+    for _ in range(epochs):
+        order, epoch = rng.permutation(len(lengths)), []
+        for pool in np.array_split(order, max(1, math.ceil(len(order) / (batch * POOL)))):
+            ordered = pool[np.argsort(lengths[pool], kind="stable")]
+            epoch += np.array_split(ordered, max(1, math.ceil(len(ordered) / batch)))
+        steps += [epoch[place] for place in rng.permutation(len(epoch))]
+    return steps
+
+
+def asked(
+    question: Question, tuned: Tuned, run: Run, pooling: str, rate: float, first: Learner
+) -> dict[str, pd.DataFrame]:
+    """Test rows, and those apart, of all finetuning seeds: the first is the trial itself."""
+    parts = ["test", *(["apart"] if question.data.apart else [])]
+    rows: dict[str, list[pd.DataFrame]] = {part: [] for part in parts}
+    for seed in range(question.ask.finetune.seeds):
+        learner = first if seed == 0 else finetuned(run, tuned, pooling, rate, seed, question)[0]
+        for part in parts:
+            rows[part].append(tuned.predict(learner, part).assign(finetuning_seed=seed))
+    return {part: pd.concat(each, ignore_index=True) for part, each in rows.items()}
+
+
+def judged(question: Question, tuned: Tuned, learner: Learner) -> tuple[float, bool]:
+    """The primary metric on validation, higher better, and whether the weights are no numbers any more."""
+    if not all(bool(torch.isfinite(each).all()) for each in learner.parameters()):
+        return -math.inf, True
+    metric = primary(question)
+    value = metric.of(tuned.predict(learner, "validation"))
+    return (value if metric.better == "higher" else -value), False
+
+
+def primary(question: Question) -> Metric:
+    from experiments.tasks.kinds import KINDS
+
+    task = question.task
+    return METRICS[(task.metrics or KINDS[task.kind].metrics)[0]]

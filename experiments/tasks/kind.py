@@ -1,0 +1,102 @@
+"""What a kind of task says of itself, and what passes between it and whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from experiments.tasks.task import AskConfig, TaskConfig
+
+if TYPE_CHECKING:
+    from experiments.run import Run
+
+Example = dict[str, Any]  # role -> its checked value
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A task's examples by part; the parts that it lacks are empty. `digest` is of all of them."""
+
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    apart: list[Example]
+    digest: str
+    notes: list[str] = field(default_factory=list)  # what was decided on the way, such as a carved part
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a mode is given: a trained run, the task and how it is asked, and the task's examples."""
+
+    run: Run
+    ask: AskConfig
+    data: Data
+
+    @property
+    def task(self) -> TaskConfig:
+        return self.ask.task
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Rows, one an item, judged together; `variant` tells them from the others of an answer.
+
+    variant: such as {"model": "pretrained", "pooling": "mean", "examples": 1000, "part": "test"}. The rows
+    may hold the same items of several finetuning seeds, told apart by the column `finetuning_seed`.
+    """
+
+    variant: dict[str, str | int]
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A mode's answer: outcomes, the main one first.
+
+    trials: what was tried on validation, one dict a trial. cut: how many texts of each part were longer than
+    the model's window, and so cut. more: whatever else is told in the result's file.
+    """
+
+    outcomes: list[Outcome]
+    trials: list[dict[str, object]] = field(default_factory=list)
+    cut: dict[str, int] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+Mode = Callable[[Question], Answer]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of task.
+
+    required, optional: roles of its columns. example: a row's roles checked and made the kind's own; raises
+    ValueError that says what is wrong. text: what of an example may be known from elsewhere, for overlap and
+    for task-adaptive pretraining. modes: how it can be asked, the usual one first. metrics: names, the
+    primary one first. baselines: (train, test) -> rows by name, as the models' are. policy: what becomes of
+    a text longer than the window.
+    """
+
+    name: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    metrics: tuple[str, ...]
+    modes: Mapping[str, Mode]
+    example: Callable[[Example, TaskConfig], Example]
+    text: Callable[[Example], str]
+    policy: str
+    baselines: Callable[[Sequence[Example], Sequence[Example]], dict[str, pd.DataFrame]] | None = None
+
+
+def text_of(example: Example, role: str) -> str:
+    """A role's text. Raises ValueError if it is none, or empty."""
+    value = example[role]
+    if not isinstance(value, str):
+        raise ValueError(f"its {role} is {type(value).__name__}, must be text")
+    if not value.strip():
+        raise ValueError(f"its {role} is empty; leave such items out")
+    return value

@@ -1,0 +1,148 @@
+"""The rows of a task as its files have them: a Hugging Face dataset, local files, or the embedded addresses.
+
+Split names are the source's own.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from archs.errors import UserError, unknown
+from experiments.data.files import lines
+from experiments.tasks.task import TaskConfig
+
+SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
+EMBEDDED = "embedded:"  # of a source that needs no files
+Row = dict[str, Any]
+
+
+class Source:
+    """Where a task's rows are: `splits` names them, `rows` reads one. A single file is the split "all"."""
+
+    def __init__(self, task: TaskConfig) -> None:
+        self.task = task
+        self.files = {} if task.path is None else _files(Path(task.path))
+        self.splits = list(self.files) if task.path is not None else _splits(str(task.source))
+
+    def rows(self, split: str) -> list[Row]:
+        """Raises UserError for a split that is not there, and for files that cannot be read."""
+        if split not in self.splits:
+            raise unknown(f"split of {self.task.where}", split, self.splits)
+        if self.task.path is not None:
+            return [row for file in self.files[split] for row in read_rows(file)]
+        return _dataset(str(self.task.source), split)
+
+
+def read_rows(file: Path) -> list[Row]:
+    """A file's rows as dicts. Raises UserError if it is empty or damaged."""
+    read = {".parquet": _parquet, ".csv": _csv}.get(file.suffix, _json_lines)
+    rows = read(file)
+    if not rows:
+        raise UserError(f"'{file}' has no rows; give a file with items in it")
+    return rows
+
+
+def _files(place: Path) -> dict[str, list[Path]]:
+    """Files by split: `train.parquet`, or a dataset's shards, `train-00000-of-00002.parquet`."""
+    if place.is_file():
+        if place.suffix not in SUFFIXES:
+            raise UserError(
+                f"task.path='{place}': came {place.suffix or 'no suffix'}, must be one of: {_known()}"
+            )
+        return {"all": [place]}
+    if not place.is_dir():
+        raise UserError(f"task.path='{place}' does not exist; give a folder of <split>.parquet, or one file")
+    found: dict[str, list[Path]] = {}
+    for file in sorted(place.iterdir()):
+        if file.suffix in SUFFIXES:
+            found.setdefault(file.stem.partition("-")[0], []).append(file)
+    if not found:
+        raise UserError(f"folder '{place}' holds no task files; name them <split> and one of: {_known()}")
+    return found
+
+
+def _known() -> str:
+    return ", ".join(SUFFIXES)
+
+
+def _parquet(file: Path) -> list[Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(file).to_pylist()
+    except pyarrow.ArrowInvalid as error:
+        raise UserError(f"'{file}' is not a parquet file; give it the suffix of what it is") from error
+
+
+def _csv(file: Path) -> list[Row]:
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        try:
+            return list(csv.DictReader(stream, strict=True))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise UserError(f"'{file}' is not CSV in UTF-8 ({error}); mend it, or give .jsonl") from error
+
+
+def _json_lines(file: Path) -> list[Row]:
+    rows = []
+    for number, line in enumerate(lines(file), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"'{file}', line {number} is not JSON ({error.msg}); one object a line"
+            ) from error
+        if not isinstance(row, dict):
+            raise UserError(
+                f"'{file}', line {number} holds {type(row).__name__}; give one JSON object a line"
+            )
+        rows.append(row)
+    return rows
+
+
+def _splits(source: str) -> list[str]:
+    if source.startswith(EMBEDDED):
+        return ["train", "validation", "test"]
+    import datasets
+
+    name, config = _named(source)
+    try:
+        return list(datasets.get_dataset_split_names(name, config))
+    except (OSError, ValueError) as error:
+        raise _not_loaded(source, error) from error
+
+
+def _dataset(source: str, split: str) -> list[Row]:
+    if source.startswith(EMBEDDED):
+        return _party(split)
+    import datasets
+
+    name, config = _named(source)
+    try:
+        return datasets.load_dataset(name, config, split=split).to_list()
+    except (OSError, ValueError) as error:
+        raise _not_loaded(source, error) from error
+
+
+def _party(split: str) -> list[Row]:
+    from experiments.tasks.builtin import party
+
+    return [{"text": one.text, "label": one.label} for one in getattr(party.load(), split)]
+
+
+def _named(source: str) -> tuple[str, str | None]:
+    name, _, config = source.partition(":")
+    return name, config or None
+
+
+def _not_loaded(source: str, error: Exception) -> UserError:
+    reason = str(error).strip().split("\n")[0].rstrip(".")
+    return UserError(
+        f"dataset '{source}' could not be loaded: {reason}; check the name and the network, or give local "
+        "files by task.path"
+    )

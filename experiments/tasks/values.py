@@ -1,0 +1,35 @@
+"""Each item's share of a metric, so that items can be paired between arms, whatever the metric is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from experiments.tasks.metrics import Metric
+from experiments.tasks.metrics.metric import judged
+
+AT_ONCE = 500  # items left out in one matrix product
+
+
+def values(metric: Metric, rows: pd.DataFrame) -> pd.Series:
+    """Jackknife pseudo-values of each row's item, in the metric's unit; of a mean, the items themselves.
+
+    n·θ − (n − 1)·θ without item i (Tukey 1958); of each finetuning seed, and of each group of a metric that
+    is a mean over groups, by itself. Not a number where there is one item alone.
+    """
+    keys = [key for key in ("finetuning_seed", metric.groups) if key is not None and key in rows]
+    parts = [part for _, part in rows.groupby(keys)] if keys else [rows]
+    return pd.concat([_of(metric, part) for part in parts]).reindex(rows.index)
+
+
+def _of(metric: Metric, rows: pd.DataFrame) -> pd.Series:
+    weighted, items = judged(metric, rows)
+    if items < 2:
+        return pd.Series(np.nan, index=rows.index)
+    whole, without = weighted(np.ones((1, items)))[0], []
+    for first in range(0, items, AT_ONCE):
+        left_out = np.arange(first, min(first + AT_ONCE, items))
+        weights = np.ones((len(left_out), items))
+        weights[np.arange(len(left_out)), left_out] = 0
+        without.append(weighted(weights))
+    return pd.Series(items * whole - (items - 1) * np.concatenate(without), index=rows.index)
