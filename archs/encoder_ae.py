@@ -44,6 +44,7 @@ class EncoderAE(SingleStack):
         mask_id = mask_token(batch, self.config.vocabulary)
         index = batch.weights.flatten().nonzero().squeeze(1)
         nats = torch.zeros(batch.tokens.numel(), device=batch.device)
+        greedy = torch.zeros(len(nats), dtype=torch.bool, device=batch.device)
         width = batch.tokens.shape[1]
         columns = torch.arange(width, device=batch.device)
         for part in index.split(rows_at_once) if len(index) else ():
@@ -55,8 +56,11 @@ class EncoderAE(SingleStack):
             tokens = batch.tokens[rows].masked_fill(hide, mask_id)
             hidden = self.hidden(replace(batch.rows(rows), tokens=tokens)).rows[each, cells]
             logp = self.logits(hidden).float().log_softmax(dim=-1)
-            nats[part] = logp[each, batch.targets[rows, cells]]
-        return Score(nats.view(batch.tokens.shape), self.unit if words is None else "pll_word_l2r")
+            targets = batch.targets[rows, cells]
+            nats[part] = logp[each, targets]
+            greedy[part] = logp.argmax(dim=-1) == targets
+        shape, unit = batch.tokens.shape, self.unit if words is None else "pll_word_l2r"
+        return Score(nats.view(shape), unit, greedy.view(shape))
 
     @torch.no_grad()
     def generate(

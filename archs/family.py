@@ -40,10 +40,14 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Score:
-    """Log-probabilities in nats (B,T), zero where nothing was asked; `unit` as in `Family`."""
+    """Log-probabilities in nats (B,T), zero where nothing was asked; `unit` as in `Family`.
+
+    greedy (B,T) bool: the target is the likeliest token of all; False where nothing was asked.
+    """
 
     nats: Tensor
     unit: Unit
+    greedy: Tensor
 
 
 class Family(nn.Module, ABC):
@@ -164,9 +168,12 @@ class Family(nn.Module, ABC):
         """
         index, targets, weights = batch.asked()
         logp = self.logits(self.hidden(batch).targets).float().log_softmax(dim=-1)
+        asked, shape = weights > 0, batch.tokens.shape
         nats = torch.zeros(batch.tokens.numel(), device=logp.device)
-        nats.index_add_(0, index, logp.gather(1, targets[:, None]).squeeze(1) * (weights > 0))
-        return Score(nats.view(batch.tokens.shape), self.unit)
+        nats.index_add_(0, index, logp.gather(1, targets[:, None]).squeeze(1) * asked)
+        greedy = torch.zeros(len(nats), dtype=torch.bool, device=logp.device)
+        greedy.index_put_((index,), (logp.argmax(dim=-1) == targets) & asked, accumulate=True)
+        return Score(nats.view(shape), self.unit, greedy.view(shape))
 
 
 def take_targets(rows: Tensor, batch: Batch) -> Tensor:

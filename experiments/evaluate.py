@@ -29,7 +29,7 @@ from experiments.folder import RunFolder, read_json, write_json
 from experiments.forgetting import forgetting
 from experiments.likelihood import bits_per_byte, likelihood
 from experiments.run import Run, restore
-from experiments.scoring import require_language_model
+from experiments.scorable import require_language_model
 from experiments.tasks.builtin import infill, order, party
 from experiments.tasks.builtin.asked import INFILL_TEST, asked
 from experiments.tasks.builtin.classify import classifier, predictions

@@ -37,7 +37,7 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
         parts["apart"] = read(task.splits["apart"])
     if training:
         if test == "all":
-            parts["test"], rest = carved(parts["test"], kind)
+            parts["test"], rest = carved(parts["test"], kind, "test")
             notes.append("one file: a tenth by a fixed hash is the test, a tenth of the rest validation")
         else:
             rest = read(task.splits.get("train", "train"))
@@ -45,7 +45,7 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
         if validation in source.splits and validation != test:
             parts["train"], parts["validation"] = rest, read(validation)
         else:
-            parts["validation"], parts["train"] = carved(rest, kind)
+            parts["validation"], parts["train"] = carved(rest, kind, "validation")
             notes.append("validation is a tenth of train, by a fixed hash")
         for part in ("train", "validation", "test"):
             if not parts[part]:
@@ -71,11 +71,15 @@ def _test_split(task: TaskConfig, source: Source, notes: list[str]) -> str:
     )
 
 
-def carved(rest: Sequence[Example], kind: Kind) -> tuple[list[Example], list[Example]]:
-    """A tenth of the examples and the others, by a hash of their text: equal texts are on one side."""
+def carved(rest: Sequence[Example], kind: Kind, part: str) -> tuple[list[Example], list[Example]]:
+    """A tenth of the examples and the others, by a hash of their text: equal texts are on one side.
+
+    part: what the tenth is for; another part takes another tenth.
+    """
     taken, left = [], []
     for example in rest:
-        place = int.from_bytes(hashlib.sha256(kind.text(example).encode()).digest()[:8]) / 2**64
+        digest = hashlib.sha256(f"{part}\n{kind.text(example)}".encode()).digest()
+        place = int.from_bytes(digest[:8]) / 2**64
         (taken if place < TENTH else left).append(example)
     return taken, left
 

@@ -50,6 +50,22 @@ def test_probabilities_of_all_continuations_sum_to_one(kind: str, make_family) -
     torch.testing.assert_close(each.sum().item(), 1.0, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["decoder_ar", "prefix_lm", "encoder_decoder", "permuted_lm"])
+def test_of_all_continuations_one_is_greedy_and_none_that_starts_as_it_is_likelier_next(
+    kind: str, make_family
+) -> None:
+    family, batch = make_family(kind, vocabulary=3), ask_for_all(kind)
+    with torch.no_grad():
+        score = family.score(batch)
+    assert not score.greedy[batch.weights == 0].any()
+    nats = score.nats[batch.weights > 0].view(27, 3)
+    (best,) = score.greedy[batch.weights > 0].view(27, 3).all(1).nonzero().flatten().tolist()
+    new = continuations(3, 3)
+    for column in range(3):
+        alike = (new[:, :column] == new[best, :column]).all(1)
+        assert nats[best, column] == nats[alike, column].max()
+
+
 def test_probabilities_in_any_order_of_a_permuted_lm_sum_to_one(make_family) -> None:
     family, new = make_family("permuted_lm", vocabulary=3), continuations(3, 3)
     tokens = torch.stack((new[:, 0], torch.full((27,), 2), new[:, 1], new[:, 2]), 1)
@@ -80,6 +96,7 @@ def test_a_pseudo_log_likelihood_is_masking_by_hand_one_at_a_time(
 ) -> None:
     family, batch = make_family("encoder_ae"), make_batch(*layouts["packed and padded"])
     by_hand = torch.zeros(batch.tokens.shape)
+    likeliest = torch.zeros(batch.tokens.shape, dtype=torch.bool)
     with torch.no_grad():
         for row, column in batch.weights.nonzero().tolist():
             tokens = batch.tokens[row : row + 1].clone()
@@ -87,9 +104,11 @@ def test_a_pseudo_log_likelihood_is_masking_by_hand_one_at_a_time(
             rows = family.hidden(Batch.of(tokens, segments=batch.segments[row : row + 1])).rows
             logp = family.logits(rows[0, column]).log_softmax(-1)
             by_hand[row, column] = logp[batch.targets[row, column]]
+            likeliest[row, column] = logp.argmax() == batch.targets[row, column]
         score = family.score(batch, rows_at_once=rows_at_once)
     assert score.unit == "pll"
     torch.testing.assert_close(score.nats, by_hand)
+    assert torch.equal(score.greedy, likeliest)
 
 
 def by_hand(family: EncoderAE, batch: Batch, words: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from transformers import PreTrainedTokenizerFast
 
 from archs import CoreConfig, Family, build
 from archs.errors import UserError
-from experiments import cli
+from experiments import batching, cli
 from experiments.compose import compose_recipe
 from experiments.data import tokenizer as tokenizers
 from experiments.data.tokenizer import Tokenizer, vocabulary
 from experiments.export import export_run
 from experiments.run import restore
-from experiments.scoring import ORDER, Scored, score_texts
+from experiments.scoring import ORDER, Scored, score_texts, scores
 from experiments.texts import read_texts
 from experiments.train import train
 from objectives import OBJECTIVES
@@ -93,12 +94,57 @@ def test_a_score_is_the_sum_over_the_text_s_own_tokens_with_its_unit(name, kind,
         assert each.nats == pytest.approx(each.tokens * math.log(family.config.vocabulary), rel=0.2)
 
 
-@pytest.mark.parametrize(("name", "kind"), PAIRS)
-def test_a_score_does_not_depend_on_what_else_is_scored(name, kind, asked) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "pll"), [*((*pair, None) for pair in PAIRS), ("mlm", "encoder_ae", "word_l2r")]
+)
+def test_a_score_in_a_batch_is_the_score_of_the_text_alone(name, kind, pll, asked) -> None:
     model = asked(name, kind)
-    together = score_texts(model, TEXTS)
-    assert together == [score_texts(model, [text])[0] for text in TEXTS]
-    assert together[::-1] == score_texts(model, TEXTS[::-1])
+    texts = [*TEXTS, *((" " + one, " " + two) for one in WORDS[:3] for two in WORDS[:4]), *WORDS, "the zebra"]
+    together = score_texts(model, texts, pll)
+    assert_same(together, [score_texts(model, [text], pll)[0] for text in texts])
+    assert_same(together[::-1], score_texts(model, texts[::-1], pll))
+
+
+def assert_same(some: list[Scored], others: list[Scored]) -> None:
+    """The same texts in the same order, and the same nats but for how they were summed."""
+    for one, other in zip(some, others, strict=True):
+        same = replace(one, nats=other.nats, pieces=other.pieces)
+        assert same == other
+        assert one.nats == pytest.approx(other.nats, rel=1e-5)
+        assert [piece for piece, _ in one.pieces] == [piece for piece, _ in other.pieces]
+        assert [nats for _, nats in one.pieces] == pytest.approx([nats for _, nats in other.pieces], rel=1e-5)
+
+
+def test_the_first_score_comes_before_the_last_text_is_asked(asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    family, objective, tokenizer = asked("causal", "decoder_ar")
+    passes: list[tuple[int, int]] = []
+    family.embedding.register_forward_pre_hook(lambda _, given: passes.append(tuple(given[0].shape)))
+    monkeypatch.setattr(batching.chunks, "__defaults__", (8,))
+    found = scores((family, objective, tokenizer), ["xxx", "xx", "yyy", "zzz", "zz"])
+    assert passes == []
+    assert next(found).text == "xxx"
+    assert passes == [(2, 3), (1, 2)]
+    assert [each.text for each in found] == ["xx", "yyy", "zzz", "zz"]
+    assert passes == [(2, 3), (1, 2), (1, 3), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("causal", "decoder_ar"),
+        ("prefix", "prefix_lm"),
+        ("permutation", "permuted_lm"),
+        ("span", "encoder_decoder"),
+        ("mlm", "encoder_ae"),
+    ],
+)
+def test_a_text_is_greedy_if_each_of_its_tokens_is_the_likeliest(name, kind, asked, tokenizer) -> None:
+    family, *others = asked(name, kind, head_bias=True)
+    (token,) = tokenizer.encode(" our")
+    family.head.bias.data[token] = 100
+    texts = [" our", (" the", " our our"), " our the", " the our", " the"]
+    found = score_texts((family, *others), texts)
+    assert [each.greedy for each in found] == [True, True, False, False, False]
 
 
 @pytest.mark.parametrize(("name", "kind"), PAIRS)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from experiments.tasks.metrics.metric import Metric, Weighted, mean, summed
 
 if TYPE_CHECKING:
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
 
 def _right(rows: pd.DataFrame) -> Weighted:
     return mean(rows["correct"], times=100)
+
+
+def _perplexity(rows: pd.DataFrame) -> Weighted:
+    """e to the mean nats of an item: of a word's, however many tokens it has, as LAMBADA's is."""
+    nats = mean(rows["nats"])
+    return lambda weights: np.exp(nats(weights))
 
 
 def _per_byte(nats: float) -> Callable[[pd.DataFrame], Weighted]:
@@ -33,6 +41,7 @@ def _of_texts(name: str, title: str, unit: str, nats: float) -> Metric:
 LIKELIHOODS = (
     Metric("pair_accuracy", "Minimal pairs", "% right", "higher", 1, ("correct",), _right, groups="paradigm"),
     Metric("cloze_accuracy", "Cloze", "% right", "higher", 1, ("correct",), _right),
+    Metric("word_perplexity", "Perplexity of the word", "perplexity", "lower", 1, ("nats",), _perplexity),
     _of_texts("nats_per_byte", "Nats per byte", "nats/byte", 1.0),
     _of_texts("bits_per_byte", "Bits per byte", "bits/byte", math.log(2)),
 )

@@ -23,7 +23,7 @@ class Metric:
 
     name      as recipes spell it: "macro_f1"
     title     as tables head it: "Macro F1"
-    unit      "% right", "correlation x 100", "0 to 100", "nats/byte" or "bits/byte"
+    unit      "% right", "correlation x 100", "0 to 100", "perplexity", "nats/byte" or "bits/byte"
     better    "higher" or "lower"
     columns   what it reads of a row
     prepare   reads rows of one finetuning seed once, and gives the metric of any reweighting of them

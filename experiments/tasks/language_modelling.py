@@ -1,0 +1,61 @@
+"""Language modelling: bits a byte of whole documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+import pandas as pd
+
+from experiments.tasks.cloze import text
+from experiments.tasks.kind import Answer, Example, Kind, Outcome, Question, text_of
+from experiments.tasks.task import TaskConfig
+from experiments.tasks.zero_shot import Ids, encoded, parts, scored
+from experiments.token_scores import TokenScores
+
+
+def example(row: Example, task: TaskConfig) -> Example:
+    return {"text": text_of(row, "text")}
+
+
+def zero_shot(question: Question) -> Answer:
+    """Every token of a document is asked once; the unit, of which no two are ever compared, is a variant.
+
+    A token sees at least half a window before it, those of a document's first half window what there is. An
+    encoder-AE's also sees the later ones of its own half window.
+    """
+    half = max(1, question.run.recipe.size.length // 2)
+
+    found = []
+    for part, items in parts(question).items():
+        documents = [halves(ids, half) for _, ids in encoded(question, [("", one["text"]) for one in items])]
+        asked = scored(question, [window for document in documents for window in document])
+        rows = pd.DataFrame([summed(islice(asked, len(document))) for document in documents])
+        rows.insert(0, "item", range(len(items)))
+        rows["bytes"] = [len(one["text"].encode()) for one in items]
+        found.append(Outcome({"model": "pretrained", "unit": rows.unit[0], "part": part}, rows))
+    return Answer(found)
+
+
+def summed(windows: Iterable[TokenScores]) -> dict[str, float | str]:
+    """A document's nats, how many tokens they are of, and their unit."""
+    each = list(windows)
+    nats = [nats for window in each for nats in window.nats]
+    return {"nats": sum(nats), "tokens": len(nats), "unit": each[0].unit}
+
+
+def halves(ids: Ids, half: int) -> list[tuple[Ids, Ids]]:
+    """Each half window, given the one before it: `1 2 3 4 5` by two is (, 1 2), (1 2, 3 4), (3 4, 5)."""
+    return [(ids[max(0, at - half) : at], ids[at : at + half]) for at in range(0, len(ids), half)]
+
+
+LANGUAGE_MODELLING = Kind(
+    name="language_modelling",
+    required=("text",),
+    optional=(),
+    metrics=("bits_per_byte",),
+    modes={"zero_shot": zero_shot},
+    example=example,
+    text=text,
+    policy="nothing is cut: each half window is asked once, given the half before it",
+)

@@ -1,0 +1,35 @@
+"""What the kinds of task share that ask a trained run for likelihoods, without training it further."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from experiments.scorable import Pll, check, encode
+from experiments.tasks.kind import Example, Question
+from experiments.token_scores import TokenScores, score_tokens
+
+Ids = Sequence[int]
+
+
+def hidden_by(question: Question) -> Pll | None:
+    """How an encoder-AE's tokens are hidden; None for families whose scores are exact."""
+    return question.ask.pll if question.run.family.unit == "pll" else None
+
+
+def parts(question: Question) -> dict[str, list[Example]]:
+    """The examples that are asked, by part."""
+    return {"test": question.data.test} | ({"apart": question.data.apart} if question.data.apart else {})
+
+
+def encoded(question: Question, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    """The ids of each (context, text), tokenised apart. Raises UserError as `score_texts` does."""
+    run = question.run
+    check(run.family, run.objective, run.corpus.tokenizer, hidden_by(question))
+    return encode(pairs, run.corpus.tokenizer)
+
+
+def scored(question: Question, texts: Sequence[tuple[Ids, Ids]]) -> Iterator[TokenScores]:
+    """Of each (context ids, text ids), in order."""
+    print(f"{question.task.name}: scoring {len(texts):,} texts", file=sys.stderr, flush=True)
+    return score_tokens(question.run.family, question.run.objective, texts, hidden_by(question))
