@@ -175,7 +175,7 @@ def tokenizer_of(run: RunFolder) -> str | None:
 
 
 def note_began(run: RunFolder, parent: Parent | None) -> None:
-    """Writes init_from.json when training begins, and a tokenizer that is a folder; or takes away another's."""
+    """Writes init_from.json when training begins, and a tokenizer that is a folder."""
     for name in (FILE, FOLDERS_OWN):
         (run.path / name).unlink(missing_ok=True)
     if parent is None:

@@ -30,7 +30,8 @@ def check_stages(sweep: SweepRecipe, arms: dict[str, Recipe]) -> None:
                 "scratch; leave out claims=…, or init_from"
             )
         if begins not in arms and not Path(begins).is_dir():
-            raise unknown(f"init_from of arm '{arm}', which is no run's folder either:", begins, arms)
+            names = unknown(f"init_from of arm '{arm}':", Path(begins).name, arms)
+            raise UserError(f"{names}; or give the folder of a trained run, which '{begins}' is not")
         if begins in arms and sweep.tuning is not None:
             raise UserError(
                 f"arm '{arm}' begins from arm '{begins}', which is not trained yet when learning rates are "
