@@ -19,7 +19,6 @@ from archs.family import Family
 from experiments import build
 from experiments.data import tokenizer
 from experiments.folder import RunFolder, read_json, write_json
-from experiments.module import Spent
 from experiments.recipe import Recipe
 
 FILE = "init_from.json"
@@ -55,7 +54,7 @@ class Chain:
         known = [each.spent for each in self.stages if each.spent is not None]
         if len(known) < len(self.stages):
             return None
-        return {name: sum(each[name] for each in known) for name in asdict(Spent())}
+        return {name: sum(each[name] for each in known) for name in known[0]} if known else {}
 
     def and_then(self, stage: Stage) -> Chain:
         return Chain([*self.stages, stage])

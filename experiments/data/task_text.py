@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from experiments.data.overlap import Held
     from experiments.data.store import Corpus
     from experiments.recipe import Recipe
+    from experiments.tasks.kind import Data, Example
 
 DOCUMENT = 4000  # characters that texts are joined to, at least
 
@@ -54,6 +55,12 @@ def texts(name: str, path: str | None, split: Literal["train", "test"]) -> tuple
 
     path: its local folder, in place of its source. Raises UserError if it cannot be read.
     """
+    data, text = _loaded(name, path)
+    return tuple(map(text, data.train if split == "train" else [*data.test, *data.apart]))
+
+
+@cache
+def _loaded(name: str, path: str | None) -> tuple[Data, Callable[[Example], str]]:
     from experiments.tasks.kinds import KINDS
     from experiments.tasks.rows import load
     from experiments.tasks.task import TaskConfig
@@ -61,8 +68,7 @@ def texts(name: str, path: str | None, split: Literal["train", "test"]) -> tuple
 
     place = {} if path is None else {"path": path}
     task = validated(TaskConfig, {"preset": name, **place}, f"data.name={name}: ")
-    data, text = load(task, KINDS[task.kind], training=True), KINDS[task.kind].text
-    return tuple(map(text, data.train if split == "train" else [*data.test, *data.apart]))
+    return load(task, KINDS[task.kind], training=True), KINDS[task.kind].text
 
 
 def checked(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
