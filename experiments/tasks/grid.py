@@ -24,6 +24,7 @@ from experiments.module import mixed
 from experiments.run import Run
 from experiments.tasks.kind import Answer, Example, Outcome, Question
 from experiments.tasks.metrics import METRICS, Metric
+from experiments.tasks.task import FinetuneGrid
 from objectives.base import Objective
 
 POOL = 16  # batches whose examples are sorted by length together
@@ -45,6 +46,24 @@ class Tuned:
     predict: Callable[[Learner, str], pd.DataFrame]
     cut: dict[str, int]
     validation: Callable[[Learner], float] | None = None
+
+
+@dataclass
+class Progress:
+    """A line on stderr before each finetuning: which of how many, and of what."""
+
+    task: str
+    total: int
+    of: str = ""
+    begun: int = 0
+
+    def tell(self, what: str) -> None:
+        self.begun += 1
+        print(
+            f"{self.task}: finetuning {self.begun} of {self.total}: {self.of}, {what}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 Prepare = Callable[[Run, Sequence[Example]], Tuned]
@@ -79,12 +98,15 @@ def answer(
     ways: of answering, the values of the variant's word `axis`. Of each way the learning rate that is best on
     validation is kept; the way that is best there is the answer's first outcome, and the others follow.
     """
-    grid, cut = question.ask.finetune, {}
+    grid, cut, asked_of = question.ask.finetune, {}, list(runs(question))
     outcomes: list[Outcome] = []
     trials: list[dict[str, object]] = []
+    each_way = len(grid.learning_rates) + grid.seeds - 1
+    progress = Progress(question.task.name, len(question.ask.examples) * len(asked_of) * len(ways) * each_way)
     for count in question.ask.examples:
         train = question.data.train[:count]
-        for name, run in runs(question):
+        for name, run in asked_of:
+            progress.of = f"{name}, {len(train):,} examples"
             tuned = prepare(run, train)
             cut |= tuned.cut
             found: list[tuple[float, list[Outcome]]] = []
@@ -92,14 +114,14 @@ def answer(
                 variant: dict[str, str | int] = {"model": name, axis: way, "examples": len(train)}
                 best = None
                 for rate in grid.learning_rates:
-                    learner, steps = finetuned(run, tuned, way, rate, 0, question)
+                    learner, steps = finetuned(run, tuned, way, rate, 0, grid, progress)
                     score, diverged = judged(question, tuned, learner)
                     told = {"learning_rate": rate, "validation": score, "diverged": diverged, "steps": steps}
                     trials.append({**variant, **told})
                     if best is None or score > best[0]:
                         best = score, rate, learner
                 assert best is not None
-                rows = asked(question, tuned, run, way, best[1], best[2])
+                rows = asked(question, tuned, run, way, best[1], best[2], progress)
                 found.append(
                     (best[0], [Outcome(variant | {"part": part}, each) for part, each in rows.items()])
                 )
@@ -124,15 +146,13 @@ def as_prefix(family: Family) -> Family:
 
 
 def finetuned(
-    run: Run, tuned: Tuned, way: str, rate: float, seed: int, question: Question
+    run: Run, tuned: Tuned, way: str, rate: float, seed: int, grid: FinetuneGrid, progress: Progress
 ) -> tuple[Learner, int]:
     """One finetuning, and its steps. Data order and head are functions of the finetuning seed alone."""
-    grid = question.ask.finetune
     orders = batches(tuned.lengths, grid.batch, grid.epochs, seed)
     orders = orders[: grid.steps] if grid.steps else orders
     asks = tuned.objective(way)
-    label = f"{question.task.name}: {way}, {rate:g}, seed {seed}, {len(tuned.lengths)} examples"
-    print(f"finetuning {label}, {len(orders)} steps", file=sys.stderr, flush=True)
+    progress.tell(f"{way}, learning rate {rate:g}, seed {seed}, {len(orders)} steps")
     build_step = lambda step: tuned.batch(asks, orders[step], mixed(seed, step))  # noqa: E731
     return finetune(run, asks, build_step, len(orders), rate, seed), len(orders)
 
@@ -153,13 +173,14 @@ def batches(lengths: np.ndarray, batch: int, epochs: int, seed: int) -> list[np.
 
 
 def asked(
-    question: Question, tuned: Tuned, run: Run, way: str, rate: float, first: Learner
+    question: Question, tuned: Tuned, run: Run, way: str, rate: float, first: Learner, progress: Progress
 ) -> dict[str, pd.DataFrame]:
     """Test rows, and those apart, of all finetuning seeds: the first is the trial itself."""
     parts = ["test", *(["apart"] if question.data.apart else [])]
     rows: dict[str, list[pd.DataFrame]] = {part: [] for part in parts}
-    for seed in range(question.ask.finetune.seeds):
-        learner = first if seed == 0 else finetuned(run, tuned, way, rate, seed, question)[0]
+    grid = question.ask.finetune
+    for seed in range(grid.seeds):
+        learner = first if seed == 0 else finetuned(run, tuned, way, rate, seed, grid, progress)[0]
         for part in parts:
             rows[part].append(tuned.predict(learner, part).assign(finetuning_seed=seed))
     return {part: pd.concat(each, ignore_index=True) for part, each in rows.items()}
