@@ -104,7 +104,7 @@ def hashed(example: Example, kind: Kind, salt: str = "") -> float:
 
 
 def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> tuple[list[Example], int]:
-    """A split's rows as the kind's examples, and how many have no gold label; UserError with a row's number."""
+    """A split's rows as the kind's examples, and how many have no gold label; UserError with the row."""
     columns = _columns(task, kind, split, list(rows[0]) if rows else [])
     found, left_out = [], 0
     for number, row in enumerate(rows, start=1):
