@@ -51,9 +51,9 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
         if validation != test and (validation in source.splits or "validation" in task.splits):
             parts["train"], parts["validation"] = rest, read(validation)
         else:
-            parts["validation"], parts["train"] = carved(rest, kind, "validation")
+            parts["validation"], parts["train"] = carved(rest, kind)
             notes.append("validation is a tenth of train, by a fixed hash")
-        parts["train"].sort(key=lambda example: hashed(example, kind, "order"))
+        parts["train"].sort(key=lambda example: hashed(example, kind))
     for part in ("train", "validation", "test") if training else ("test",):
         if not parts[part]:
             raise UserError(f"task '{task.name}' has no {part} examples in {task.where}; give more items")
@@ -87,25 +87,24 @@ def _answered(row: Row, column: str) -> bool:
     return (value.get("text", value) if isinstance(value, dict) else value) not in UNLABELLED
 
 
-def carved(rest: Sequence[Example], kind: Kind, part: str) -> tuple[list[Example], list[Example]]:
+def carved(rest: Sequence[Example], kind: Kind, salt: str = "") -> tuple[list[Example], list[Example]]:
     """A tenth of the examples and the others, by a hash of their text: equal texts are on one side.
 
-    part: what the tenth is for; another part takes another tenth.
+    salt: another tenth for each, so that of what one left another can be taken.
     """
     taken, left = [], []
     for example in rest:
-        (taken if hashed(example, kind, part) < TENTH else left).append(example)
+        (taken if hashed(example, kind, salt) < TENTH else left).append(example)
     return taken, left
 
 
-def hashed(example: Example, kind: Kind, purpose: str) -> float:
-    """A number from 0 to 1 of an example's text and what it is for alone."""
-    digest = hashlib.sha256(f"{purpose}\n{kind.text(example)}".encode()).digest()
-    return int.from_bytes(digest[:8]) / 2**64
+def hashed(example: Example, kind: Kind, salt: str = "") -> float:
+    """A number from 0 to 1 of an example's text and the salt alone."""
+    return int.from_bytes(hashlib.sha256((salt + kind.text(example)).encode()).digest()[:8]) / 2**64
 
 
 def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> tuple[list[Example], int]:
-    """A split's rows as examples, and how many lack a gold label. UserError with the row's number."""
+    """A split's rows as the kind's examples, and how many have no gold label; UserError with the row."""
     columns = _columns(task, kind, split, list(rows[0]) if rows else [])
     found, left_out = [], 0
     for number, row in enumerate(rows, start=1):
@@ -131,7 +130,7 @@ def _columns(task: TaskConfig, kind: Kind, split: str, there: list[str]) -> dict
     found = {}
     for role in (*kind.required, *kind.optional):
         column = task.columns.get(role, role)
-        missing = [name for name in _names(column) if name.partition(".")[0] not in there]
+        missing = [name for name in _names(column) if not {name, name.partition(".")[0]} & set(there)]
         if not missing:
             found[role] = column
         elif role in kind.required or role in task.columns:
