@@ -14,7 +14,8 @@ from experiments.tasks.sources import Row, Source
 from experiments.tasks.task import TaskConfig
 
 TENTH = 0.1
-UNLABELLED = -1  # what Hugging Face's test sets have in place of a label that is kept secret
+UNLABELLED = (None, -1, "-1", [])  # what Hugging Face has in place of an answer that is secret, or missing
+ANSWERS = ("label", "tags", "answers")  # the roles of which a test must have some
 PLACE = re.compile(r"\{([^{}]+)\}")
 
 
@@ -23,44 +24,50 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
 
     Test is the split test where it has labels, else validation, else a tenth of the rest by a fixed hash.
     Validation is the split of that name where it is not the test, else a tenth of train by a fixed hash.
+    Train is in the order of a fixed hash, whatever the file's: its first examples are a fair sample of it.
+    Left out and told are rows of a class whose label is -1, on which SNLI's annotators did not agree.
     Raises UserError, with the place, for a column that is missing and for an example that is none.
     """
     source, notes = Source(task), []
     parts: dict[str, list[Example]] = {"train": [], "validation": [], "test": [], "apart": []}
 
     def read(split: str) -> list[Example]:
-        return examples(task, kind, split, source.rows(split))
+        found, left_out = examples(task, kind, split, source.rows(split))
+        if left_out:
+            notes.append(f"{left_out:,} rows of {split} have no gold label (-1) and are left out")
+        return found
 
-    test = task.splits.get("test") or _test_split(task, source, notes)
+    test = task.splits.get("test") or _test_split(task, kind, source, notes)
     parts["test"] = read(test)
     if "apart" in task.splits:
         parts["apart"] = read(task.splits["apart"])
     if training:
         if test == "all":
-            parts["test"], rest = carved(parts["test"], kind)
+            parts["test"], rest = carved(parts["test"], kind, "test")
             notes.append("one file: a tenth by a fixed hash is the test, a tenth of the rest validation")
         else:
             rest = read(task.splits.get("train", "train"))
         validation = task.splits.get("validation", "validation")
-        if validation in source.splits and validation != test:
+        if validation != test and (validation in source.splits or "validation" in task.splits):
             parts["train"], parts["validation"] = rest, read(validation)
         else:
-            parts["validation"], parts["train"] = carved(rest, kind)
+            parts["validation"], parts["train"] = carved(rest, kind, "validation")
             notes.append("validation is a tenth of train, by a fixed hash")
-        for part in ("train", "validation", "test"):
-            if not parts[part]:
-                raise UserError(f"task '{task.name}' has no {part} examples in {task.where}; give more items")
+        parts["train"].sort(key=lambda example: hashed(example, kind, "order"))
+    for part in ("train", "validation", "test") if training else ("test",):
+        if not parts[part]:
+            raise UserError(f"task '{task.name}' has no {part} examples in {task.where}; give more items")
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
     return Data(**parts, digest=digest, notes=notes)
 
 
-def _test_split(task: TaskConfig, source: Source, notes: list[str]) -> str:
+def _test_split(task: TaskConfig, kind: Kind, source: Source, notes: list[str]) -> str:
     if source.splits == ["all"]:
         return "all"
-    column = task.columns.get("label", "label")
     if "test" in source.splits:
-        labels = {row.get(column) for row in source.rows("test")} if task.kind != "tagging" else set()
-        if labels != {UNLABELLED}:
+        asked = [task.columns.get(role, role) for role in ANSWERS if role in kind.required]
+        rows = source.rows("test") if asked else []
+        if not asked or any(_answered(row, column) for row in rows for column in asked):
             return "test"
     if "validation" in source.splits:
         notes.append("test is the split validation: the source has no labelled test split")
@@ -71,25 +78,46 @@ def _test_split(task: TaskConfig, source: Source, notes: list[str]) -> str:
     )
 
 
-def carved(rest: Sequence[Example], kind: Kind) -> tuple[list[Example], list[Example]]:
-    """A tenth of the examples and the others, by a hash of their text: equal texts are on one side."""
+def _answered(row: Row, column: str) -> bool:
+    """Whether the row has what a model is judged by."""
+    try:
+        value = _value(row, column)
+    except ValueError:
+        return False
+    return (value.get("text", value) if isinstance(value, dict) else value) not in UNLABELLED
+
+
+def carved(rest: Sequence[Example], kind: Kind, part: str) -> tuple[list[Example], list[Example]]:
+    """A tenth of the examples and the others, by a hash of their text: equal texts are on one side.
+
+    part: what the tenth is for; another part takes another tenth.
+    """
     taken, left = [], []
     for example in rest:
-        place = int.from_bytes(hashlib.sha256(kind.text(example).encode()).digest()[:8]) / 2**64
-        (taken if place < TENTH else left).append(example)
+        (taken if hashed(example, kind, part) < TENTH else left).append(example)
     return taken, left
 
 
-def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> list[Example]:
-    """A split's rows as the kind's examples. Raises UserError with the row's number."""
-    columns = _columns(task, kind, split, list(rows[0]))
-    found = []
+def hashed(example: Example, kind: Kind, purpose: str) -> float:
+    """A number from 0 to 1 of an example's text and what it is for alone."""
+    digest = hashlib.sha256(f"{purpose}\n{kind.text(example)}".encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64
+
+
+def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> tuple[list[Example], int]:
+    """A split's rows as the kind's examples, and how many lack a gold label; UserError with a row's number."""
+    columns = _columns(task, kind, split, list(rows[0]) if rows else [])
+    found, left_out = [], 0
     for number, row in enumerate(rows, start=1):
         try:
-            found.append(kind.example({role: _value(row, column) for role, column in columns.items()}, task))
+            roles = {role: _value(row, column) for role, column in columns.items()}
+            if task.labels and roles.get("label") in (-1, "-1"):
+                left_out += 1
+            else:
+                found.append(kind.example(roles, task))
         except ValueError as error:
             raise UserError(f"task '{task.name}', {task.where}, {split}, row {number}: {error}") from error
-    return found
+    return found, left_out
 
 
 def _columns(task: TaskConfig, kind: Kind, split: str, there: list[str]) -> dict[str, str]:
@@ -119,12 +147,24 @@ def _names(column: str) -> list[str]:
 
 
 def _value(row: Row, column: str) -> Any:
+    """What a name, `outer.inner` or a template has in this row; ValueError where the row lacks it."""
     if PLACE.search(column):
-        return PLACE.sub(lambda place: str(_value(row, place[1])), column)
+        return PLACE.sub(lambda place: _written(row, place[1]), column)
     outer, _, inner = column.partition(".")
-    value = row[outer] if column not in row else row[column]
-    if not inner or column in row:
+    if column in row:
+        return row[column]
+    if outer not in row:
+        raise ValueError(f"it has no '{outer}'")
+    value = row[outer]
+    if not inner:
         return value
     if not isinstance(value, dict) or inner not in value:
         raise ValueError(f"its {outer} has no '{inner}'")
     return value[inner]
+
+
+def _written(row: Row, column: str) -> str:
+    value = _value(row, column)
+    if value is None:
+        raise ValueError(f"its '{column}' is empty; leave such items out")
+    return str(value)

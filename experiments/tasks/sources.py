@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from experiments.data.files import lines
 from experiments.tasks.task import TaskConfig
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
+SHARD = re.compile(r"-\d+-of-(\d+)$")  # as Hugging Face numbers them
 EMBEDDED = "embedded:"  # of a source that needs no files
 Row = dict[str, Any]
+# Of the datasets library: no network, no such dataset or split, a dataset that is a script (RuntimeError).
+LOADING = (OSError, ValueError, RuntimeError)
 
 
 class Source:
@@ -37,16 +41,19 @@ class Source:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """A file's rows as dicts. Raises UserError if it is empty or damaged."""
+    """A file's rows as dicts. Raises UserError if it is empty, damaged or may not be read."""
     read = {".parquet": _parquet, ".csv": _csv}.get(file.suffix, _json_lines)
-    rows = read(file)
+    try:
+        rows = read(file)
+    except OSError as error:
+        raise UserError(f"cannot read '{file}' ({error.strerror or error}); check it") from error
     if not rows:
         raise UserError(f"'{file}' has no rows; give a file with items in it")
     return rows
 
 
 def _files(place: Path) -> dict[str, list[Path]]:
-    """Files by split: `train.parquet`, or a dataset's shards, `train-00000-of-00002.parquet`."""
+    """Files by split: `train.parquet`, or all its shards, `train-00000-of-00002.parquet`."""
     if place.is_file():
         if place.suffix not in SUFFIXES:
             raise UserError(
@@ -57,11 +64,25 @@ def _files(place: Path) -> dict[str, list[Path]]:
         raise UserError(f"task.path='{place}' does not exist; give a folder of <split>.parquet, or one file")
     found: dict[str, list[Path]] = {}
     for file in sorted(place.iterdir()):
-        if file.suffix in SUFFIXES:
-            found.setdefault(file.stem.partition("-")[0], []).append(file)
+        if file.suffix in SUFFIXES and file.is_file():
+            found.setdefault(SHARD.sub("", file.stem), []).append(file)
     if not found:
         raise UserError(f"folder '{place}' holds no task files; name them <split> and one of: {_known()}")
+    for split, files in found.items():
+        _check_shards(place, split, files)
     return found
+
+
+def _check_shards(place: Path, split: str, files: list[Path]) -> None:
+    """Raises UserError where a split is there twice, or in part."""
+    shard = SHARD.search(files[0].stem)
+    wanted = int(shard[1]) if shard else 1
+    if len(files) != wanted:
+        names = ", ".join(file.name for file in files)
+        raise UserError(
+            f"folder '{place}' has {len(files)} files of split {split}, must be {wanted}: {names}; keep one "
+            "file of a split, or all its shards"
+        )
 
 
 def _known() -> str:
@@ -79,11 +100,17 @@ def _parquet(file: Path) -> list[Row]:
 
 
 def _csv(file: Path) -> list[Row]:
+    rows = []
     with file.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream, strict=True)
         try:
-            return list(csv.DictReader(stream, strict=True))
+            for row in reader:
+                if None in row or None in row.values():
+                    raise csv.Error(f"line {reader.line_num} has not as many cells as the first")
+                rows.append(row)
         except (csv.Error, UnicodeDecodeError) as error:
             raise UserError(f"'{file}' is not CSV in UTF-8 ({error}); mend it, or give .jsonl") from error
+    return rows
 
 
 def _json_lines(file: Path) -> list[Row]:
@@ -113,7 +140,7 @@ def _splits(source: str) -> list[str]:
     name, config = _named(source)
     try:
         return list(datasets.get_dataset_split_names(name, config))
-    except (OSError, ValueError) as error:
+    except LOADING as error:
         raise _not_loaded(source, error) from error
 
 
@@ -125,7 +152,7 @@ def _dataset(source: str, split: str) -> list[Row]:
     name, config = _named(source)
     try:
         return datasets.load_dataset(name, config, split=split).to_list()
-    except (OSError, ValueError) as error:
+    except LOADING as error:
         raise _not_loaded(source, error) from error
 
 

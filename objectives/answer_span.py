@@ -1,0 +1,59 @@
+"""Finetuning on questions answered by a span of the text: which row begins it, and which ends it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from archs.batch import Batch
+from archs.family import Family
+from objectives.base import Loss, Objective
+from objectives.layouts import read
+from objectives.loss import weighted_cross_entropy
+
+
+class AnswerSpan(Objective):
+    """Built from questions with `read`, not from windows: two linear layers on the rows (Devlin et al. 2019).
+
+    [cls] question [sep] context [sep]: the answer is the context's first two tokens; of the second question
+    there is none, which the row of [cls] says.
+
+    >>> texts = torch.tensor([[4, 60, 5, 40, 41, 42, 5], [4, 61, 5, 43, 44, 5, 0]])
+    >>> segments = torch.tensor([[0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, -1]])
+    >>> choices = torch.tensor([[1, 0, 0, 1, 1, 1, 0], [1, 0, 0, 1, 1, 0, 0]]).bool()
+    >>> spans = torch.tensor([[3, 4], [0, 0]])
+    >>> batch = AnswerSpan(VOCABULARY, "in_place").read(texts, segments, choices, spans)
+    >>> show(batch, "tokens", "extras.choices", "extras.spans")
+    tokens           4 60  5 40 41 42  5
+                     4 61  5 43 44  5  0
+    extras.choices   1  0  0  1  1  1  0
+                     1  0  0  1  1  0  0
+    extras.spans     3  4
+                     0  0
+    """
+
+    name = "answer_span"
+    families = ("encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm")
+
+    def read(self, tokens: Tensor, segments: Tensor, choices: Tensor, spans: Tensor) -> Batch:
+        """tokens, segments (B,T), -1 = padding; choices (B,T) bool: rows that may be said; spans (B,2).
+
+        A span is its first and its last row, both of them choices.
+        """
+        batch = read(self.layout, tokens, segments, self.vocabulary)
+        batch.extras.update(choices=choices, spans=spans)
+        return batch
+
+    def modules(self, family: Family) -> nn.ModuleDict:
+        return nn.ModuleDict({"answer": nn.Linear(family.config.width, 2)})
+
+    def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
+        """Logits (B,2,T) of the span's first and last row, -inf at rows that may not be said."""
+        logits = modules["answer"](family.hidden(batch).rows).transpose(1, 2).float()
+        return logits.masked_fill(~batch.extras["choices"].unsqueeze(1), -torch.inf)
+
+    def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
+        """Term "answer", the mean over texts and over both ends."""
+        logits, spans = self.answers(family, modules, batch).flatten(0, 1), batch.extras["spans"].flatten()
+        value = weighted_cross_entropy(logits, spans, torch.ones_like(spans).float(), len(spans))
+        return Loss(value, {"answer": value.detach()})

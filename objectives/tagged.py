@@ -1,0 +1,70 @@
+"""Finetuning on labelled words: the row at which a word is read answers for it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from archs.batch import Batch
+from archs.family import Family
+from objectives.base import Layout, Loss, Objective, Vocabulary
+from objectives.layouts import read
+from objectives.loss import weighted_cross_entropy
+
+
+class Tagged(Objective):
+    """Built from labelled texts with `read`, not from windows: a linear layer on the row of each word.
+
+    Two words in each text, of two pieces and one, read at their last pieces; the second text's last word is
+    not read.
+
+    >>> texts = torch.tensor([[4, 40, 80, 41, 5], [4, 42, 81, 5, 0]])
+    >>> segments = torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 0, -1]])
+    >>> rows, labels = torch.tensor([[2, 3], [2, -1]]), torch.tensor([[1, 0], [1, 0]])
+    >>> batch = Tagged(VOCABULARY, "concatenated", classes=3).read(texts, segments, rows, labels)
+    >>> show(batch, "tokens", "segments", "extras.rows", "extras.labels")
+    tokens          4 40 80 41  5
+                    4 42 81  5  0
+    segments        0  0  0  0  0
+                    0  0  0  0 -1
+    extras.rows     2  3
+                    2 -1
+    extras.labels   1  0
+                    1  0
+    >>> batch.totals["words"]
+    3.0
+    """
+
+    name = "tagged"
+    families = ("encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm")
+
+    def __init__(self, vocabulary: Vocabulary, layout: Layout, classes: int) -> None:
+        super().__init__(vocabulary, layout)
+        self.classes = classes
+
+    def read(self, tokens: Tensor, segments: Tensor, rows: Tensor, labels: Tensor) -> Batch:
+        """tokens, segments (B,T), -1 = padding; rows, labels (B,K): of each word, -1 in rows = not read."""
+        batch = read(self.layout, tokens, segments, self.vocabulary)
+        batch.extras.update(rows=rows, labels=labels)
+        batch.totals["words"] = float((rows >= 0).sum())
+        return batch
+
+    def modules(self, family: Family) -> nn.ModuleDict:
+        return nn.ModuleDict({"answer": nn.Linear(family.config.width, self.classes)})
+
+    def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
+        """Logits (B,K,classes); those of words that are not read say nothing."""
+        rows = batch.extras["rows"].clamp(min=0)
+        states = family.hidden(batch).rows
+        return modules["answer"](states.gather(1, rows.unsqueeze(2).expand(-1, -1, states.shape[2])))
+
+    def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
+        """Term "answer", the mean over the words that are read."""
+        logits, read_at = self.answers(family, modules, batch), batch.extras["rows"]
+        weights = (read_at >= 0).float()
+        value = weighted_cross_entropy(
+            logits.flatten(0, 1),
+            batch.extras["labels"].flatten(),
+            weights.flatten(),
+            batch.totals["words"],
+        )
+        return Loss(value, {"answer": value.detach()})
