@@ -107,6 +107,12 @@ class EncoderDecoder(Family):
     def times_parameters(cls, stacks: Stacks | None) -> int:
         return 2 if stacks == "double" else 1
 
+    def first(self, batch: Batch) -> Tensor:
+        """The source as the encoder's first block reads it (B,S,D)."""
+        assert batch.source is not None
+        assert batch.source_positions is not None
+        return self.source_placement(self.embedding(batch.source), batch.source_positions)
+
     def encode(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """The source (B,S) -> (B,S,D) and every encoder layer's output."""
         if batch.source is None:
@@ -115,12 +121,11 @@ class EncoderDecoder(Family):
             )
         assert batch.source_positions is not None
         self.check_length(batch.source_positions)
-        x = self.source_placement(self.embedding(batch.source), batch.source_positions)
-        return self.encoder(x, batch.source_positions, encoder_mask(batch))
+        return self.encoder(self.first(batch), batch.source_positions, encoder_mask(batch))
 
     def hidden(self, batch: Batch) -> Hidden:
         self.check_length(batch.positions)
-        memory, _ = self.encode(batch)
+        memory, source_layers = self.encode(batch)
         rows, layers = self.decoder(
             self.embed(batch.tokens, batch.positions),
             batch.positions,
@@ -129,7 +134,7 @@ class EncoderDecoder(Family):
             memory_mask=cross_mask(batch),
             memory_length=memory.shape[1],
         )
-        return Hidden(take_targets(rows, batch), rows, layers, memory)
+        return Hidden(take_targets(rows, batch), rows, layers, memory, source_layers)
 
     def steps(self, batch: Batch, length: int) -> Steps:
         memory, _ = self.encode(batch)

@@ -29,13 +29,15 @@ Stacks = Literal["halves", "double", "shared"]  # an encoder-decoder's, beside a
 class Hidden:
     """One pass: `targets` (N,D) at `batch.target_index`, `rows` (B,T,D), and every layer's rows (B,R,D).
 
-    source (B,S,D): an encoder's output, of a family that has one.
+    A layer's rows are what its block gives out, before the stack's final norm; the embeddings are not among
+    them. source (B,S,D): an encoder's output, of a family that has one; source_layers: of each of its layers.
     """
 
     targets: Tensor
     rows: Tensor
     layers: list[Tensor] = field(default_factory=list)
     source: Tensor | None = None
+    source_layers: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ class Family(nn.Module, ABC):
     def embed(self, tokens: Tensor, positions: Tensor, token_types: Tensor | None = None) -> Tensor:
         """tokens, positions, token_types (B,R) -> (B,R,D)."""
         return self.placement(self.embedding(tokens), positions, token_types)
+
+    def first(self, batch: Batch) -> Tensor:
+        """What the first block reads (B,R,D)."""
+        return self.embed(batch.tokens, batch.positions, batch.token_types)
 
     def check_length(self, positions: Tensor) -> None:
         """Raises UserError if learned positions end before these ids (B,R) do. Called where texts come in."""

@@ -47,7 +47,7 @@ def answered(run: Run, ask: AskConfig) -> Path:
     seconds = time.perf_counter() - started
     _tell_cut(ask, kind, answer.cut, run)
     found, beside = (
-        [replace(one, rows=one.rows.assign(value=values(metrics[0], one.rows))) for one in outcomes]
+        [_shared_out(one, metrics[0]) for one in outcomes]
         for outcomes in (answer.outcomes, _baselines(kind, ask, data))
     )
     content = {
@@ -115,9 +115,20 @@ def together(outcomes: list[Outcome]) -> pd.DataFrame:
     return pd.concat([one.rows.assign(**one.variant) for one in outcomes], ignore_index=True)
 
 
+def _shared_out(outcome: Outcome, primary: Metric) -> Outcome:
+    """With each row's share of the primary metric, where the rows have what that metric reads."""
+    if not _reads(primary, outcome):
+        return outcome
+    return replace(outcome, rows=outcome.rows.assign(value=values(primary, outcome.rows)))
+
+
+def _reads(metric: Metric, outcome: Outcome) -> bool:
+    return set(metric.columns) <= set(outcome.rows.columns)
+
+
 def _numbers(outcome: Outcome, metrics: list[Metric]) -> dict[str, Any]:
     """An outcome's metrics with their intervals; of those whose columns its rows have."""
-    there = [metric for metric in metrics if set(metric.columns) <= set(outcome.rows.columns)]
+    there = [metric for metric in metrics if _reads(metric, outcome)]
     found = {metric.name: asdict(measured(metric, outcome.rows)) for metric in there}
     items = next((each["items"] for each in found.values()), len(outcome.rows))
     return {"variant": outcome.variant, "items": items, "metrics": found}

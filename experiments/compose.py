@@ -6,6 +6,7 @@ say, so every value may be set, whether a preset mentions it or not.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +26,38 @@ from experiments.sweep_recipe import SweepRecipe
 from experiments.systems import KEY, expanded
 from experiments.tasks.task import AskConfig, from_here
 from experiments.validate import flatten, validated
+from experiments.waves import check_stages, with_its_parent
 
 LAUNCHER, TASK = "launcher", "task"
 
 
-def compose_recipe(overrides: list[str], config_dir: Path | None = None) -> Recipe:
+def compose_recipe(
+    overrides: list[str], config_dir: Path | None = None, arms: Collection[str] = ()
+) -> Recipe:
     """The recipe of one run from `configs/train.yaml` and overrides; the last of two equal keys wins.
 
-    `system=NAME` stands for the overrides of a published system, in front of all others.
+    `system=NAME` stands for the overrides of a published system, in front of all others. `arms`: those of its
+    sweep, which `init_from` may name in place of a folder.
 
     `config_dir` holds presets of the user's own beside the shipped ones, in folders of the same names:
     family/, size/, sweep/ and so on. Raises UserError, one line, on anything that is no recipe.
     """
     overrides = expanded(overrides, config_dir)
     _check_keys(overrides, list(Recipe.model_fields))
-    content = _from_here(_compose([text for one in overrides for text in translate(one)], config_dir))
+    content = _from_here(_compose([text for one in overrides for text in translate(one)], config_dir), arms)
     recipe = _tasks_from_here(validated(Recipe, content))
     return recipe.model_copy(update={"user_path": str(Path.cwd())}) if recipe.import_paths else recipe
 
 
-def _from_here(content: dict[str, Any]) -> dict[str, Any]:
+def _from_here(content: dict[str, Any], arms: Collection[str]) -> dict[str, Any]:
     """Files of the user's by their full path, so that a run can be asked from any folder."""
     for key in ("path", "tokenizer"):
         given = content.get("data", {}).get(key)
         if isinstance(given, str):
             content["data"][key] = str(Path(given).expanduser().absolute())
+    begins = content.get("init_from")
+    if isinstance(begins, str) and begins not in arms:
+        content["init_from"] = str(Path(begins).expanduser().absolute())
     return content
 
 
@@ -82,12 +90,13 @@ def compose_sweep(
     for one in common:
         _refuse_in_sweep(sweep.name, one, declared)
     first = {
-        arm: compose_recipe([*sweep.overrides, *its, *common, f"name={quoted(arm)}"], config_dir)
+        arm: compose_recipe([*sweep.overrides, *its, *common, f"name={quoted(arm)}"], config_dir, arms)
         for arm, its in arms.items()
     }
     _check_controlled(sweep.name, first, declared)
+    check_stages(sweep, first)
     return sweep, {
-        (arm, seed): recipe.model_copy(update={"seed": seed})
+        (arm, seed): with_its_parent(recipe.model_copy(update={"seed": seed}), first, sweep.name)
         for arm, recipe in first.items()
         for seed in range(sweep.seeds)
     }

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from archs.decoding import Decoding, check_length
+from archs.family import Family
 from archs.flow import FlowReport, check_flow
 from archs.single_row import lay_out_for_rows
 from experiments import build
@@ -25,12 +26,13 @@ from experiments.data.windows import held_out
 from experiments.disk import write_whole
 from experiments.environment import software
 from experiments.folder import RunFolder, read_json, write_json
+from experiments.forgetting import forgetting
 from experiments.likelihood import bits_per_byte, likelihood
 from experiments.run import Run, restore
 from experiments.scorable import require_language_model
 from experiments.tasks.builtin import infill, order, party
 from experiments.tasks.builtin.asked import INFILL_TEST, asked
-from experiments.tasks.builtin.classify import classify
+from experiments.tasks.builtin.classify import classifier, predictions
 from experiments.tasks.builtin.fill import fill
 from experiments.tasks.builtin.probe import POOLINGS
 from experiments.tasks.builtin.target import target
@@ -67,16 +69,20 @@ def _evaluate(folder: Path, group: str) -> None:
         return answer
 
     flow, told = timed("information flow", lambda: measured_flow(run))
+    finetuned: dict[str, Family] = {}  # by task: what forgetting is measured of too
     content: dict[str, Any] = {
         "flow": {"ok": flow.ok, "text": told},
         "gates": read_json(folder / "gates.json"),
         "language_model": run.objective.language_model,
         "likelihood": timed("likelihood", lambda: likelihood_of(run)),
-        "party": timed("party", lambda: party_of(run)) if settings.party else None,
+        "party": timed("party", lambda: party_of(run, finetuned)) if settings.party else None,
         "infill": timed("infill", lambda: infill_of(run)) if settings.infill else None,
         "target": timed("target", lambda: target_of(run)) if settings.target else None,
         "order": timed("order", lambda: order_of(run)) if settings.order else None,
         "overlap": timed("overlap", lambda: overlap_of(run)),
+        "forgetting": timed("forgetting", lambda: forgetting_of(run, finetuned))
+        if run.recipe.init_from
+        else None,
     }
     for ask in settings.tasks:
         timed(f"{ask.task.name}, {mode_of(ask)}", lambda ask=ask: answered(run, ask))
@@ -129,9 +135,11 @@ def likelihood_of(run: Run) -> dict[str, Any] | None:
     }
 
 
-def party_of(run: Run) -> dict[str, Any]:
+def party_of(run: Run, finetuned: dict[str, Family]) -> dict[str, Any]:
     data, baselines = party_data(run.recipe.evaluation.finetune.examples)
-    rows = classify(run, data.train, data.test, classes=len(party.LABELS))
+    by = classifier(run, data.train, classes=len(party.LABELS))
+    finetuned["party"] = by.learner.family
+    rows = predictions(run, by, data.test)
     save(run, "party", rows)
     beside = {name: each.accuracy for name, each in baselines.items()}
     return {"accuracy": float(rows.correct.mean()), "items": len(rows), **beside}
@@ -188,6 +196,12 @@ def overlap_of(run: Run) -> dict[str, dict[str, Any]]:
     told = "; ".join(f"{name}: {each}" for name, each in found.items())
     print(f"overlap of {GRAM}-grams with the training text: {told or 'no task'}", file=sys.stderr, flush=True)
     return {name: asdict(each) for name, each in found.items()}
+
+
+def forgetting_of(run: Run, finetuned: dict[str, Family]) -> dict[str, Any]:
+    found = forgetting(run, finetuned)
+    save(run, "forgetting", found.rows)
+    return found.told
 
 
 def samples(run: Run) -> list[dict[str, str]]:

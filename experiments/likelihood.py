@@ -11,42 +11,59 @@ import torch
 
 from experiments import scoring
 from experiments.data.gates import trigram
-from experiments.data.windows import held_out
+from experiments.data.split import Split
+from experiments.data.store import Corpus
+from experiments.data.windows import HeldOut, held_out
+from experiments.recipe import Recipe
 from experiments.run import Run
 
 ROWS_AT_ONCE = 16
 
 
-@torch.no_grad()
 def likelihood(run: Run) -> pd.DataFrame:
     """One row a window of the test split: nats of its second half given its first, tokens, bytes, unit.
 
     trigram_nats: what the trigram anchor gives the same tokens.
     """
-    settings, length = run.recipe.evaluation, run.recipe.size.length
-    windows = held_out(run.corpus.test, settings.likelihood_windows, length)
-    items = torch.arange(len(windows.tokens))
+    rows = second_halves(run, run.corpus, "test", run.recipe)
+    tokens = windows_of(run.corpus, "test", run.recipe).tokens[rows["item"].to_numpy()].numpy()
+    half = tokens.shape[1] // 2
+    rows["trigram_nats"] = trigram(run.corpus).nats(tokens[:, :half], tokens[:, half:]).sum(axis=1)
+    return rows
+
+
+@torch.no_grad()
+def second_halves(run: Run, corpus: Corpus, split: Split, windows: Recipe) -> pd.DataFrame:
+    """One row a window of a split of any text in the run's tokens: item, document, nats, tokens, bytes, unit.
+
+    windows: the recipe whose windows are asked, in length and number.
+    """
+    held = windows_of(corpus, split, windows)
+    items = torch.arange(len(held.tokens))
     if run.family.unit == "pll":  # fewer windows, spread over the same text
-        fewer = min(settings.pseudo_likelihood_windows, len(items))
+        fewer = min(windows.evaluation.pseudo_likelihood_windows, len(items))
         items = torch.linspace(0, len(items) - 1, fewer).round().long()
-    tokens, half = windows.tokens[items], length // 2
+    tokens, half = held.tokens[items], windows.size.length // 2
     nats: list[float] = []
     for rows in tokens.split(ROWS_AT_ONCE):
         score = run.family.score(run.objective.ask(rows[:, :half], rows[:, half:]).to(run.device))
         nats += (-score.nats.sum(dim=1)).tolist()
     asked = tokens[:, half:].numpy()
-    anchor = trigram(run.corpus).nats(tokens[:, :half].numpy(), asked)
     return pd.DataFrame(
         {
             "item": items.tolist(),
-            "document": windows.documents[items],
+            "document": held.documents[items],
             "nats": nats,
             "tokens": asked.shape[1],
-            "bytes": run.corpus.byte_lengths("test")[asked].sum(axis=1),
+            "bytes": corpus.byte_lengths(split)[asked].sum(axis=1),
             "unit": run.family.unit,
-            "trigram_nats": anchor.sum(axis=1),
         }
     )
+
+
+def windows_of(corpus: Corpus, split: Split, recipe: Recipe) -> HeldOut:
+    """The windows that a recipe's likelihood is taken over, of a split of any text."""
+    return held_out(corpus.splits[split], recipe.evaluation.likelihood_windows, recipe.size.length)
 
 
 def bits_per_byte(nats: pd.Series, count: pd.Series) -> float:

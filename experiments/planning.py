@@ -26,6 +26,10 @@ def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
     console = Console()
     for table in budget_tables(planned, designed.runs):
         console.print(table)
+    if any(recipe.init_from for recipe in designed.runs.values()):
+        from experiments.stage_table import stage_table
+
+        console.print(stage_table(planned, designed.runs, sweep.name))
     if sweep.claims or sweep.tuning:
         from experiments.claims.forecast import claims_table, cost_table
 
@@ -61,9 +65,10 @@ def tell_if_too_few(sweep: SweepRecipe) -> None:
 
 
 def _shape(recipe: Recipe) -> str:
-    """The same for arms that differ in what they spend and are asked alone."""
+    """The same for arms that differ in what they begin from, spend and are asked alone."""
     spent = recipe.budget.model_copy(update={"stop": "tokens", "amount": 1.0, "scale": 1.0})
-    return recipe.model_copy(update={"seed": 0, "budget": spent, "evaluation": EvaluationConfig()}).digest()
+    same = {"seed": 0, "budget": spent, "evaluation": EvaluationConfig(), "init_from": None}
+    return recipe.model_copy(update=same).digest()
 
 
 def _plan(recipe: Recipe, arm: str) -> Plan:

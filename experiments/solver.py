@@ -15,6 +15,7 @@ FFN_STEP = 16  # feed-forward widths that are tried: multiples of this
 WIDTH_STEPS = (0, -1, 1, -2, 2)  # widths that are tried, in steps of 2 x heads around the reference
 WIDEST = 8  # times the width of the size: how far the width follows a changed depth
 LENGTH_MARGIN = 2  # positions an objective may need, in raw windows (source, sentinels and targets)
+LENGTH_ROOM = 8  # and a few more, for special tokens
 OF_PARAMETERS = ("core_parameters", "parameters")  # the matches that are not of FLOPs
 
 Measure = Callable[[CoreConfig], float]
@@ -22,7 +23,7 @@ Measure = Callable[[CoreConfig], float]
 
 def own_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
     """The recipe's size as a single stack."""
-    return size.core(vocabulary, max_length=LENGTH_MARGIN * size.length + 8)
+    return size.core(vocabulary, max_length=LENGTH_MARGIN * size.length + LENGTH_ROOM)
 
 
 def plain_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
@@ -33,7 +34,7 @@ def plain_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
         width=size.width,
         heads=size.heads,
         ffn=size.ffn,
-        max_length=LENGTH_MARGIN * size.length + 8,
+        max_length=LENGTH_MARGIN * size.length + LENGTH_ROOM,
     )
 
 

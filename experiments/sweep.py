@@ -16,6 +16,7 @@ from experiments.launch.task import LostRunsError, Task
 from experiments.planning import check_spent, plans, tell_if_too_few
 from experiments.sweep_recipe import SweepRecipe, TuningConfig
 from experiments.tuning import Drive, at, tune
+from experiments.waves import in_waves
 
 INLINE = InlineConfig()
 
@@ -58,7 +59,7 @@ def run(sweep: SweepRecipe, recipes: Recipes, where: AnyLauncher = INLINE) -> No
             file=sys.stderr,
         )
     else:
-        lost |= take([task for (arm, _), task in tasks.items() if arm not in controls])
+        lost |= in_waves([task for (arm, _), task in tasks.items() if arm not in controls], take)
     page = write(folder)
     print(f"report: {page}", file=sys.stderr)
     if lost:

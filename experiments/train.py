@@ -19,6 +19,7 @@ from archs.errors import UserError
 from archs.family import Family
 from experiments import budget, build
 from experiments.checkpoints import Checkpoint, Saved, newest_sound
+from experiments.data import task_text
 from experiments.data.store import Corpus
 from experiments.data.windows import WindowStream, held_out
 from experiments.devices import full_state, make_trainer
@@ -33,6 +34,7 @@ from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
 from experiments.processes import is_first_process, starts_others, train_together
 from experiments.recipe import BudgetConfig, Recipe
 from experiments.run import check_same_text, corpus_of, prepare
+from experiments.stages import Chain, Parent, check_began, note_began, parent_of, stage_of
 from experiments.steps import Steps, building, loader
 from experiments.stopping import Stop, Stopped
 from experiments.tracking import NoTracker, Tracker, tracker
@@ -48,6 +50,7 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
     together = starts_others(recipe)
     with run.alone() if is_first_process() else nullcontext():
         run.claim(recipe)
+        check_began(run, recipe)
         if is_first_process():
             run.remove_partial()
         if run.is_("diverged"):
@@ -67,9 +70,13 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
 def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     folder = run.path
     prepare(recipe)
-    corpus = corpus_of(recipe)
+    parent = parent_of(recipe)
+    corpus = corpus_of(recipe, None if parent is None else parent.tokenizer)
+    left_out = task_text.checked(recipe, corpus)
     windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
     plan = budget.plan_arm(recipe, corpus.vocabulary)
+    if parent is not None:
+        parent.check_shape(recipe, plan.config)
     settings = recipe.training
     trainer = make_trainer(
         settings,
@@ -94,16 +101,17 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         run.set_status("running")
         write_json(folder / "gates.json", gates_of(recipe, corpus))
         write_json(folder / "environment.json", here)
+        note_began(run, parent)
     start = 0 if resumed is None else resumed.step
     follow = tracker(recipe, folder, group, start) if first else NoTracker()
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
-        module = make_module(run, recipe, corpus, plan, follow, bar, resumed)
+        module = make_module(run, recipe, corpus, plan, parent, follow, bar, resumed)
         if module.steps:  # else it stays untrained: the weights of its seed
             fit(trainer, module, windows, resumed)
         family = trained_family(recipe, module, plan)
         if first:
-            finish(run, module, family, plan, corpus, windows, recipe.budget)
+            finish(run, module, family, plan, corpus, windows, recipe, parent, left_out)
             from experiments.tracking.shown import show_trained  # pandas, which other processes do without
 
             show_trained(follow, folder, recipe.seed)
@@ -132,13 +140,19 @@ def make_module(
     recipe: Recipe,
     corpus: Corpus,
     plan: budget.Plan,
+    parent: Parent | None,
     follow: Tracker,
     bar: Bar,
     resumed: Saved | None,
 ) -> Pretraining:
-    """The family and its objective, freshly initialised from the recipe's seed, and who listens to them."""
+    """The family and its objective, and who listens to them.
+
+    Freshly initialised from the recipe's seed; a family that begins from another run then gets its weights.
+    """
     torch.manual_seed(recipe.seed)
     model = build.family(recipe, plan.config)
+    if parent is not None:
+        parent.load_into(model)
     asks = build.objective(recipe, corpus.vocabulary, model.layout)
     learner = Learner(model, asks)
     settings = recipe.training
@@ -231,14 +245,19 @@ def finish(
     plan: budget.Plan,
     corpus: Corpus,
     windows: WindowStream,
-    asked: BudgetConfig,
+    recipe: Recipe,
+    parent: Parent | None,
+    more: dict[str, object],
 ) -> None:
-    """Exports the family, writes the audit, and only then says that the run is trained."""
+    """Exports the family, writes the audit with `more` in it, and only then says that the run is trained."""
     with whole(run.weights) as partial:
         safetensors.torch.save_model(family, str(partial))
     corpus.tokenizer.save(run.tokenizer)
-    write_json(run.audit, audit(plan, module.spent, family, corpus, windows))
-    tell_if_off(module.spent, asked)
+    chain = Chain() if parent is None else parent.chain
+    chain = chain.and_then(stage_of(run, recipe, asdict(module.spent)))
+    more = {"chain": chain.as_json(), "init_from": None if parent is None else parent.record(), **more}
+    write_json(run.audit, audit(plan, module.spent, family, corpus, windows) | more)
+    tell_if_off(module.spent, recipe.budget)
     run.set_status("trained")
 
 

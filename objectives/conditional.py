@@ -65,14 +65,24 @@ class Conditional(Objective):
         seen = mask_only(whole.tokens, hide, self.vocabulary, rng)
         return Batch.of(seen, whole.targets, hide, segments=whole.segments, extras=whole.extras)
 
-    def prompt_pair(self, source: Tensor, lengths: Tensor) -> Batch:
-        """What a family generates from, given sources (B,S) of one length; lengths (B) of the targets.
+    def prompt_pair(self, source: Tensor, lengths: Tensor, source_segments: Tensor | None = None) -> Batch:
+        """What a family generates from, given sources (B,S); lengths (B) of the targets.
 
         In place and permuted, row b has lengths[b] blanks; the others end with bos and ignore lengths.
+        source_segments (B,S), -1 = padding, where sources differ in length.
+
+        >>> source, segments = torch.tensor([[50, 51], [52, 0]]), torch.tensor([[0, 0], [0, -1]])
+        >>> causal = Conditional(VOCABULARY, "concatenated")
+        >>> show(causal.prompt_pair(source, torch.tensor([2, 2]), segments), "tokens", "positions")
+        tokens     50 51  1
+                   52  0  1
+        positions   0  1  2
+                    0  0  1
         """
         if self.layout in ("in_place", "permuted"):
-            return blanks(self.layout, source, lengths, self.vocabulary)
-        return start(self.layout, source, source.new_full((len(source), 1), self.vocabulary.bos))
+            return blanks(self.layout, source, lengths, self.vocabulary, source_segments)
+        first = source.new_full((len(source), 1), self.vocabulary.bos)
+        return start(self.layout, source, first, source_segments)
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
         return pair(self.layout, context, None, continuation, None, self.vocabulary)

@@ -111,21 +111,29 @@ def read(
     )
 
 
-def start(layout: Layout, source: Tensor, first: Tensor) -> Batch:
+def start(layout: Layout, source: Tensor, first: Tensor, source_segments: Tensor | None = None) -> Batch:
     """The beginning of `pair`, up to where a decoder's first new token is due.
 
     source (B,S); first (B,F): what the decoder has read already, bos at least. Only the source is prefix,
-    so that it sees what it saw in training.
+    so that it sees what it saw in training. source_segments (B,S), -1 = padding, where sources differ in
+    length.
     """
     if layout == "source_target":
-        return Batch.of(first, source=source)
-    return Batch.of(torch.cat((source, first), 1), is_prefix=leading(source, first))
+        return Batch.of(first, source=source, source_segments=source_segments)
+    segments = joined(source_segments, torch.zeros_like(first))
+    return Batch.of(torch.cat((source, first), 1), segments=segments, is_prefix=leading(source, first))
 
 
-def blanks(layout: Layout, source: Tensor, lengths: Tensor, vocabulary: Vocabulary) -> Batch:
+def blanks(
+    layout: Layout,
+    source: Tensor,
+    lengths: Tensor,
+    vocabulary: Vocabulary,
+    source_segments: Tensor | None = None,
+) -> Batch:
     """source (B,S), then lengths[b] blanks with weight 1 for a family that fills them in: (B,S+max).
 
-    What a row has less than the longest is padding: weight 0, segment -1.
+    What a row has less than the longest is padding: weight 0, segment -1. source_segments as in `start`.
 
     >>> source = torch.tensor([[50, 51], [52, 53]])
     >>> batch = blanks("in_place", source, torch.tensor([1, 2]), VOCABULARY)
@@ -140,9 +148,10 @@ def blanks(layout: Layout, source: Tensor, lengths: Tensor, vocabulary: Vocabula
     blank = vocabulary.pad if vocabulary.mask is None else vocabulary.mask
     real = torch.arange(int(lengths.max())) < lengths[:, None]
     target = torch.where(real, blank, vocabulary.pad)
-    source_segments = target_segments = None
-    if not bool(real.all()):
-        source_segments, target_segments = torch.zeros_like(source), real.long() - 1
+    target_segments = None
+    if source_segments is not None or not bool(real.all()):
+        source_segments = torch.zeros_like(source) if source_segments is None else source_segments
+        target_segments = real.long() - 1
     tokens = torch.cat((source, target), 1)
     weights = torch.cat((torch.zeros(source.shape), real.float()), 1)
     segments = joined(source_segments, target_segments)

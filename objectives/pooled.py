@@ -82,8 +82,8 @@ def pool(rows: Tensor, batch: Batch, asks: Pooled, both_ways: bool) -> Tensor:
 
 
 def compared(vectors: Tensor, parts: int) -> Tensor:
-    """One vector an item: itself, or of two texts u and v [u, v, |u - v|, u * v]: (n,D) or (n,4D)."""
+    """One vector an item: itself, or of two texts u and v [u, v, |u - v|, u * v]: (n,…,D) or (n,…,4D)."""
     if parts == 1:
         return vectors
     one, other = vectors[::2], vectors[1::2]
-    return torch.cat((one, other, (one - other).abs(), one * other), dim=1)
+    return torch.cat((one, other, (one - other).abs(), one * other), dim=-1)

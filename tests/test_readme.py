@@ -19,6 +19,7 @@ import typer
 
 from archs import FAMILIES
 from experiments import build, cli
+from experiments.commands.sweeps import sweep_and_overrides
 from experiments.compose import compose_launcher, compose_recipe, compose_sweep, is_of_launcher
 from experiments.planning import plan
 from experiments.recipe import Recipe
@@ -202,7 +203,7 @@ def check_recipes(command: str, given: dict[str, Any]) -> None:
     if command == "train" and given["recipe_file"] is None:
         build.check(compose_recipe(given["overrides"] or [], given["config_dir"]))
     if command in ("sweep", "plan"):
-        name, overrides = cli.sweep_and_overrides(given["name"], given["overrides"])
+        name, overrides = sweep_and_overrides(given["name"], given["overrides"])
         compose_launcher([one for one in overrides if is_of_launcher(one)], given["config_dir"])
         what = [one for one in overrides if not is_of_launcher(one)]
         _, recipes = compose_sweep(name, what, given["config_dir"])

@@ -69,16 +69,48 @@ def count(documents: Iterable[str], tasks: Mapping[str, Sequence[str]]) -> dict[
     """Of each task's items against these documents."""
     numbers: dict[str, int] = {}
     items = {name: [_numbered(item, numbers, grow=True) for item in texts] for name, texts in tasks.items()}
-    weights = np.random.default_rng(0).integers(1, 2**64, GRAM, dtype=np.uint64) | np.uint64(1)
-    values = np.random.default_rng(1).integers(0, 2**64, len(numbers) + 1, dtype=np.uint64)
+    values, weights = _hashing(len(numbers))
     asked = {name: [_grams(item, values, weights) for item in rows] for name, rows in items.items()}
-    every = np.unique(np.concatenate([np.empty(0, np.uint64), *(g for rows in asked.values() for g in rows)]))
+    every = _distinct(grams for rows in asked.values() for grams in rows)
     seen = np.zeros(len(every), dtype=bool)
     for document in documents if len(every) else ():
         here = _grams(_numbered(document, numbers), values, weights)
-        place = np.minimum(np.searchsorted(every, here), len(every) - 1)
-        seen[place[every[place] == here]] = True
+        seen[_places(here, every)] = True
     return {name: _shares([seen[np.searchsorted(every, g)] for g in rows]) for name, rows in asked.items()}
+
+
+class Held:
+    """Whether a text holds one of these items: a gram of theirs, or all of its words are an item's."""
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self._numbers: dict[str, int] = {}
+        rows = [_numbered(item, self._numbers, grow=True) for item in items]
+        self._values, self._weights = _hashing(len(self._numbers))
+        self._grams = _distinct(_grams(row, self._values, self._weights) for row in rows)
+        self._whole = {row.tobytes() for row in rows if len(row)}
+
+    def __call__(self, text: str) -> bool:
+        words = _numbered(text, self._numbers)
+        here = _grams(words, self._values, self._weights)
+        return words.tobytes() in self._whole or len(_places(here, self._grams)) > 0
+
+
+def _hashing(words: int) -> tuple[np.ndarray, np.ndarray]:
+    """A value for each word's number, UNKNOWN's too, and an odd weight for each place of a gram."""
+    weights = np.random.default_rng(0).integers(1, 2**64, GRAM, dtype=np.uint64) | np.uint64(1)
+    return np.random.default_rng(1).integers(0, 2**64, words + 1, dtype=np.uint64), weights
+
+
+def _distinct(grams: Iterable[np.ndarray]) -> np.ndarray:
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *grams]))
+
+
+def _places(grams: np.ndarray, every: np.ndarray) -> np.ndarray:
+    """Where in `every`, sorted, those of the grams stand that are there."""
+    if not len(every):
+        return np.empty(0, dtype=np.int64)
+    place = np.minimum(np.searchsorted(every, grams), len(every) - 1)
+    return place[every[place] == grams]
 
 
 def _shares(items: list[np.ndarray]) -> Overlap:

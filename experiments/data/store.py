@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,20 +86,23 @@ def load_corpus(
     vocabulary_size: int = 4096,
     marker: Marker | None = None,
     *,
+    only: Mapping[str, str] | None = None,
+    without_test_of: str | None = None,
     cache: Path,
 ) -> Corpus:
     """The corpus, from the cache if it is there, else built and cached.
 
-    source, path, text_column, name: see `sources.documents`. tokenizer_path: see `tokenizer.load`; None
-    trains a byte-level BPE of `vocabulary_size` on the training split. marker: see `marks.marker`; None
-    leaves the text unmarked. Files are written to cache/tokenizers/<hash> and cache/tokens/<hash>, keyed by
-    the content of the documents, the tokenizer, the marker and the format. Raises UserError for a source that
-    cannot be read or is too small to split.
+    source, path, text_column, name, only, without_test_of: see `sources.documents`. tokenizer_path: see
+    `tokenizer.load`; None trains a byte-level BPE of `vocabulary_size` on the training split. marker: see
+    `marks.marker`; None leaves the text unmarked. Files are written to cache/tokenizers/<hash> and
+    cache/tokens/<hash>, keyed by the content of the documents, the tokenizer, the marker and the format.
+    Raises UserError for a source that cannot be read or is too small to split.
     """
-    content = _hash(sources.fingerprint(source, path, text_column, name))
+    asked = (source, path, text_column, name, only, without_test_of)
+    content = _hash(sources.fingerprint(*asked))
 
     def documents() -> Iterator[tuple[Split, Document]]:
-        return split(sources.documents(source, path, text_column, name))
+        return split(sources.documents(*asked))
 
     if tokenizer_path is None:
         reader = _trained(documents, content, vocabulary_size, cache)

@@ -66,6 +66,7 @@ ROWS = (
     ("targets", "supervised tokens"),
     ("targets a token", "share of the tokens read"),
     ("FLOPs", "training"),
+    ("FLOPs of all stages", "training, with those of the runs that it began from"),
     ("time", "seconds of training"),
     ("attention", "backends taken"),
 )
@@ -110,10 +111,22 @@ def _line(arm: str, runs: list[Run]) -> Line:
         Cell(spent("targets"), planned("targets")),
         Cell(ranged(shares, lambda share: f"{share:.0%}") if shares else "none read"),
         Cell(spent("flops"), planned("flops")),
+        _all_stages(audits),
         Cell(spent("seconds")),
         Cell(", ".join(sorted({path.split(": ")[-1] for each in audits for path in each["attention"]}))),
     ]
     return Line(arm, plan["family"], plan["objective"], cells)
+
+
+def _all_stages(audits: list[dict[str, Any]]) -> Cell:
+    chains = [each["chain"] for each in audits if "chain" in each]
+    if len(chains) < len(audits):
+        return Cell("not recorded")
+    stages = " → ".join(each["stage"] for each in chains[0]["stages"])
+    if any(chain["total"] is None for chain in chains):
+        return Cell("not known", stages, "weights from elsewhere")
+    total = ranged((chain["total"]["flops"] for chain in chains), amount)
+    return Cell(total, stages if len(chains[0]["stages"]) > 1 else "")
 
 
 def _times(plan: dict[str, Any]) -> str:

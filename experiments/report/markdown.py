@@ -12,6 +12,7 @@ from experiments.report import (
     limits,
     methods,
     overlap,
+    stages,
     tables,
     tasks_section,
     tuning_section,
@@ -48,6 +49,7 @@ def _parts(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed |
         yield table(tuning_section.table(tuning))
     yield "## Results"
     yield table(results(sweep, found, shown)) if shown else "No finished run has been scored."
+    yield from _stages(sweep)
     yield from _tasks(sweep)
     yield "## Budget audit"
     yield table(audited(sweep))
@@ -60,6 +62,16 @@ def _parts(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed |
     yield "## Methods"
     for paragraph in methods.paragraphs(sweep, of, tuning):
         yield escaped(paragraph)
+
+
+def _stages(sweep: Sweep) -> Iterator[str]:
+    told = stages.section(sweep)
+    if told is None:
+        return
+    yield "## Stages"
+    yield escaped(stages.ASKED)
+    yield table(told.grid)
+    yield _list(map(escaped, told.remarks))
 
 
 def _tasks(sweep: Sweep) -> Iterator[str]:

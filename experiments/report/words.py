@@ -16,6 +16,8 @@ SOURCES = {
     "sotu": "State of the Union addresses (the embedded corpus; the American Presidency Project, UCSB)"
 }
 
+COMMON = " With the same seed they read a common beginning of the same stream, in the same order."
+
 
 def corpus(sweep: Sweep) -> str:
     """Where the text is from, and how much of it there is."""
@@ -87,6 +89,14 @@ def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
             "it ever wrote.",
         ),
     ]
+    if any(run.ask("forgetting") for run in sweep.done):
+        entries.append(
+            (
+                "Bits per byte and infill of stages.",
+                "Each stage has a text of its own, and is asked its own test split: another question to each "
+                "arm. The first stage's validation text and the tasks are the same question to all.",
+            )
+        )
     tokens = audit.read(sweep)
     stop, scales = audit.UNITS[sweep.recipe["budget"]["stop"]], audit.scales(sweep)
     same = f"Arms stop at the same {stop} and so" if len(scales) == 1 else f"Arms differ in their {stop} and"
@@ -94,8 +104,8 @@ def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
         entries.append(
             (
                 "Amounts of text.",
-                f"{same} read different amounts of text: from {tokens[0]:,} to {tokens[-1]:,} raw tokens. "
-                "With the same seed they read a common beginning of the same stream, in the same order.",
+                f"{same} read different amounts of text: from {tokens[0]:,} to {tokens[-1]:,} raw tokens."
+                + (COMMON if len(audit.corpora(sweep)) == 1 else ""),
             )
         )
     shares = audit.target_shares(sweep.runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from archs.errors import nearest
+from experiments.tasks import frozen, static
 from experiments.tasks.baselines import baselines_for_classification
 from experiments.tasks.encoding import POLICY
 from experiments.tasks.grid import answer
@@ -41,12 +42,20 @@ def finetuned(question: Question) -> Answer:
     return answer(question, preparing(question, len(question.task.labels)), grid.poolings)
 
 
+def frozen_states(question: Question) -> Answer:
+    return frozen.of_pooled(question, len(question.task.labels))
+
+
+def static_vectors(question: Question) -> Answer:
+    return static.of_pooled(question, len(question.task.labels))
+
+
 CLASSIFICATION = Kind(
     name="classification",
     required=("text", "label"),
     optional=("text_pair",),
     metrics=("accuracy", "macro_f1"),
-    modes={"finetuned": finetuned},
+    modes={"finetuned": finetuned, "frozen": frozen_states, "static": static_vectors},
     example=example,
     text=text,
     policy=POLICY,

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from archs.batch import Batch
+from archs.errors import UserError
 from archs.family import Family
 from archs.permuted_lm import PermutedLM
 from archs.prefix_lm import PrefixLM
@@ -19,6 +20,7 @@ from archs.single_stack import SingleStack
 from experiments import build
 from experiments.finetune import finetune
 from experiments.learner import Learner
+from experiments.module import mixed
 from experiments.run import Run
 from experiments.tasks.kind import Answer, Example, Outcome, Question
 from experiments.tasks.metrics import METRICS, Metric
@@ -31,9 +33,10 @@ POOL = 16  # batches whose examples are sorted by length together
 class Tuned:
     """What a kind brings to the grid, made for one run as it reads (a family may read in another way).
 
-    objective: for a pooling. batch: (objective, which training examples) -> what is trained on. lengths: of
-    the training examples, in tokens. predict: (learner, part) -> one row an item of "validation", "test" or
-    "apart". cut: texts of each part that were longer than the window.
+    objective: for a way of answering. batch: (objective, which training examples, a seed that is a function
+    of finetuning seed and step) -> what is trained on. lengths: of the training examples, in tokens. predict:
+    (learner, part) -> one row an item of "validation", "test" or "apart". cut: texts of each part that were
+    longer than the window. validation: what a trial is judged by, higher better; None: the primary metric.
     """
 
     objective: Callable[[str], Objective]
@@ -41,44 +44,11 @@ class Tuned:
     lengths: np.ndarray
     predict: Callable[[Learner, str], pd.DataFrame]
     cut: dict[str, int]
+    validation: Callable[[Learner], float] | None = None
 
 
 Prepare = Callable[[Run, Sequence[Example]], Tuned]
-
-
-def answer(question: Question, prepare: Prepare, poolings: Sequence[str]) -> Answer:
-    """Finetunes at every number of training examples, pretrained and from scratch, and asks the test once.
-
-    Of each pooling the learning rate that is best on validation is kept; the pooling that is best there is
-    the answer's first outcome, and the others follow.
-    """
-    grid, cut = question.ask.finetune, {}
-    outcomes: list[Outcome] = []
-    trials: list[dict[str, object]] = []
-    for count in question.ask.examples:
-        train = question.data.train[:count]
-        for name, run in models(question):
-            tuned = prepare(run, train)
-            cut |= tuned.cut
-            found: list[tuple[float, list[Outcome]]] = []
-            for pooling in poolings:
-                best = None
-                for rate in grid.learning_rates:
-                    told = {"model": name, "pooling": pooling, "learning_rate": rate, "examples": len(train)}
-                    learner, steps = finetuned(run, tuned, pooling, rate, 0, question)
-                    score, diverged = judged(question, tuned, learner)
-                    trials.append(told | {"validation": score, "diverged": diverged, "steps": steps})
-                    if best is None or score > best[0]:
-                        best = score, rate, learner
-                assert best is not None
-                variant = {"model": name, "pooling": pooling, "examples": len(train)}
-                rows = asked(question, tuned, run, pooling, best[1], best[2])
-                found.append(
-                    (best[0], [Outcome(variant | {"part": part}, each) for part, each in rows.items()])
-                )
-            for _, each in sorted(found, key=lambda one: -one[0]):
-                outcomes += each
-    return Answer(outcomes, trials, cut)
+Runs = Callable[[Question], Iterator[tuple[str, Run]]]  # what is finetuned, by name
 
 
 def models(question: Question) -> Iterator[tuple[str, Run]]:
@@ -97,22 +67,73 @@ def fresh(run: Run) -> Family:
     return build.family(run.recipe, run.family.config).to(run.device).eval()
 
 
+def answer(
+    question: Question,
+    prepare: Prepare,
+    ways: Sequence[str],
+    axis: str = "pooling",
+    runs: Runs = models,
+) -> Answer:
+    """Finetunes at every number of training examples, each of the runs, and asks the test once.
+
+    ways: of answering, the values of the variant's word `axis`. Of each way the learning rate that is best on
+    validation is kept; the way that is best there is the answer's first outcome, and the others follow.
+    """
+    grid, cut = question.ask.finetune, {}
+    outcomes: list[Outcome] = []
+    trials: list[dict[str, object]] = []
+    for count in question.ask.examples:
+        train = question.data.train[:count]
+        for name, run in runs(question):
+            tuned = prepare(run, train)
+            cut |= tuned.cut
+            found: list[tuple[float, list[Outcome]]] = []
+            for way in ways:
+                variant: dict[str, str | int] = {"model": name, axis: way, "examples": len(train)}
+                best = None
+                for rate in grid.learning_rates:
+                    learner, steps = finetuned(run, tuned, way, rate, 0, question)
+                    score, diverged = judged(question, tuned, learner)
+                    told = {"learning_rate": rate, "validation": score, "diverged": diverged, "steps": steps}
+                    trials.append({**variant, **told})
+                    if best is None or score > best[0]:
+                        best = score, rate, learner
+                assert best is not None
+                rows = asked(question, tuned, run, way, best[1], best[2])
+                found.append(
+                    (best[0], [Outcome(variant | {"part": part}, each) for part, each in rows.items()])
+                )
+            for _, each in sorted(found, key=lambda one: -one[0]):
+                outcomes += each
+    return Answer(outcomes, trials, cut)
+
+
 def as_prefix(family: Family) -> Family:
-    """A single stack's modules under the prefix mask; another family itself."""
-    return PrefixLM.of(family).eval() if isinstance(family, SingleStack | PermutedLM) else family
+    """A single stack's modules under the prefix mask; another family itself.
+
+    Raises UserError for a family of one's own that has neither one stack nor a true likelihood.
+    """
+    if isinstance(family, SingleStack | PermutedLM):
+        return PrefixLM.of(family).eval()
+    if family.unit != "nll":
+        raise UserError(
+            f"this task needs a true likelihood of its target, and family '{family.kind}' has the unit "
+            f"'{family.unit}'; derive it from SingleStack, or leave the task out"
+        )
+    return family
 
 
 def finetuned(
-    run: Run, tuned: Tuned, pooling: str, rate: float, seed: int, question: Question
+    run: Run, tuned: Tuned, way: str, rate: float, seed: int, question: Question
 ) -> tuple[Learner, int]:
     """One finetuning, and its steps. Data order and head are functions of the finetuning seed alone."""
     grid = question.ask.finetune
     orders = batches(tuned.lengths, grid.batch, grid.epochs, seed)
     orders = orders[: grid.steps] if grid.steps else orders
-    asks = tuned.objective(pooling)
-    label = f"{question.task.name}: {pooling}, {rate:g}, seed {seed}, {len(tuned.lengths)} examples"
+    asks = tuned.objective(way)
+    label = f"{question.task.name}: {way}, {rate:g}, seed {seed}, {len(tuned.lengths)} examples"
     print(f"finetuning {label}, {len(orders)} steps", file=sys.stderr, flush=True)
-    build_step = lambda step: tuned.batch(asks, orders[step], step)  # noqa: E731
+    build_step = lambda step: tuned.batch(asks, orders[step], mixed(seed, step))  # noqa: E731
     return finetune(run, asks, build_step, len(orders), rate, seed), len(orders)
 
 
@@ -132,22 +153,24 @@ def batches(lengths: np.ndarray, batch: int, epochs: int, seed: int) -> list[np.
 
 
 def asked(
-    question: Question, tuned: Tuned, run: Run, pooling: str, rate: float, first: Learner
+    question: Question, tuned: Tuned, run: Run, way: str, rate: float, first: Learner
 ) -> dict[str, pd.DataFrame]:
     """Test rows, and those apart, of all finetuning seeds: the first is the trial itself."""
     parts = ["test", *(["apart"] if question.data.apart else [])]
     rows: dict[str, list[pd.DataFrame]] = {part: [] for part in parts}
     for seed in range(question.ask.finetune.seeds):
-        learner = first if seed == 0 else finetuned(run, tuned, pooling, rate, seed, question)[0]
+        learner = first if seed == 0 else finetuned(run, tuned, way, rate, seed, question)[0]
         for part in parts:
             rows[part].append(tuned.predict(learner, part).assign(finetuning_seed=seed))
     return {part: pd.concat(each, ignore_index=True) for part, each in rows.items()}
 
 
 def judged(question: Question, tuned: Tuned, learner: Learner) -> tuple[float, bool]:
-    """The primary metric on validation, higher better, and whether the weights are no numbers any more."""
+    """How good it is on validation, higher better, and whether the weights are no numbers any more."""
     if not all(bool(torch.isfinite(each).all()) for each in learner.parameters()):
         return -math.inf, True
+    if tuned.validation is not None:
+        return tuned.validation(learner), False
     metric = primary(question)
     value = metric.of(tuned.predict(learner, "validation"))
     return (value if metric.better == "higher" else -value), False

@@ -78,7 +78,7 @@ class Kind:
     ValueError that says what is wrong. text: what of an example may be known from elsewhere, for overlap and
     for task-adaptive pretraining. modes: how it can be asked, the usual one first. metrics: names, the
     primary one first. baselines: (train, test) -> rows by name, as the models' are. policy: what becomes of
-    a text longer than the window.
+    a text longer than the window. grouped: rows that are one example, put together; None: a row is one.
     """
 
     name: str
@@ -90,6 +90,7 @@ class Kind:
     text: Callable[[Example], str]
     policy: str
     baselines: Callable[[Sequence[Example], Sequence[Example]], dict[str, pd.DataFrame]] | None = None
+    grouped: Callable[[Sequence[Example]], list[Example]] | None = None
 
 
 def text_of(example: Example, role: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from experiments.tasks.classification import CLASSIFICATION
 from experiments.tasks.cloze import CLOZE
+from experiments.tasks.generation import GENERATION
 from experiments.tasks.kind import Kind
 from experiments.tasks.language_modelling import LANGUAGE_MODELLING
 from experiments.tasks.minimal_pairs import MINIMAL_PAIRS
@@ -20,6 +21,7 @@ KINDS: dict[str, Kind] = {
         QUESTION_ANSWERING,
         MINIMAL_PAIRS,
         CLOZE,
+        GENERATION,
         LANGUAGE_MODELLING,
     )
 }

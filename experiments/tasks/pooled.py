@@ -34,20 +34,24 @@ def preparing(question: Question, classes: int | None) -> Prepare:
         def objective(pooling: str) -> Pooled:
             return Pooled(words, run.family.layout, classes, pooling, texts["train"].parts)  # type: ignore[arg-type]
 
-        def batch(asks: Objective, chosen: np.ndarray, step: int) -> Batch:
+        def batch(asks: Objective, chosen: np.ndarray, seed: int) -> Batch:
             assert isinstance(asks, Pooled)
             return asks.read(*texts["train"].batch(chosen, words.pad), labels[chosen])
 
         def predict(learner: Learner, part: str) -> pd.DataFrame:
-            truth = [example["label"] for example in others[part]]
             found = predicted(learner, texts[part], words.pad)
-            answers = found if classes is None else found.argmax(axis=1)
-            return pd.DataFrame({"item": range(len(truth)), "label": truth, "predicted": answers})
+            return answered(others[part], found if classes is None else found.argmax(axis=1))
 
         cut = {part: each.cut for part, each in texts.items()}
         return Tuned(objective, batch, texts["train"].lengths, predict, cut)
 
     return prepare
+
+
+def answered(examples: Sequence[Example], answers: np.ndarray) -> pd.DataFrame:
+    """One row an item."""
+    truth = [example["label"] for example in examples]
+    return pd.DataFrame({"item": range(len(truth)), "label": truth, "predicted": answers})
 
 
 @torch.no_grad()

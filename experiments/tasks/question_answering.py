@@ -108,7 +108,7 @@ def preparing(question: Question) -> Prepare:
         def objective(pooling: str) -> AnswerSpan:
             return AnswerSpan(run.corpus.vocabulary, run.family.layout)
 
-        def batch(asks: Objective, chosen: np.ndarray, step: int) -> Batch:
+        def batch(asks: Objective, chosen: np.ndarray, seed: int) -> Batch:
             assert isinstance(asks, AnswerSpan)
             spans = torch.tensor([trained[place][1] for place in chosen])
             return asks.read(*batched([trained[place][0] for place in chosen], pad, unanswerable), spans)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from experiments.tasks import frozen, static
 from experiments.tasks.baselines import baselines_for_regression
 from experiments.tasks.classification import text
 from experiments.tasks.encoding import POLICY
@@ -28,12 +29,20 @@ def finetuned(question: Question) -> Answer:
     return answer(question, preparing(question, None), question.ask.finetune.poolings)
 
 
+def frozen_states(question: Question) -> Answer:
+    return frozen.of_pooled(question, None)
+
+
+def static_vectors(question: Question) -> Answer:
+    return static.of_pooled(question, None)
+
+
 REGRESSION = Kind(
     name="regression",
     required=("text", "label"),
     optional=("text_pair",),
     metrics=("spearman", "pearson"),
-    modes={"finetuned": finetuned},
+    modes={"finetuned": finetuned, "frozen": frozen_states, "static": static_vectors},
     example=example,
     text=text,
     policy=POLICY,

@@ -15,7 +15,7 @@ from experiments.tasks.task import TaskConfig
 
 TENTH = 0.1
 UNLABELLED = (None, -1, "-1", [])  # what Hugging Face has in place of an answer that is secret, or missing
-ANSWERS = ("label", "tags", "answers")  # the roles of which a test must have some
+ANSWERS = ("label", "tags", "answers", "references")  # the roles of which a test must have some
 PLACE = re.compile(r"\{([^{}]+)\}")
 
 
@@ -105,7 +105,7 @@ def hashed(example: Example, kind: Kind, purpose: str) -> float:
 
 
 def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> tuple[list[Example], int]:
-    """A split's rows as the kind's examples, and how many lack a gold label; UserError with a row's number."""
+    """A split's rows as examples, and how many lack a gold label. UserError with the row's number."""
     columns = _columns(task, kind, split, list(rows[0]) if rows else [])
     found, left_out = [], 0
     for number, row in enumerate(rows, start=1):
@@ -117,7 +117,7 @@ def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> t
                 found.append(kind.example(roles, task))
         except ValueError as error:
             raise UserError(f"task '{task.name}', {task.where}, {split}, row {number}: {error}") from error
-    return found, left_out
+    return (found if kind.grouped is None else kind.grouped(found)), left_out
 
 
 def _columns(task: TaskConfig, kind: Kind, split: str, there: list[str]) -> dict[str, str]:

@@ -13,17 +13,17 @@ from archs.batch import Batch
 from archs.errors import nearest
 from experiments.learner import Learner
 from experiments.run import Run
+from experiments.tasks import frozen, static
 from experiments.tasks.baselines import baselines_for_tagging
 from experiments.tasks.grid import Prepare, Tuned, answer
 from experiments.tasks.kind import Answer, Example, Kind, Question
 from experiments.tasks.pooled import ROWS_AT_ONCE
 from experiments.tasks.task import TaskConfig
-from experiments.tasks.words import POLICY, Words, encoded_words
+from experiments.tasks.words import OUTSIDE, POLICY, Words, encoded_words
 from objectives.base import Objective
 from objectives.tagged import Tagged
 
 BIO = re.compile(r"O|[BI]-.+")
-OUTSIDE = "O"  # what is said of a word that the model did not read
 
 
 def example(row: Example, task: TaskConfig) -> Example:
@@ -79,6 +79,14 @@ def finetuned(question: Question) -> Answer:
     return answer(question, preparing(question), ("words",))
 
 
+def frozen_states(question: Question) -> Answer:
+    return frozen.of_words(question, labels_of(question))
+
+
+def static_vectors(question: Question) -> Answer:
+    return static.of_words(question, labels_of(question))
+
+
 def preparing(question: Question) -> Prepare:
     """How a model is finetuned to tag words: each read at the row that `word_rows` names."""
     data, names = question.data, labels_of(question)
@@ -95,7 +103,7 @@ def preparing(question: Question) -> Prepare:
         def objective(pooling: str) -> Tagged:
             return Tagged(vocabulary, run.family.layout, len(names))
 
-        def batch(asks: Objective, chosen: np.ndarray, step: int) -> Batch:
+        def batch(asks: Objective, chosen: np.ndarray, seed: int) -> Batch:
             assert isinstance(asks, Tagged)
             tags = torch.nn.utils.rnn.pad_sequence([numbers[item] for item in chosen], batch_first=True)
             return asks.read(*texts["train"].batch(chosen, vocabulary.pad), tags)
@@ -134,7 +142,7 @@ TAGGING = Kind(
     required=("tokens", "tags"),
     optional=(),
     metrics=("entity_f1",),
-    modes={"finetuned": finetuned},
+    modes={"finetuned": finetuned, "frozen": frozen_states, "static": static_vectors},
     example=example,
     text=text,
     policy=POLICY,

@@ -16,6 +16,7 @@ from archs.family import Family
 from experiments.run import Run
 from experiments.tasks.encoding import frame, padded
 
+OUTSIDE = "O"  # the tag of a word that is not read
 UNREAD = -1  # in place of the row of a word that the model does not read
 POLICY = "whole words, from the end, to the model's window"
 

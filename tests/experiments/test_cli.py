@@ -13,7 +13,7 @@ import pytest
 from experiments import cli, compose
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["train", "sweep", "plan", "evaluate", "generate", "score", "report", "masks"]
+COMMANDS = ["train", "import", "sweep", "plan", "evaluate", "generate", "score", "export", "report", "masks"]
 
 
 def pentarch(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from archs.errors import UserError
-from experiments.tasks.metrics import METRICS, measured, measured_within_groups
+from experiments.tasks.metrics import METRICS, measured
 from experiments.tasks.metrics.answers import answer_words
 from experiments.tasks.metrics.entities import entities
 
@@ -49,15 +48,6 @@ def answered(prediction: str, *references: str) -> pd.DataFrame:
 def tagged(tags: list[str], predicted: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {"tags": [one.split() for one in tags], "predicted_tags": [p.split() for p in predicted]}
-    )
-
-
-def paradigms() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "paradigm": ["agreement"] * 4 + ["binding"] * 2 + ["islands"] * 4,
-            "correct": [1, 1, 1, 0.0, 0.5, 0.5, 1, 1, 0, 1],
-        }
     )
 
 
@@ -112,9 +102,8 @@ def test_correlations_equal_scipys_with_ties_and_far_from_zero() -> None:
     predicted = 1e4 + label + RNG.normal(size=150).round(1)
     rows = pd.DataFrame({"label": label, "predicted": predicted})
     for name, theirs in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
-        assert METRICS[name].of(rows) == pytest.approx(
-            100 * np.asarray(theirs(label, predicted))[0], abs=1e-8
-        )
+        expected = 100 * np.asarray(theirs(label, predicted))[0]
+        assert METRICS[name].of(rows) == pytest.approx(expected, abs=1e-8)
 
 
 @pytest.mark.parametrize("name", ["pearson", "spearman"])
@@ -125,14 +114,6 @@ def test_correlations_with_a_constant_are_zero_and_with_a_missing_number_missing
         assert METRICS[name].of(constant) == 0
         assert measured(METRICS[name], constant).high == 0
         assert math.isnan(METRICS[name].of(constant.assign(predicted=[0.1, np.nan, 0.3])))
-
-
-@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "matthews", "pearson", "spearman"])
-def test_a_sample_of_items_is_measured_as_the_table_of_its_rows(name: str) -> None:
-    rows = pd.DataFrame({"label": RNG.integers(0, 4, 60), "predicted": RNG.integers(0, 4, 60)})
-    weights = RNG.multinomial(60, [1 / 60] * 60, size=20)
-    samples = [METRICS[name].of(rows.loc[np.repeat(np.arange(60), drawn)]) for drawn in weights]
-    assert METRICS[name].prepare(rows)(weights.astype(float)) == pytest.approx(samples, abs=1e-8)
 
 
 def test_entities_are_read_leniently() -> None:
@@ -222,6 +203,13 @@ def test_bleu_and_chrf_equal_sacrebleus_with_references_of_varying_number() -> N
     assert METRICS["chrf"].of(generated()) == pytest.approx(chrf)
 
 
+def test_bleu_without_any_four_words_in_common_is_smoothed_as_sacrebleu_smooths() -> None:
+    rows = pd.DataFrame({"prediction": ["a b c x e f g"], "references": [["a b c d e f g"]]})
+    expected = sacrebleu.corpus_bleu(["a b c x e f g"], [["a b c d e f g"]]).score
+    assert METRICS["bleu"].of(rows) == pytest.approx(expected)
+    assert expected > 10
+
+
 @pytest.mark.parametrize("name", ["bleu", "chrf"])
 def test_no_word_in_common_and_no_word_at_all_give_zero(name: str) -> None:
     rows = pd.DataFrame({"prediction": ["xyz", ""], "references": [["a b c d"], ["e f"]]})
@@ -262,78 +250,6 @@ def test_likelihoods_are_summed_before_they_are_divided() -> None:
     assert METRICS["cloze_accuracy"].of(rows) == 75
 
 
-def test_minimal_pairs_count_every_paradigm_alike_with_students_t_over_paradigms() -> None:
-    found = measured(METRICS["pair_accuracy"], paradigms())
-    half = stats.t.ppf(0.975, 2) * np.std([75, 50, 75], ddof=1) / math.sqrt(3)
-    assert (found.value, found.items, found.how) == (pytest.approx(200 / 3), 10, "Student's t over paradigms")
-    assert (found.low, found.high) == pytest.approx((200 / 3 - half, 200 / 3 + half))
-
-
-def test_a_subset_of_pairs_has_the_interval_of_items_within_paradigms() -> None:
-    rows = pd.concat([paradigms()] * 50)
-    found = measured_within_groups(METRICS["pair_accuracy"], rows)
-    errors = [np.var(part["correct"]) / len(part) for _, part in rows.groupby("paradigm")]
-    spread = math.sqrt(sum(errors)) / len(errors)
-    assert found.how == "bootstrap over items within paradigms"
-    assert found.value == pytest.approx(200 / 3)
-    assert found.high - found.low == pytest.approx(100 * 2 * 1.96 * spread, rel=0.1)
-
-
-def test_pairs_of_one_paradigm_or_of_none_have_the_interval_over_items() -> None:
-    rows = paradigms().query("paradigm == 'agreement'")
-    for table in (rows, rows[["correct"]]):
-        found = measured(METRICS["pair_accuracy"], pd.DataFrame(table))
-        assert (found.value, found.items, found.how) == (75, 4, "bootstrap over items")
-
-
-@pytest.mark.parametrize(("name", "rows"), [("accuracy", 2000), ("pearson", 2000), ("nats_per_byte", 2000)])
-def test_the_bootstrap_agrees_with_the_normal_interval_where_there_is_one(name: str, rows: int) -> None:
-    generator = np.random.default_rng(3)
-    label = generator.normal(size=rows)
-    table = {
-        "accuracy": {"label": [1] * rows, "predicted": generator.integers(0, 2, rows)},
-        "pearson": {"label": label, "predicted": label + generator.normal(size=rows)},
-        "nats_per_byte": {"nats": generator.exponential(size=rows), "bytes": [1.0] * rows},
-    }
-    wide = {"accuracy": 50.0, "pearson": 50.0, "nats_per_byte": 1.0}[
-        name
-    ]  # 100 (1 - r²) is 50 where r² is 0.5
-    found = measured(METRICS[name], pd.DataFrame(table[name]))
-    assert found.low < found.value < found.high
-    assert found.high - found.low == pytest.approx(2 * 1.96 * wide / math.sqrt(rows), rel=0.1)
-
-
-def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
-    rows = pd.DataFrame({"label": RNG.integers(0, 2, 100), "predicted": RNG.integers(0, 2, 100)})
-    first, again, other = (measured(METRICS["f1"], rows, seed) for seed in (0, 0, 1))
-    assert first == again
-    assert first.value == other.value
-    assert (first.low, first.high) != (other.low, other.high)
-
-
-def test_several_finetuning_seeds_are_a_mean_over_items_drawn_for_all_of_them() -> None:
-    one = pd.DataFrame({"item": range(100), "label": [1, 0] * 50, "predicted": RNG.integers(0, 2, 100)})
-    other = one.assign(predicted=1 - one["predicted"])
-    seeds = pd.concat([one.assign(finetuning_seed=0), other.assign(finetuning_seed=1).iloc[::-1]])
-    found = measured(METRICS["accuracy"], seeds)
-    # where one is right the other errs
-    assert (found.value, found.low, found.high, found.items) == (50, 50, 50, 100)
-    same = pd.concat([one.assign(finetuning_seed=seed) for seed in range(3)])
-    for name in ("accuracy", "matthews"):
-        assert measured(METRICS[name], same).value == pytest.approx(METRICS[name].of(one))
-        assert measured(METRICS[name], same).low == pytest.approx(measured(METRICS[name], one).low)
-
-
-def test_finetuning_seeds_of_different_items_are_an_error() -> None:
-    rows = pd.DataFrame(
-        {"item": [0, 1, 0, 2], "finetuning_seed": [0, 0, 1, 1], "label": [1] * 4, "predicted": [1] * 4}
-    )
-    with pytest.raises(ValueError, match="not asked the same items"):
-        METRICS["accuracy"].of(rows)
-    with pytest.raises(ValueError, match="need the column item"):
-        METRICS["accuracy"].of(rows.drop(columns="item"))
-
-
 def test_a_metric_of_another_kind_of_task_says_which_columns_it_reads() -> None:
     with pytest.raises(
         UserError, match=r"'matthews' reads the columns label, predicted, .* have no label, predicted"
@@ -350,10 +266,3 @@ def test_lists_read_back_from_parquet_give_the_same_numbers(tmp_path: Path) -> N
         assert METRICS[name].of(pd.read_parquet(tmp_path / "rows.parquet")) == METRICS[name].of(rows)
     with pytest.raises(TypeError, match="a list of strings is needed, not the string 'a b'"):
         METRICS["chrf"].of(pd.DataFrame({"prediction": ["a"], "references": ["a b"]}))
-
-
-def test_a_thousand_samples_of_ten_thousand_items_take_seconds_at_most() -> None:
-    rows = pd.DataFrame({"label": RNG.normal(size=10_000), "predicted": RNG.normal(size=10_000)})
-    before = time.process_time()
-    measured(METRICS["spearman"], rows)  # the slowest
-    assert time.process_time() - before < 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from archs.batch import Batch
 from experiments.finetune import finetune
+from experiments.learner import Learner
 from experiments.run import Run
 from experiments.tasks.builtin.party import Example
 from objectives.classification import Classification
@@ -18,8 +20,16 @@ from objectives.classification import Classification
 ROWS_AT_ONCE = 64
 
 
-def classify(run: Run, train: Sequence[Example], test: Sequence[Example], classes: int) -> pd.DataFrame:
-    """One row a test item: president, label, predicted, correct. Texts are cut to the run's window."""
+@dataclass(frozen=True)
+class Classifier:
+    """A finetuned copy of a run's family, and the objective that reads classes off it."""
+
+    asks: Classification
+    learner: Learner
+
+
+def classifier(run: Run, train: Sequence[Example], classes: int) -> Classifier:
+    """The run's family finetuned on these examples, cut to the run's window; its own stays as it is."""
     settings = run.recipe.evaluation.finetune
     asks = Classification(run.corpus.vocabulary, run.family.layout, classes=classes)
     tokens, segments = encode(run, [example.text for example in train])
@@ -29,7 +39,12 @@ def classify(run: Run, train: Sequence[Example], test: Sequence[Example], classe
         chosen = rows_of(step, settings.batch, len(train), run.recipe.seed)
         return asks.read(tokens[chosen], segments[chosen], labels[chosen])
 
-    learner = finetune(run, asks, build, settings.steps, settings.learning_rate)
+    return Classifier(asks, finetune(run, asks, build, settings.steps, settings.learning_rate))
+
+
+def predictions(run: Run, by: Classifier, test: Sequence[Example]) -> pd.DataFrame:
+    """One row a test item: president, label, predicted, correct. Texts are cut to the run's window."""
+    asks, learner = by.asks, by.learner
     predicted: list[int] = []
     tokens, segments = encode(run, [example.text for example in test])
     with torch.no_grad():

@@ -1,0 +1,62 @@
+"""What there is to choose from: published systems, and masks as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archs.errors import UserError
+from experiments.commands.arguments import Presets
+
+app = typer.Typer()
+
+
+@app.command()
+def systems(
+    runs: Annotated[Path, typer.Option(help="Where to look for trained runs.")] = Path("runs"),
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="One Markdown table instead.")] = False,
+    config_dir: Presets = None,
+) -> None:
+    """List the published systems that are recipes, and what each leaves out.
+
+    Example: pentarch systems, then pentarch train system=roberta
+    """
+    from rich.console import Console
+
+    from experiments.systems import markdown, tables
+
+    if as_markdown:
+        typer.echo(markdown(config_dir))
+        return
+    for table in tables(runs, config_dir):
+        Console().print(table)
+
+
+@app.command()
+def masks(
+    out: Annotated[Path, typer.Option(help="The SVG to write.", dir_okay=False)] = Path("masks.svg"),
+    mask: Annotated[str | None, typer.Option(help="A mask of your own instead, as mine.my_mask.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="The single stack to show it in; decoder_ar if not given.")
+    ] = None,
+) -> None:
+    """Draw who may look at whom in the five families, or by a mask of your own.
+
+    Example: pentarch masks --out masks.svg
+    """
+    if mask is None and family is not None:
+        raise UserError("--family goes with --mask; without them all five families are drawn")
+    if mask is None:
+        from experiments.pictures import draw_masks
+
+        draw_masks(out)
+        return
+    from experiments.compose import compose_recipe
+    from experiments.overrides import quoted
+
+    recipe = compose_recipe([f"family={family or 'decoder_ar'}", f"family.mask={quoted(mask)}"])
+    from experiments.pictures import draw_mask
+
+    draw_mask(out, recipe)

@@ -1,0 +1,153 @@
+"""Questions to trained runs: tasks, texts to write, texts to score."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from archs.errors import UserError
+from experiments.commands.arguments import Overrides, Presets, Run, RunOrSweep
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    run: RunOrSweep,
+    overrides: Overrides = None,
+    config_dir: Presets = None,
+    lm_eval: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK", help="Ask a task of lm-evaluation-harness; several are allowed."),
+    ] = None,
+    include: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --lm-eval: a folder of task files of your own.", exists=True, file_okay=False
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="With --lm-eval: a task's first items only.")
+    ] = None,
+) -> None:
+    """Evaluate a trained run again, or ask a run, or all of a sweep, a task.
+
+    Example: pentarch evaluate runs/five_families task=cola task.path=FOLDER
+    """
+    if not lm_eval and (include or limit):
+        raise UserError("--include and --limit go with --lm-eval TASK")
+    if lm_eval and (overrides or config_dir):
+        raise UserError("give either --lm-eval TASK or a task of pentarch's own, not both")
+    from experiments.folder import runs_of
+
+    runs = runs_of(run)
+    if lm_eval:
+        from experiments.harness import run_harness
+
+        _each(runs, lambda one: run_harness(one, lm_eval, include, limit))
+    elif overrides:
+        from experiments.compose import compose_ask
+
+        ask = compose_ask(overrides, config_dir)
+        from experiments.asking import ask_run
+        from experiments.asking_shown import show
+
+        _each(runs, lambda one: show(ask_run(one, ask)))
+    else:
+        from experiments.evaluate import evaluate_run
+
+        _each(runs, lambda one: evaluate_run(one, one.resolve().parents[1].name))
+
+
+@app.command()
+def generate(
+    run: Run,
+    prompt: Annotated[str, typer.Option(help="The text to continue.")],
+    length: Annotated[int, typer.Option(min=1, help="Tokens to write.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(help="Sample among the K likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Sample among the likeliest of this share.")] = None,
+    beams: Annotated[int, typer.Option(help="Width of a beam search.")] = 1,
+    length_penalty: Annotated[
+        float, typer.Option(help="Higher prefers longer beams; 1 compares means.")
+    ] = 1.0,
+) -> None:
+    """Continue a text.
+
+    Example: pentarch generate runs/train/decoder_ar-causal/seed0 --prompt "My fellow citizens"
+    """
+    from archs.decoding import Decoding
+
+    how = Decoding(
+        temperature=temperature, top_k=top_k, top_p=top_p, beams=beams, length_penalty=length_penalty
+    )
+    from experiments.folder import RunFolder
+
+    RunFolder(run).require_trained()
+    from experiments.evaluate import generate_text
+
+    typer.echo(generate_text(run, prompt, length, how))
+
+
+@app.command()
+def score(
+    run: Run,
+    text: Annotated[str | None, typer.Option(help="The text to score.")] = None,
+    context: Annotated[str | None, typer.Option(help="What stands before it, given and not scored.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help='Texts to score: .txt, one a line, or .jsonl, {"text": …, "context": …} a line.',
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    pll: Annotated[
+        Literal["original", "word_l2r"] | None,
+        typer.Option(help="An encoder-AE hides each token alone, or the later ones of its word too."),
+    ] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="List the nats of every token too.")] = False,
+) -> None:
+    """Score texts: nats, with their unit; one JSON line a text.
+
+    Example: pentarch score runs/train/decoder_ar-causal/seed0 --context "My fellow" --text " citizens"
+    """
+    if (text is None) == (file is None):
+        raise UserError("give either --text TEXT or --file FILE")
+    if file is not None and context is not None:
+        raise UserError('--context goes with --text; in a .jsonl file each line has its own "context"')
+    from experiments.folder import RunFolder
+    from experiments.texts import read_texts
+
+    pairs = [(context or "", text or "")] if file is None else read_texts(file)
+    RunFolder(run).require_trained()
+    from experiments.scoring import print_scores
+
+    print_scores(run, pairs, pll, tokens)
+
+
+def _each(runs: list[Path], ask: Callable[[Path], object]) -> None:
+    """Asks each run in turn. Of a sweep's runs one that cannot answer keeps no other from it.
+
+    Raises UserError in the end if there was one.
+    """
+    from experiments.folder import RunFolder
+
+    unable = []
+    for number, run in enumerate(runs, start=1):
+        if len(runs) > 1:
+            print(f"[{number}/{len(runs)}] {run.parent.name}, {run.name}", file=sys.stderr)
+        try:
+            with RunFolder(run).to_itself():
+                ask(run)
+        except UserError as error:
+            if len(runs) == 1:
+                raise
+            unable.append(run)
+            print(f"error: {error}", file=sys.stderr)
+    if unable:
+        raise UserError(f"{len(unable)} of {len(runs)} runs were not asked, for the reasons above")

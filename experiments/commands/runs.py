@@ -1,0 +1,111 @@
+"""About one run: train it, make it of weights from elsewhere, write it for others."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from archs.errors import UserError
+from experiments.commands.arguments import Overrides, Presets, Run
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    overrides: Overrides = None,
+    recipe_file: Annotated[
+        Path | None, typer.Option("--recipe", help="A saved recipe.yaml in place of overrides.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="The run's folder; runs/train/… if not given.")
+    ] = None,
+    group: Annotated[str, typer.Option("--group", help="The W&B group: the sweep's name.")] = "train",
+    config_dir: Presets = None,
+) -> None:
+    """Train one family; run again to resume.
+
+    Example: pentarch train family=permuted_lm data.path=SOME.txt
+    """
+    if recipe_file is not None and (overrides or config_dir):
+        raise UserError("give either --recipe FILE or overrides, not both; a saved recipe is complete")
+    from experiments.compose import compose_recipe
+    from experiments.recipe import Recipe
+
+    recipe = (
+        compose_recipe(overrides or [], config_dir) if recipe_file is None else Recipe.from_yaml(recipe_file)
+    )
+    from experiments import build
+
+    build.check(recipe)
+    from experiments.folder import RunFolder
+    from experiments.train import train as run
+
+    place = folder or recipe.folder(group)
+    with RunFolder(place).to_itself():
+        run(recipe, place, group)
+
+
+@app.command(hidden=True)
+def work(
+    run: Run,
+    group: Annotated[str, typer.Option("--group")],
+    until: Annotated[Literal["trained", "done"], typer.Option("--until")],
+) -> None:
+    """Take one run of a sweep to its end: what launchers start in other processes."""
+    from experiments.folder import PASSING, RunFolder
+    from experiments.launch.task import BUSY
+    from experiments.recipe import Recipe
+
+    folder = RunFolder(run)
+    recipe = Recipe.from_yaml(folder.recipe)
+    from experiments.launch.work import work as do
+    from experiments.processes import CrashedError
+
+    with folder.taken(timeout=PASSING) as mine:
+        if not mine:
+            raise typer.Exit(BUSY)
+        try:
+            do(recipe, run, group, until)
+        except CrashedError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
+
+
+@app.command()
+def export(
+    run: Run,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder to write.")],
+    model_type: Annotated[
+        str | None, typer.Option("--as", help="Its model_type there, or pentarch; the first that fits.")
+    ] = None,
+) -> None:
+    """Write a trained run as a Hugging Face folder.
+
+    Example: pentarch export runs/train/decoder_ar-causal/seed0 exported
+    """
+    from experiments.folder import RunFolder
+
+    RunFolder(run).require_trained()
+    from experiments.export import export_run
+
+    typer.echo(export_run(run, folder, model_type))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="HF_FOLDER", help="Its folder, or its name on the hub.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A new run folder to write.")],
+    overrides: Overrides = None,
+    config_dir: Presets = None,
+) -> None:
+    """Make a trained run of a Hugging Face model and its tokenizer.
+
+    Example: pentarch import FOLDER runs/imported/gpt2/seed0 evaluation=likelihood
+    """
+    from experiments.imported import import_model
+
+    typer.echo(import_model(source, folder, overrides or [], config_dir))

@@ -1,0 +1,163 @@
+"""Generation: a text is to be written given another; one or more references say what it might be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from archs.batch import Batch
+from archs.family import Family
+from archs.single_stack import SingleStack
+from experiments.learner import Learner
+from experiments.run import Run
+from experiments.tasks.baselines import baselines_for_generation
+from experiments.tasks.grid import Tuned, answer, as_prefix, fresh, primary
+from experiments.tasks.kind import Answer, Example, Kind, Question
+from experiments.tasks.prompted import zero_shot
+from experiments.tasks.source_target import POLICY, Pairs, encoded, longest_target
+from experiments.tasks.task import TaskConfig
+from experiments.tasks.writing import LENGTH_PENALTY, loss, nats, taught, write
+from objectives.base import Objective
+from objectives.conditional import Conditional
+
+
+def example(row: Example, task: TaskConfig) -> Example:
+    """A source that is a list, of sentences, is joined by spaces; references are a list or one text."""
+    source, references = row["source"], row["references"]
+    if _is_list_of_texts(source):
+        source = " ".join(source)
+    for role, value in (("source", source), ("references", references)):
+        if not isinstance(value, str) and not _is_list_of_texts(value):
+            raise ValueError(f"its {role} is {type(value).__name__}, must be text or a list of texts")
+    texts = [references] if isinstance(references, str) else references
+    texts = [text.strip() for text in texts]
+    for role, each in (("source", [source]), ("references", texts)):
+        if not each or not all(text.strip() for text in each):
+            raise ValueError(f"its {role} is empty; leave such items out")
+    return {"source": source, "references": list(dict.fromkeys(texts))}
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def grouped(examples: Sequence[Example]) -> list[Example]:
+    """Examples of one source as one, where the first was, with all their different references."""
+    found: dict[str, list[str]] = {}
+    for each in examples:
+        found.setdefault(each["source"], []).extend(each["references"])
+    return [
+        {"source": source, "references": list(dict.fromkeys(references))}
+        for source, references in found.items()
+    ]
+
+
+def text(example: Example) -> str:
+    return "\n".join([example["source"], *example["references"]])
+
+
+def finetuned(question: Question) -> Answer:
+    """The comparison of all families under the prefix mask; then, where that is another, the family's own.
+
+    Raises UserError for a family that cannot be asked, before anything is finetuned.
+    """
+    run, longest = question.run, longest_target(question.run, question.data.train)
+    own = has_own(run.family)
+    if own:
+        Conditional(run.corpus.vocabulary, run.family.layout)  # may lack a mask token
+
+    def ask(way: str, runs: list[tuple[str, Run]]) -> Answer:
+        prepare = lambda run, train: prepared(question, run, train, longest)  # noqa: E731
+        return answer(question, prepare, [way], "decoding", lambda _: iter(runs))
+
+    shared = ask("shared", list(writers(question)))
+    apart = ask("own", [("pretrained", run)]) if own else Answer([])
+    told = {"longest": longest, "beams": question.ask.beams, "length_penalty": LENGTH_PENALTY}
+    told |= {"own": run.family.decoding} if own else {}
+    return Answer(
+        [*shared.outcomes, *apart.outcomes], [*shared.trials, *apart.trials], shared.cut, {"writes": told}
+    )
+
+
+def writers(question: Question) -> Iterator[tuple[str, Run]]:
+    """What is compared: the run under the prefix mask, and the same shape untrained."""
+    run = question.run
+    yield "pretrained", replace(run, family=as_prefix(run.family))
+    if question.ask.finetune.scratch:
+        yield "scratch", replace(run, family=as_prefix(fresh(run)))
+
+
+def has_own(family: Family) -> bool:
+    """Whether the family, as it is, reads or writes in another way than `as_prefix` of it."""
+    other = as_prefix(family)
+    if isinstance(family, SingleStack) and isinstance(other, SingleStack):
+        return family.build_mask is not other.build_mask
+    return other is not family
+
+
+def prepared(question: Question, run: Run, train: Sequence[Example], longest: int) -> Tuned:
+    """How one run, as its family reads, is finetuned and asked.
+
+    Blanks end nowhere, so where the family fills them all at once its targets go on with eos to `longest`,
+    as the padding of LLaDA (Nie et al. 2025), and what is written ends at the first.
+    """
+    data, words = question.data, run.corpus.vocabulary
+    others = {"validation": data.validation, "test": data.test, "apart": data.apart}
+    pairs = {"train": encoded(run, train, longest)}
+    pairs |= {part: encoded(run, each, longest) for part, each in others.items() if each}
+    asks, exact = Conditional(words, run.family.layout), run.family.unit == "nll"
+    told = {part: _padded(each, longest, words.eos) for part, each in pairs.items()}
+    told = told if asks.layout == "in_place" else pairs
+    judges_text = "nats" not in primary(question).columns
+
+    def batch(asks: Objective, chosen: np.ndarray, seed: int) -> Batch:
+        assert isinstance(asks, Conditional)
+        sources = [told["train"].sources[item] for item in chosen]
+        targets = [told["train"].targets[item] for item in chosen]
+        return taught(asks, sources, one_of_each(targets, seed), seed)
+
+    def predict(learner: Learner, part: str) -> pd.DataFrame:
+        rows: dict[str, object] = {"item": range(len(pairs[part]))}
+        if exact:
+            rows["nats"] = nats(learner.family, asks, pairs[part])
+            rows["bytes"] = [sum(each) for each in pairs[part].bytes]
+        if part != "validation" or judges_text:
+            written = write(learner.family, asks, pairs[part].sources, longest, question.ask.beams)
+            rows["prediction"] = [run.corpus.tokenizer.decode(ids).strip() for ids in written]
+        return pd.DataFrame(rows | {"references": [each["references"] for each in others[part]]})
+
+    validation = None
+    if not exact and not judges_text:
+        validation = lambda learner: -loss(learner.family, asks, told["validation"])  # noqa: E731
+    cut = {part: each.cut for part, each in pairs.items()}
+    cut |= {f"{part}'s references": each.targets_cut for part, each in pairs.items()}
+    return Tuned(lambda _: asks, batch, pairs["train"].lengths, predict, cut, validation)
+
+
+def one_of_each(targets: Sequence[list[list[int]]], seed: int) -> list[list[int]]:
+    """The target that each source is read with at a step, a pure function of the step's seed."""
+    drawn = torch.rand(len(targets), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [each[int(share * len(each))] for each, share in zip(targets, drawn, strict=True)]
+
+
+def _padded(pairs: Pairs, longest: int, eos: int) -> Pairs:
+    targets = [[each + [eos] * (longest - len(each)) for each in targets] for targets in pairs.targets]
+    return replace(pairs, targets=targets)
+
+
+GENERATION = Kind(
+    name="generation",
+    required=("source", "references"),
+    optional=(),
+    metrics=("nats_per_byte", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "exact_text"),
+    modes={"finetuned": finetuned, "zero_shot": zero_shot},
+    example=example,
+    text=text,
+    policy=POLICY,
+    baselines=baselines_for_generation,
+    grouped=grouped,
+)
