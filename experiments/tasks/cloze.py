@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments.tasks.kind import Answer, Example, Kind, Outcome, Question, text_of
+from experiments.tasks.kind import Answer, Example, Kind, Question, text_of
 from experiments.tasks.task import TaskConfig
-from experiments.tasks.zero_shot import Ids, encoded, parts, scored
+from experiments.tasks.zero_shot import Ids, encoded, outcome, parts, scored
 from experiments.token_scores import TokenScores
 
 
@@ -39,7 +39,7 @@ def zero_shot(question: Question) -> Answer:
         fitting = [fitted(*pair, length) for pair in texts]
         cut[part] = sum(len(one) > len(kept) for (one, _), (kept, _) in zip(texts, fitting, strict=True))
         rows = judged(items, list(scored(question, fitting)))
-        found.append(Outcome({"model": "pretrained", "part": part}, rows))
+        found.append(outcome(part, rows))
     return Answer(found, cut=cut)
 
 

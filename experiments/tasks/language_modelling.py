@@ -8,9 +8,9 @@ from itertools import islice
 import pandas as pd
 
 from experiments.tasks.cloze import text
-from experiments.tasks.kind import Answer, Example, Kind, Outcome, Question, text_of
+from experiments.tasks.kind import Answer, Example, Kind, Question, text_of
 from experiments.tasks.task import TaskConfig
-from experiments.tasks.zero_shot import Ids, encoded, parts, scored
+from experiments.tasks.zero_shot import Ids, encoded, outcome, parts, scored
 from experiments.token_scores import TokenScores
 
 
@@ -19,13 +19,12 @@ def example(row: Example, task: TaskConfig) -> Example:
 
 
 def zero_shot(question: Question) -> Answer:
-    """Every token of a document is asked once; the unit, of which no two are ever compared, is a variant.
+    """Every token of a document is asked once.
 
     A token sees at least half a window before it, those of a document's first half window what there is. An
     encoder-AE's also sees the later ones of its own half window.
     """
     half = max(1, question.run.recipe.size.length // 2)
-
     found = []
     for part, items in parts(question).items():
         documents = [halves(ids, half) for _, ids in encoded(question, [("", one["text"]) for one in items])]
@@ -33,7 +32,7 @@ def zero_shot(question: Question) -> Answer:
         rows = pd.DataFrame([summed(islice(asked, len(document))) for document in documents])
         rows.insert(0, "item", range(len(items)))
         rows["bytes"] = [len(one["text"].encode()) for one in items]
-        found.append(Outcome({"model": "pretrained", "unit": rows.unit[0], "part": part}, rows))
+        found.append(outcome(part, rows))
     return Answer(found)
 
 

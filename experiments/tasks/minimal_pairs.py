@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.tasks.kind import Answer, Example, Kind, Outcome, Question, text_of
+from experiments.tasks.kind import Answer, Example, Kind, Question, text_of
 from experiments.tasks.metrics import METRICS, measured_within_groups
 from experiments.tasks.task import TaskConfig
-from experiments.tasks.zero_shot import encoded, parts, scored
+from experiments.tasks.zero_shot import encoded, outcome, parts, scored
 
 GROUPS = ("paradigm", "phenomenon", "field")
 
@@ -24,10 +24,9 @@ def zero_shot(question: Question) -> Answer:
     found = []
     for part, items in parts(question).items():
         texts = [("", item[role]) for item in items for role in ("good", "bad")]
-        rows = judged(
-            items, [(sum(one.nats), one.unit) for one in scored(question, encoded(question, texts))]
-        )
-        found.append(Outcome({"model": "pretrained", "part": part}, rows))
+        nats = [(sum(one.nats), one.unit) for one in scored(question, encoded(question, texts))]
+        rows = judged(items, nats)
+        found.append(outcome(part, rows))
     return Answer(found, more={"by_group": by_group(found[0].rows), "subset": of_subset(found[0].rows)})
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
 from experiments.scorable import Pll, check, encode
-from experiments.tasks.kind import Example, Question
+from experiments.tasks.kind import Example, Outcome, Question
 from experiments.token_scores import TokenScores, score_tokens
 
 Ids = Sequence[int]
@@ -20,6 +22,11 @@ def hidden_by(question: Question) -> Pll | None:
 def parts(question: Question) -> dict[str, list[Example]]:
     """The examples that are asked, by part."""
     return {"test": question.data.test} | ({"apart": question.data.apart} if question.data.apart else {})
+
+
+def outcome(part: str, rows: pd.DataFrame) -> Outcome:
+    """Its variant names the unit, so that no two units stand in one row of a table."""
+    return Outcome({"model": "pretrained", "unit": rows.unit[0], "part": part}, rows)
 
 
 def encoded(question: Question, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:

@@ -243,6 +243,7 @@ def test_a_file_of_pairs_becomes_a_summary_with_its_paradigms(run_of, tmp_path: 
     told = json.loads(place.read_text())
     assert told["mode"] == "zero_shot"
     (outcome,) = told["outcomes"]
+    assert outcome["variant"] == {"model": "pretrained", "unit": "nll", "part": "test"}
     rows = pd.read_parquet(place.with_suffix(".parquet"))
     assert rows.paradigm.value_counts().to_dict() == {"verb": 4, "noun": 2, "npi": 2}
     accuracy = outcome["metrics"]["pair_accuracy"]
