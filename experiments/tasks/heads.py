@@ -69,8 +69,9 @@ class Mix(nn.Module):
         return self.head(self.scale * torch.einsum("nlf,l->nf", features, self.weights.softmax(0)))
 
     def squared(self) -> Tensor:
-        """What the penalty holds down: the scale beside the head, which it could undo otherwise."""
-        return self.head.weight.square().sum() + self.scale.square()
+        """What the penalty holds down: all but the offset; as there, it draws the weights to an even mix."""
+        held = (self.head.weight, self.scale, self.weights)
+        return torch.stack([each.square().sum() for each in held]).sum()
 
 
 def mixed(features: Tensor, labels: np.ndarray, classes: int | None) -> Iterator[Head]:

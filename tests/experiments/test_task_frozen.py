@@ -209,15 +209,15 @@ def informative(count: int, seed: int, numbers: bool) -> tuple[torch.Tensor, np.
 def test_a_mix_learns_which_layer_knows_the_answer(classes: int | None) -> None:
     features, labels = informative(400, 0, classes is None)
     asked_features, truth = informative(200, 1, classes is None)
-    for head in heads(features, labels, classes):
-        if head.penalty < 1:
-            assert sum(head.weights) == pytest.approx(1)
-            assert head.weights[3] > 0.9
-            found = head.answer(asked_features)
-            good = np.corrcoef(found, truth)[0, 1] if classes is None else (found == truth).mean()
-            assert good > 0.9
+    strongest, *_, weakest = heads(features, labels, classes)
+    assert strongest.weights == pytest.approx([0.2] * 5, abs=0.01)
+    assert weakest.weights[3] > 0.85
+    assert sum(weakest.weights) == pytest.approx(1)
+    found = weakest.answer(asked_features)
     if classes is None:
-        assert np.abs(found - truth).mean() < 10  # type: ignore[possibly-undefined]
+        assert np.abs(found - truth).mean() < 10  # they spread by 200
+    else:
+        assert (found == truth).mean() > 0.95
 
 
 def test_validation_alone_chooses(make: Make) -> None:
