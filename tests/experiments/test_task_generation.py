@@ -45,61 +45,6 @@ WORDS = {"land": "day", "the": "and", "of": "to", "in": "on"}  # one token each
 DICTIONARY = [{"source": one, "references": [other]} for one, other in WORDS.items()]
 SOURCES, TARGETS = [[50, 51], [52]], [[40, 41, EOS], [42, EOS]]
 
-PRESET_ROWS: dict[str, tuple[dict[str, object], Example]] = {
-    "e2e_nlg": (
-        {
-            "meaning_representation": "name[The Eagle], eatType[coffee shop], near[Burger King]",
-            "human_reference": "The Eagle is a coffee shop near Burger King.",
-        },
-        {
-            "source": "name[The Eagle], eatType[coffee shop], near[Burger King]",
-            "references": ["The Eagle is a coffee shop near Burger King."],
-        },
-    ),
-    "xsum": (
-        {"document": "Clean-up is under way.\nRoads are shut.", "summary": "A flood.", "id": "35232142"},
-        {"source": "Clean-up is under way.\nRoads are shut.", "references": ["A flood."]},
-    ),
-    "cnn_dailymail": (
-        {
-            "article": "LONDON -- He is 18.",
-            "highlights": "He turns 18 .\nNo plans .",
-            "id": "42c0",
-        },
-        {"source": "LONDON -- He is 18.", "references": ["He turns 18 .\nNo plans ."]},
-    ),
-    "scitldr": (
-        {
-            "source": ["We study masks.", "They matter."],
-            "source_labels": [0, 1],
-            "rouge_scores": [0.25, 0.5],
-            "paper_id": "SysEexbRb",
-            "target": ["Masks matter.", "A study of masks."],
-        },
-        {"source": "We study masks. They matter.", "references": ["Masks matter.", "A study of masks."]},
-    ),
-    "wmt14_de_en": (
-        {"translation": {"de": "Gutach: Mehr Sicherheit", "en": "Gutach: More safety"}},
-        {"source": "Gutach: Mehr Sicherheit", "references": ["Gutach: More safety"]},
-    ),
-    "wmt16_ro_en": (
-        {"translation": {"ro": "Șeful ONU", "en": "UN Chief"}},
-        {"source": "Șeful ONU", "references": ["UN Chief"]},
-    ),
-    "wmt16_de_en": (
-        {"translation": {"de": "Obama empfängt Netanjahu", "en": "Obama receives Netanyahu"}},
-        {"source": "Obama empfängt Netanjahu", "references": ["Obama receives Netanyahu"]},
-    ),
-    "multi30k_de_en": (
-        {"de": "Ein Hund rennt.", "en": "A dog runs."},
-        {"source": "Ein Hund rennt.", "references": ["A dog runs."]},
-    ),
-    "scan": (
-        {"commands": "jump left", "actions": "I_TURN_LEFT I_JUMP"},
-        {"source": "jump left", "references": ["I_TURN_LEFT I_JUMP"]},
-    ),
-}
-
 
 def tiny(name: str, vocabulary: int = 100) -> Family:
     torch.manual_seed(0)
@@ -336,14 +281,6 @@ def test_a_row_that_is_no_example_is_told_with_its_number(row: dict[str, object]
     task = TaskConfig(name="few", kind="generation", path="none")
     with pytest.raises(UserError, match=told):
         examples(task, GENERATION, "train", [row])
-
-
-@pytest.mark.parametrize("name", PRESET_ROWS)
-def test_each_preset_reads_the_rows_of_its_dataset(name: str) -> None:
-    task = TaskConfig.model_validate({"preset": name})
-    row, example = PRESET_ROWS[name]
-    assert examples(task, GENERATION, "train", [row]) == ([example], 0)
-    assert task.metrics[0] == "nats_per_byte"
 
 
 def test_long_sources_lose_their_end_and_long_targets_too_and_both_are_counted(make: Make) -> None:

@@ -24,8 +24,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Real:
-    """row: one of the source's, whole; read: the example made of it; varied: a column of text that tells
-    copies apart; splits: the source's; hidden: what stands in its test in place of answers."""
+    """row: one of the source's, whole; read: the example made of it; varied: a column, of text or of several
+    texts by name, that tells copies apart; splits: the source's; hidden: what stands in its test in place of
+    answers."""
 
     row: Row
     read: Row
@@ -246,6 +247,97 @@ ROWS = {
         "context",
         NO_TEST,
     ),
+    "e2e_nlg": Real(
+        {
+            "meaning_representation": "name[The Eagle], eatType[coffee shop], near[Burger King]",
+            "human_reference": "The Eagle is a coffee shop near Burger King.",
+        },
+        {
+            "source": "name[The Eagle], eatType[coffee shop], near[Burger King]",
+            "references": ["The Eagle is a coffee shop near Burger King."],
+        },
+        "meaning_representation",
+    ),
+    "xsum": Real(
+        {"document": "Clean-up is under way.\nRoads are shut.", "summary": "A flood.", "id": "35232142"},
+        {"source": "Clean-up is under way.\nRoads are shut.", "references": ["A flood."]},
+        "document",
+    ),
+    "cnn_dailymail": Real(
+        {
+            "article": "LONDON -- He is 18.",
+            "highlights": "He turns 18 .\nNo plans .",
+            "id": "42c0",
+        },
+        {"source": "LONDON -- He is 18.", "references": ["He turns 18 .\nNo plans ."]},
+        "article",
+    ),
+    "scitldr": Real(
+        {
+            "source": ["We study masks.", "They matter."],
+            "source_labels": [0, 1],
+            "rouge_scores": [0.25, 0.5],
+            "paper_id": "SysEexbRb",
+            "target": ["Masks matter.", "A study of masks."],
+        },
+        {"source": "We study masks. They matter.", "references": ["Masks matter.", "A study of masks."]},
+        "source",
+    ),
+    "wmt14_de_en": Real(
+        {"translation": {"de": "Gutach: Mehr Sicherheit", "en": "Gutach: More safety"}},
+        {"source": "Gutach: Mehr Sicherheit", "references": ["Gutach: More safety"]},
+        "translation",
+    ),
+    "wmt16_ro_en": Real(
+        {"translation": {"ro": "Șeful ONU", "en": "UN Chief"}},
+        {"source": "Șeful ONU", "references": ["UN Chief"]},
+        "translation",
+    ),
+    "wmt16_de_en": Real(
+        {"translation": {"de": "Obama empfängt Netanjahu", "en": "Obama receives Netanyahu"}},
+        {"source": "Obama empfängt Netanjahu", "references": ["Obama receives Netanyahu"]},
+        "translation",
+    ),
+    "multi30k_de_en": Real(
+        {"de": "Ein Hund rennt.", "en": "A dog runs."},
+        {"source": "Ein Hund rennt.", "references": ["A dog runs."]},
+        "de",
+    ),
+    "scan": Real(
+        {"commands": "jump left", "actions": "I_TURN_LEFT I_JUMP"},
+        {"source": "jump left", "references": ["I_TURN_LEFT I_JUMP"]},
+        "commands",
+        ("train", "test"),
+    ),
+    "blimp": Real(
+        {
+            "sentence_good": "Who should Derek hug after shocking Richard?",
+            "sentence_bad": "Who should Derek hug Richard after shocking?",
+            "field": "syntax",
+            "linguistics_term": "island_effects",
+            "UID": "adjunct_island",
+            "simple_LM_method": True,
+            "one_prefix_method": False,
+            "two_prefix_method": False,
+            "lexically_identical": True,
+            "pair_id": 0,
+        },
+        {
+            "good": "Who should Derek hug after shocking Richard?",
+            "bad": "Who should Derek hug Richard after shocking?",
+            "field": "syntax",
+            "phenomenon": "island_effects",
+            "paradigm": "adjunct_island",
+        },
+        "sentence_good",
+        ("train",),
+    ),
+    "lambada": Real(
+        {"text": "He gave her the key."},
+        {"text": "He gave her the key.", "before": "He gave her the", "word": " key."},
+        "text",
+        ("test",),
+    ),
 }
 
 
@@ -276,6 +368,15 @@ def test_a_row_of_its_source_becomes_an_example(name: str) -> None:
     assert examples(task, KINDS[task.kind], "train", [given.row]) == ([given.read], 0)
 
 
+def copied(text: Any, mark: str) -> Any:
+    """The text, or each of several, told from other copies of it."""
+    if isinstance(text, str):
+        return f"{text} {mark}"
+    if isinstance(text, list):
+        return [f"{each} {mark}" for each in text]
+    return {name: f"{each} {mark}" for name, each in text.items()}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_folder_with_the_columns_of_its_source_can_be_read(name: str, tmp_path: Path) -> None:
     """Where the source keeps its test's answers secret, the validation split is the test."""
@@ -287,9 +388,11 @@ def test_a_folder_with_the_columns_of_its_source_can_be_read(name: str, tmp_path
     given = real(name)
     for split in given.splits:
         row = given.row | (given.hidden or {} if split.startswith("test") else {})
-        copies = [row | {given.varied: f"{row[given.varied]} {split} {copy}"} for copy in range(COPIES)]
+        copies = [
+            row | {given.varied: copied(row[given.varied], f"{split} {copy}")} for copy in range(COPIES)
+        ]
         parquet.write_table(pyarrow.Table.from_pylist(copies), tmp_path / f"{split}.parquet")
-    training = "train" in given.splits
+    training = task.kind not in ("minimal_pairs", "cloze")
     data = load(task_of(name, path=str(tmp_path)), KINDS[task.kind], training=training)
     assert len(data.test) == COPIES
     if training and {"validation", "test"} <= set(given.splits) and given.hidden is None:
