@@ -96,7 +96,8 @@ def checked(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
                 f"the training text still holds test text of task {name}: {remains}; give a tokenizer that "
                 "keeps words apart, or another data.without_test_of"
             )
-        total, left_out = _counts(recipe, name, path)
+        only = tuple(sorted(data.only.items()))
+        total, left_out = _counts(data.source, data.path, data.text_column, data.name, only, name, path)
         found[name] = {"texts": total, "left_out": left_out, "remains": asdict(remains)}
         print(
             f"test text of {name}: {left_out:,} of {total:,} texts hold some and are left out; none remains",
@@ -106,17 +107,25 @@ def checked(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
     return {"test_text": found} if found else {}
 
 
-def _counts(recipe: Recipe, name: str, path: str | None) -> tuple[int, int]:
-    """How many texts there were, and how many of them hold test text."""
-    data = recipe.data
-    if data.source == "task" and data.name == name:
-        every = texts(name, path, "train")
-        holds = _held(name, path)
-        return len(every), sum(holds(text) for text in every)
-    from experiments.data.sources import documents as read
+@cache
+def _counts(
+    source: str,
+    path: str | None,
+    column: str,
+    name: str | None,
+    only: tuple[tuple[str, str], ...],
+    task: str,
+    place: str | None,
+) -> tuple[int, int]:
+    """How many texts there are, and how many of them hold test text of a task, whose files are at `place`."""
+    holds = _held(task, place)
+    if (source, name) == ("task", task):
+        every: Iterable[str] = texts(task, place, "train")
+    else:
+        from experiments.data.sources import documents as read
 
-    holds = _held(name, path)
-    told = [holds(each.text) for each in read(data.source, data.path, data.text_column, data.name, data.only)]
+        every = (each.text for each in read(source, path, column, name, dict(only)))
+    told = [holds(text) for text in every]
     return len(told), sum(told)
 
 

@@ -9,12 +9,11 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from experiments.report.figures import Look, inlined, looks
+from experiments.report.stages import Line, unit_in_words
 from experiments.svg import INK, PAPER, STYLE, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from experiments.report.stages import Line
 
 APART = 0.07  # of a stage: lines that have stages in common stand beside each other
 
@@ -28,16 +27,16 @@ def curves(lines: Sequence[Line], arms: Sequence[str]) -> list[str]:
 def _curve(lines: Sequence[Line], unit: str, drawn: dict[str, Look]) -> str:
     tips: dict[str, str] = {}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 3.3), layout="constrained")
+        figure = Figure(figsize=(5.8, 3.3), layout="constrained")
         axes = figure.subplots()
         for number, line in enumerate(lines):
             tips |= _line(axes, line, unit, drawn[line.arm], (number - (len(lines) - 1) / 2) * APART)
         names = _names(lines)
         axes.set_xticks(range(len(names)), names, color=INK)
         axes.set(
-            xlim=(-0.3, len(names) - 0.7),
+            xlim=(-0.4, len(names) - 0.6),
             xlabel="after stage",
-            ylabel=f"first stage's text, bits/byte ({'pseudo-NLL' if unit == 'pll' else unit.upper()})",
+            ylabel=f"first stage's text, bits/byte ({unit_in_words(unit)})",
         )
         axes.grid(visible=False, axis="x")
         values = "; ".join(
@@ -65,7 +64,9 @@ def _line(axes: Axes, line: Line, unit: str, look: Look, shift: float) -> dict[s
         half = point.kept.half_width
         if half is not None:
             ends = (point.kept.mean - half, point.kept.mean + half)
-            axes.plot((place + shift,) * 2, ends, color=look.colour, linewidth=5, alpha=0.25)
+            axes.plot(
+                (place + shift,) * 2, ends, color=look.colour, linewidth=5, alpha=0.25, solid_capstyle="butt"
+            )
         for seed, value in point.kept.values.items():
             gid = f"stage-{line.arm}-{place}-{seed}"
             told = f"{point.kept.metric.text(value)} {point.kept.metric.unit}"
@@ -84,7 +85,7 @@ def _line(axes: Axes, line: Line, unit: str, look: Look, shift: float) -> dict[s
 
 def _names(lines: Sequence[Line]) -> list[str]:
     """What stands under each place: the stages that arms have there, one below the other."""
-    points = [point for line in lines for point in line.points]
+    points = sorted((point for line in lines for point in line.points), key=lambda point: point.finetuned)
     return [
         "\n".join(dict.fromkeys(point.stage for point in points if point.place == place))
         for place in range(max(point.place for point in points) + 1)

@@ -87,7 +87,9 @@ def _points(runs: list[Run]) -> list[Point]:
     items: dict[int, int] = {}
     for run in runs:
         rows = scores(run, "forgetting")
-        for place in [] if rows is None else sorted(set(rows["place"].tolist())):
+        if rows is None:
+            continue
+        for place in sorted(set(rows["place"].tolist())):
             here = np.asarray(rows["place"]) == place
             nats, length = (np.asarray(rows[name], dtype=float)[here].sum() for name in ("nats", "bytes"))
             kept.setdefault(place, {})[run.seed] = float(nats / math.log(2) / length)
@@ -130,8 +132,7 @@ def _grid(found: list[Line]) -> Grid:
                     Cell(point.stage, kind="prose"),
                     Cell(point.kept.text, point.kept.interval, "value"),
                     Cell("") if change is None else Cell(f"{change.mean:+.3f}", change.interval, "value"),
-                    "pseudo-NLL" if point.unit == "pll" else point.unit.upper(),
-                    f"{point.kept.items:,}",
+                    Cell(unit_in_words(point.unit), f"{point.kept.items:,} windows"),
                     point.flops,
                 ]
             )
@@ -139,16 +140,19 @@ def _grid(found: list[Line]) -> Grid:
         "arm",
         "after stage",
         Cell("first stage's text", "bits/byte, lower is better"),
-        Cell("change", "from the first stage, seed by seed"),
+        Cell("change", "from the first stage"),
         "unit",
-        "windows",
-        Cell("FLOPs so far", "training, without finetuning"),
+        Cell("FLOPs so far", "finetuning left out"),
     ]
     return Grid.of("What each stage kept of the first one's text", heads, rows)
 
 
+def unit_in_words(unit: str) -> str:
+    return "pseudo-NLL" if unit == "pll" else unit.upper()
+
+
 def _remarks(sweep: Sweep) -> list[str]:
-    return [*_controls(sweep), *_overlaps(sweep), *_units(sweep)]
+    return ["Changes are taken seed by seed.", *_controls(sweep), *_overlaps(sweep), *_units(sweep)]
 
 
 def _controls(sweep: Sweep) -> list[str]:
