@@ -17,6 +17,7 @@ from experiments.tasks.task import TaskConfig
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
 SHARD = re.compile(r"-\d+-of-(\d+)$")  # as Hugging Face numbers them
+EVERY = "*"  # all configurations of a dataset, one after another
 EMBEDDED = "embedded:"  # of a source that needs no files
 Row = dict[str, Any]
 # Of the datasets library: no network, no such dataset or split, a dataset that is a script (RuntimeError).
@@ -137,9 +138,8 @@ def _splits(source: str) -> list[str]:
         return ["train", "validation", "test"]
     import datasets
 
-    name, config = _named(source)
     try:
-        return list(datasets.get_dataset_split_names(name, config))
+        return list(datasets.get_dataset_split_names(*_named(source)[0]))
     except LOADING as error:
         raise _not_loaded(source, error) from error
 
@@ -149,9 +149,9 @@ def _dataset(source: str, split: str) -> list[Row]:
         return _party(split)
     import datasets
 
-    name, config = _named(source)
     try:
-        return datasets.load_dataset(name, config, split=split).to_list()
+        parts = [datasets.load_dataset(*named, split=split) for named in _named(source)]
+        return [row for part in parts for row in part.to_list()]
     except LOADING as error:
         raise _not_loaded(source, error) from error
 
@@ -162,9 +162,14 @@ def _party(split: str) -> list[Row]:
     return [{"text": one.text, "label": one.label} for one in getattr(party.load(), split)]
 
 
-def _named(source: str) -> tuple[str, str | None]:
+def _named(source: str) -> list[tuple[str, str | None]]:
+    """Dataset and configuration; of `name:*` each of its configurations."""
+    import datasets
+
     name, _, config = source.partition(":")
-    return name, config or None
+    if config == EVERY:
+        return [(name, each) for each in datasets.get_dataset_config_names(name)]
+    return [(name, config or None)]
 
 
 def _not_loaded(source: str, error: Exception) -> UserError:

@@ -27,13 +27,13 @@ Part = Literal["train", "validation", "test", "apart"]
 class TaskConfig(Config):
     """A task: `configs/task/NAME.yaml`.
 
-    `source`: a Hugging Face dataset, `name` or `name:config`; `path`: a local folder of `<split>.parquet`,
-    `.jsonl` or `.csv` files, or one such file, read in place of `source`. `columns`: for each role of the
-    kind the column that holds it: a name, `outer.inner` of a nested one, or a template such as
-    `"{question} {passage}"`; a role that is not named is looked for under its own name. `labels`: the classes
-    in order; the column holds their numbers or their names. `metrics`: the first is the primary one; those of
-    the kind if empty. `splits`: which split of the source is train, validation, test, or `apart` (a second
-    test, reported by itself), where it is not the one of that name.
+    `source`: a Hugging Face dataset, `name`, `name:config` or, for all its configurations, `name:*`. `path`:
+    a local folder of `<split>.parquet`, `.jsonl` or `.csv` files, or one such file, read in place of
+    `source`. `columns`: for each role of the kind the column that holds it: a name, `outer.inner` of a nested
+    one, or a template such as `"{question} {passage}"`; a role that is not named is looked for under its own
+    name. `labels`: the classes in order; the column holds their numbers or their names. `metrics`: the first
+    is the primary one; those of the kind if empty. `splits`: which split of the source is train, validation,
+    test, or `apart` (a second test, reported by itself), where it is not the one of that name.
     """
 
     name: Annotated[str, Field(pattern=rf"^{FOLDER}$")]

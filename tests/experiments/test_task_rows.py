@@ -232,3 +232,21 @@ def test_a_dataset_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch
     told = said(given)
     assert told.startswith("dataset 'no/such:thing' could not be loaded: ")
     assert told.endswith("; check the name and the network, or give local files by task.path")
+
+
+def test_all_configurations_of_a_dataset_are_read_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    place = tmp_path / "pairs"
+    place.mkdir()
+    listed = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("one", "two"))
+    (place / "README.md").write_text(f"---\nconfigs:\n{listed}---\n")
+    for name in ("one", "two"):
+        row = {"good": f"{name} is", "bad": f"{name} are", "paradigm": name}
+        (place / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    task = TaskConfig(name="pairs", kind="minimal_pairs", source=f"{place}:*", splits={"test": "train"})
+    test = load(task, KINDS["minimal_pairs"], training=False).test
+    assert [item["paradigm"] for item in test] == ["one", "two"]
+    alone = task.model_copy(update={"source": f"{place}:two"})
+    assert [item["good"] for item in load(alone, KINDS["minimal_pairs"], training=False).test] == ["two is"]
