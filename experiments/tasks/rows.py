@@ -44,7 +44,7 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
     if training:
         if test == "all":
             parts["test"], rest = carved(parts["test"], kind, "test")
-            notes.append("one file: a tenth by a fixed hash is the test, a tenth of the rest validation")
+            notes.append("one file: a tenth by a fixed hash is the test")
         else:
             rest = read(task.splits.get("train", "train"))
         validation = task.splits.get("validation", "validation")

@@ -118,11 +118,11 @@ def test_words_beyond_the_window_are_outside_and_their_item_is_counted(
     short = {"tokens": ["Lincoln"], "tags": ["B-PER"]}
     question = question_of(run, TAGGING, [long, short] * 8, [short, long], epochs=3)
     answer = TAGGING.modes["finetuned"](question)
-    rows = answer.outcomes[0].rows
+    predicted = answer.outcomes[0].rows["predicted_tags"].tolist()
     assert answer.cut == {"train": 8, "validation": 1, "test": 1}
-    assert [len(each) for each in rows["predicted_tags"]] == [1, 80]
+    assert [len(each) for each in predicted] == [1, 80]
     pieces = len(address_corpus.tokenizer.encode(" Lincoln"))
-    assert rows["predicted_tags"][1] == ["B-PER"] * (62 // pieces) + ["O"] * (80 - 62 // pieces)
+    assert predicted[1] == ["B-PER"] * (62 // pieces) + ["O"] * (80 - 62 // pieces)
 
 
 def test_labels_are_the_tasks_or_else_the_tags_of_all_training_examples(

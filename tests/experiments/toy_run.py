@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,9 +25,9 @@ LENGTH = 64  # of the window, as of size=tiny
 def run_of(recipe: Recipe, corpus: Corpus) -> Run:
     """The recipe's family with two layers in all, of width 32."""
     torch.manual_seed(0)
-    both = recipe.family.name == "encoder_decoder"
-    size = {"layers": 1, "decoder_layers": 1} if both else {"layers": 2}
-    config = CoreConfig(corpus.vocabulary.size, width=32, heads=2, ffn=64, max_length=LENGTH, **size)
+    config = CoreConfig(corpus.vocabulary.size, layers=2, width=32, heads=2, ffn=64, max_length=LENGTH)
+    if recipe.family.name == "encoder_decoder":
+        config = replace(config, layers=1, decoder_layers=1)
     family = build.family(recipe, config).eval()
     asks = build.objective(recipe, corpus.vocabulary, family.layout)
     return Run(RunFolder(recipe.folder()), recipe, family, asks, corpus)
