@@ -43,8 +43,8 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
         parts["apart"] = read(task.splits["apart"])
     if training:
         if test == "all":
-            parts["test"], rest = carved(parts["test"], kind)
-            notes.append("one file: a tenth by a fixed hash is the test, a tenth of the rest validation")
+            parts["test"], rest = carved(parts["test"], kind, "test")
+            notes.append("one file: a tenth by a fixed hash is the test")
         else:
             rest = read(task.splits.get("train", "train"))
         validation = task.splits.get("validation", "validation")
@@ -87,21 +87,24 @@ def _answered(row: Row, column: str) -> bool:
     return (value.get("text", value) if isinstance(value, dict) else value) not in UNLABELLED
 
 
-def carved(rest: Sequence[Example], kind: Kind) -> tuple[list[Example], list[Example]]:
-    """A tenth of the examples and the others, by a hash of their text: equal texts are on one side."""
+def carved(rest: Sequence[Example], kind: Kind, salt: str = "") -> tuple[list[Example], list[Example]]:
+    """A tenth of the examples and the others, by a hash of their text: equal texts are on one side.
+
+    salt: another tenth for each, so that of what one left another can be taken.
+    """
     taken, left = [], []
     for example in rest:
-        (taken if hashed(example, kind) < TENTH else left).append(example)
+        (taken if hashed(example, kind, salt) < TENTH else left).append(example)
     return taken, left
 
 
-def hashed(example: Example, kind: Kind) -> float:
-    """A number from 0 to 1 of an example's text alone."""
-    return int.from_bytes(hashlib.sha256(kind.text(example).encode()).digest()[:8]) / 2**64
+def hashed(example: Example, kind: Kind, salt: str = "") -> float:
+    """A number from 0 to 1 of an example's text and the salt alone."""
+    return int.from_bytes(hashlib.sha256((salt + kind.text(example)).encode()).digest()[:8]) / 2**64
 
 
 def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> tuple[list[Example], int]:
-    """A split's rows as the kind's examples, and how many have no gold label; UserError with a row's number."""
+    """A split's rows as the kind's examples, and how many have no gold label; UserError with the row."""
     columns = _columns(task, kind, split, list(rows[0]) if rows else [])
     found, left_out = [], 0
     for number, row in enumerate(rows, start=1):
@@ -127,7 +130,7 @@ def _columns(task: TaskConfig, kind: Kind, split: str, there: list[str]) -> dict
     found = {}
     for role in (*kind.required, *kind.optional):
         column = task.columns.get(role, role)
-        missing = [name for name in _names(column) if name.partition(".")[0] not in there]
+        missing = [name for name in _names(column) if not {name, name.partition(".")[0]} & set(there)]
         if not missing:
             found[role] = column
         elif role in kind.required or role in task.columns:

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from objectives import OBJECTIVES, layouts, modes, replace, replace_similar, select, sentinels
+from objectives.answer_span import AnswerSpan
 from objectives.causal import Causal
 from objectives.classification import Classification
 from objectives.conditional import Conditional
 from objectives.denoising import NOISES
 from objectives.examples import VOCABULARY, outcomes, show, windows
 from objectives.mixture import Mixture
+from objectives.tagged import Tagged
 
 
 def called_with(module, parameters):
@@ -32,7 +34,8 @@ REPLACEMENTS = {
     **called_with(replace_similar, ["tokens", "hide", "vocabulary", "rng"]),
     "sentinels": sentinels.sentinels,
 }
-OTHERS = [Mixture, Conditional, Classification, modes.marked, layouts.pair, layouts.read, layouts.blanks]
+FINETUNED = [Conditional, Classification, Tagged, AnswerSpan]
+OTHERS = [Mixture, *FINETUNED, modes.marked, layouts.pair, layouts.read, layouts.blanks]
 SHOWN = [*OBJECTIVES.values(), *SELECTIONS.values(), *REPLACEMENTS.values(), *NOISES.values(), *OTHERS]
 
 
