@@ -102,7 +102,7 @@ def accuracy(answer: Answer) -> dict[str, float]:
     """Of each model's best outcome on validation."""
     found: dict[str, float] = {}
     for one in answer.outcomes:
-        right = float((one.rows["label"] == one.rows["predicted"]).mean())
+        right = float(np.mean(one.rows["label"].to_numpy() == one.rows["predicted"].to_numpy()))
         found.setdefault(str(one.variant["model"]), right)
     return found
 
@@ -223,7 +223,7 @@ def test_a_mix_learns_which_layer_knows_the_answer(classes: int | None) -> None:
 def test_validation_alone_chooses(make: Make) -> None:
     run, data = make("prefix_lm"), parts(presence(120), 60, 30)
     shuffled = [{**one, "label": 1 - one["label"]} for one in data.test]
-    how = {"layers": "each", "finetune": {"scratch": False}}
+    how: dict[str, Any] = {"layers": "each", "finetune": {"scratch": False}}
     found = [asked(run, "frozen", each, **how) for each in (data, replace(data, test=shuffled))]
     assert found[0].trials == found[1].trials
     assert found[0].more == found[1].more
@@ -239,14 +239,14 @@ def test_a_head_is_the_best_on_validation_of_those_tried(make: Make) -> None:
         own = ("model", "pooling", "layer", "examples")
         tried = [each for each in answer.trials if all(each[key] == head[key] for key in own)]
         assert [each["penalty"] for each in tried] == list(PENALTIES)
-        assert head["validation"] == max(each["validation"] for each in tried)
+        assert head["validation"] == max(float(str(each["validation"])) for each in tried)
     assert [one.variant["examples"] for one in answer.outcomes] == [20] * 4 + [60] * 4
     assert [one.variant["model"] for one in answer.outcomes[:4]] == ["pretrained"] * 2 + ["scratch"] * 2
 
 
 def test_each_layer_is_an_outcome_and_a_mix_tells_its_weights(make: Make) -> None:
     run, data = make("encoder_decoder"), parts(presence(60), 30, 15)
-    how = {"finetune": {"scratch": False, "poolings": ["mean"]}}
+    how: dict[str, Any] = {"finetune": {"scratch": False, "poolings": ["mean"]}}
     each = asked(run, "frozen", data, layers="each", **how)
     names = {"embeddings", "encoder 1", "encoder 2", "encoder 3", "decoder 1", "decoder 2"}
     assert {one.variant["layer"] for one in each.outcomes} == names
