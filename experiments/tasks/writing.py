@@ -10,12 +10,12 @@ import torch
 from archs.batch import Batch
 from archs.decoding import Decoding
 from archs.family import Family
+from experiments.batching import tokens_at_once
 from experiments.tasks.encoding import padded
 from experiments.tasks.source_target import Pairs, portions
 from objectives.base import Vocabulary
 from objectives.conditional import Conditional
 
-CELLS = 8192  # of a batch, padding counted; a beam search keeps `beams` times as many
 LENGTH_PENALTY = 1.0  # beams are compared by their nats a token
 ROUNDS = 10  # of mask-predict, as many as in Ghazvininejad et al. 2019
 
@@ -38,7 +38,7 @@ def nats(family: Family, asks: Conditional, pairs: Pairs) -> np.ndarray:
     each = [(item, target) for item, targets in enumerate(pairs.targets) for target in targets]
     lengths = np.array([len(pairs.sources[item]) + len(target) for item, target in each])
     found = np.zeros(len(pairs))
-    for chosen in portions(lengths, CELLS):
+    for chosen in portions(lengths, tokens_at_once(asks.vocabulary.size)):
         items, targets = zip(*(each[number] for number in chosen), strict=True)
         batch = taught(asks, [pairs.sources[item] for item in items], targets)
         score = family.score(batch.to(family.embedding.weight.device))
@@ -50,7 +50,7 @@ def nats(family: Family, asks: Conditional, pairs: Pairs) -> np.ndarray:
 def loss(family: Family, asks: Conditional, pairs: Pairs) -> float:
     """Mean nats of what `asks` hides of each item's first target, the same tokens whenever it is called."""
     total = asked = 0.0
-    for seed, chosen in enumerate(portions(pairs.lengths, CELLS)):
+    for seed, chosen in enumerate(portions(pairs.lengths, tokens_at_once(asks.vocabulary.size))):
         sources = [pairs.sources[item] for item in chosen]
         batch = taught(asks, sources, [pairs.targets[item][0] for item in chosen], seed)
         batch = batch.to(family.embedding.weight.device)
@@ -66,7 +66,8 @@ def write(
     """What the family writes given each source, without eos: at most `longest` tokens, eos counted."""
     how = decoding(asks.vocabulary, asks.layout == "in_place", beams)
     found: list[list[int]] = [[] for _ in sources]
-    for chosen in portions(np.array([len(source) + longest for source in sources]), CELLS):
+    lengths = np.array([len(source) + longest for source in sources])
+    for chosen in portions(lengths, tokens_at_once(asks.vocabulary.size)):
         tokens, segments = padded([sources[item] for item in chosen], asks.vocabulary.pad)
         prompt = asks.prompt_pair(tokens, torch.full((len(chosen),), longest), segments)
         written = family.generate(prompt.to(family.embedding.weight.device), longest, how)

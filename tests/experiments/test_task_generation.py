@@ -31,7 +31,7 @@ from experiments.tasks.grid import as_prefix, finetuned
 from experiments.tasks.kind import Data, Example, Question
 from experiments.tasks.metrics import METRICS
 from experiments.tasks.rows import examples
-from experiments.tasks.source_target import encoded, longest_target, portions
+from experiments.tasks.source_target import Pairs, encoded, longest_target, portions
 from experiments.tasks.task import AskConfig, TaskConfig
 from experiments.tasks.writing import decoding, nats, taught, write
 from objectives.base import Layout
@@ -179,6 +179,22 @@ def test_nats_are_those_of_a_loop_over_one_reference_and_token_at_a_time(name: s
                 expected -= float(logp[0, token])
         assert got == pytest.approx(expected, rel=1e-4)
         assert sizes == [len(reference.encode()) for reference in item["references"]]
+
+
+@pytest.mark.parametrize("name", ["decoder_ar", "permuted_lm"])
+def test_in_its_own_way_a_family_scores_by_the_chances_it_writes_by(name: str) -> None:
+    family, sources = tiny(name), [[50, 51, 52], [60]]
+    asks, targets = Conditional(VOCABULARY, family.layout), [[40, 41, EOS], [42, EOS]]
+    pairs = Pairs(sources, [[target] for target in targets], [[1], [1]], 0, 0)
+    for source, target, got in zip(sources, targets, nats(family, asks, pairs), strict=True):
+        prompt = asks.prompt_pair(torch.tensor([source]), torch.tensor([6]))
+        with torch.no_grad():
+            steps = family.steps(prompt, 6)
+            logits, expected = steps.first(), 0.0
+            for token in target:
+                expected -= float(logits.log_softmax(-1)[0, token])
+                logits = steps.next(torch.tensor([token]))
+        assert got == pytest.approx(expected, rel=1e-4)
 
 
 def test_portions_are_of_about_one_length_and_within_their_cells() -> None:
