@@ -27,7 +27,7 @@ from experiments.run import Run
 from experiments.scoring import score_texts
 from experiments.tasks import generation, prompted
 from experiments.tasks.generation import GENERATION, prepared, writers
-from experiments.tasks.grid import as_prefix, finetuned
+from experiments.tasks.grid import Progress, as_prefix, finetuned
 from experiments.tasks.kind import Data, Example, Question
 from experiments.tasks.metrics import METRICS
 from experiments.tasks.rows import examples
@@ -235,7 +235,9 @@ def test_all_single_stacks_of_the_same_weights_give_the_same_numbers(make: Make)
         items = question(run, DICTIONARY, epochs=2)
         shared = replace(run, family=as_prefix(run.family))
         tuned = prepared(items, shared, DICTIONARY, 4)
-        learner, _ = finetuned(shared, tuned, "shared", 1e-2, 0, items)
+        learner, _ = finetuned(
+            shared, tuned, "shared", 1e-2, 0, items.ask.finetune, Progress("dictionary", 1)
+        )
         found.append(tuned.predict(learner, "test"))
     pd.testing.assert_frame_equal(found[0], found[1])
     pd.testing.assert_frame_equal(found[0], found[2])
