@@ -12,20 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from archs.errors import UserError
 from experiments.data.overlap import overlaps
 from experiments.disk import write_whole
 from experiments.environment import software
 from experiments.folder import RunFolder, write_json
 from experiments.run import Run, restore
+from experiments.tasks.chosen import by_item, chosen, of_variant
 from experiments.tasks.kind import Data, Example, Kind, Outcome, Question
 from experiments.tasks.kinds import KINDS
 from experiments.tasks.metrics import METRICS, Metric, measured
 from experiments.tasks.rows import load
 from experiments.tasks.task import AskConfig
+from experiments.tasks.usual import LEARNED, mode_of, scores_table
 from experiments.tasks.values import values
-
-TRAINED = ("finetuned", "frozen", "static")  # modes that learn from the task's training examples
 
 
 def ask_run(folder: Path, ask: AskConfig) -> Path:
@@ -38,7 +37,7 @@ def answered(run: Run, ask: AskConfig) -> Path:
     """As `ask_run`, of a run that is at hand."""
     kind, mode = KINDS[ask.task.kind], mode_of(ask)
     metrics = metrics_of(ask, kind)
-    data = load(ask.task, kind, training=mode in TRAINED)
+    data = load(ask.task, kind, training=mode in LEARNED)
     data = replace(data, test=subset(data.test, ask.items))
     for note in data.notes:
         print(f"{ask.task.name}: {note}", file=sys.stderr)
@@ -66,23 +65,34 @@ def answered(run: Run, ask: AskConfig) -> Path:
         **answer.more,
     }
     place = run.folder.tasks / f"{ask.task.name}-{mode}.json"
-    place.parent.mkdir(exist_ok=True)
-    buffer = io.BytesIO()
-    together([*found, *beside]).to_parquet(buffer, index=False)
-    write_whole(place.with_suffix(".parquet"), buffer.getvalue())
+    table = together([*found, *beside])
+    _write(place.with_suffix(".parquet"), table)
+    scores = items_of(content, table)
+    # What claims are decided on is what the recipe asked, however else the run was asked besides.
+    if scores is not None and ask in run.recipe.evaluation.tasks:
+        _write(run.folder.scores / f"{scores_table(ask.task.name, mode)}.parquet", scores)
     write_json(place, content)
     return place
 
 
-def mode_of(ask: AskConfig) -> str:
-    """The mode asked for, or the kind's usual one. Raises UserError for one that the kind does not have."""
-    modes = KINDS[ask.task.kind].modes
-    if ask.mode is not None and ask.mode not in modes:
-        raise UserError(
-            f"mode={ask.mode}: task '{ask.task.name}' is of kind {ask.task.kind}, which can be asked: "
-            f"{', '.join(modes)}"
-        )
-    return ask.mode or next(iter(modes))
+def items_of(content: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame | None:
+    """One row a test item of the chosen outcome: item, value, the digest of the task, the unit if it has any.
+
+    content, table: an answer's files. None where the outcome has nothing that the primary metric reads.
+    """
+    main = chosen(content["outcomes"])
+    rows = None if main is None else of_variant(table, main["variant"])
+    if rows is None or "value" not in rows or not np.isfinite(rows["value"]).any():
+        return None
+    found = by_item(rows).reset_index().assign(digest=content["data"]["digest"])
+    return found.assign(unit=rows["unit"].iloc[0]) if "unit" in rows else found
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    path.parent.mkdir(exist_ok=True)
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_whole(path, buffer.getvalue())
 
 
 def metrics_of(ask: AskConfig, kind: Kind) -> list[Metric]:

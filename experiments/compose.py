@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from archs.errors import UserError, unknown
 from experiments.claims.claim import ALL, CONTROLS, check_arms, read_claims
+from experiments.claims.replaced import replaced
 from experiments.launch.config import CONFIGS, AnyLauncher
 from experiments.overrides import SEARCHPATH, key_of, parse, quoted, set_value, translate
 from experiments.presets import configs_dir
@@ -149,6 +150,7 @@ def _sweep(name: str, overrides: list[str], searchpath: list[str], config_dir: P
         )
     named = {role: content.pop(key, None) or [] for role, key in (("control", CONTROLS), ("claim", "claims"))}
     sweep = validated(SweepRecipe, {**content, "claims": read_claims(named, config_dir)})
+    sweep = sweep.model_copy(update={"claims": replaced(sweep.claims, sweep.endpoints)})
     for arm in dropped:
         if arm not in sweep.arms:
             raise unknown("arm", arm, sweep.arms)

@@ -20,7 +20,7 @@ from archs.family import Family
 from archs.flow import FlowReport, check_flow
 from archs.single_row import lay_out_for_rows
 from experiments import build
-from experiments.asking import answered, mode_of
+from experiments.asking import answered
 from experiments.data.overlap import GRAM, overlaps
 from experiments.data.windows import held_out
 from experiments.disk import write_whole
@@ -36,6 +36,7 @@ from experiments.tasks.builtin.classify import classifier, predictions
 from experiments.tasks.builtin.fill import fill
 from experiments.tasks.builtin.probe import POOLINGS
 from experiments.tasks.builtin.target import target
+from experiments.tasks.usual import mode_of
 from experiments.tracking import tracker
 from experiments.tracking.shown import show_evaluated
 from objectives.base import Windows

@@ -44,7 +44,8 @@ class SweepRecipe(Config):
     that they need are run. They are decided under each of `budgets` ("flops", "tokens": the budget's own
     first; the other spends what a decoder-AR of the size would) and at each of `scales`, factors on the
     amount, of which 1 decides. `excused`: controls that gate nothing, each with the reason, which the report
-    shows.
+    shows. `endpoints`: what claims and controls are decided on in place of an endpoint that their files name,
+    `{understanding: task:mr+cola}`.
     """
 
     name: Annotated[str, Field(pattern=rf"^{FOLDER}$")]
@@ -55,6 +56,7 @@ class SweepRecipe(Config):
     tuning: TuningConfig | None = None
     claims: dict[str, Claim] = Field(default_factory=dict)
     excused: dict[str, str] = Field(default_factory=dict)
+    endpoints: dict[str, str] = Field(default_factory=dict)
     budgets: list[Literal["flops", "tokens"]] = Field(default_factory=list)
     scales: list[Amount] = Field(default_factory=lambda: [1.0])
 
@@ -77,7 +79,7 @@ class SweepRecipe(Config):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name}: {values} names one twice; list each once")
-        for name in ("budgets", "excused") if not self.claims else ():
+        for name in ("budgets", "excused", "endpoints") if not self.claims else ():
             if getattr(self, name):
                 raise ValueError(
                     f"{name}: is for claims, and this sweep makes none; add claims=…, or leave it out"

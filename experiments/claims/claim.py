@@ -1,7 +1,8 @@
 """Claims: what a sweep is to decide, written down and hashed before anything is trained.
 
 One file of `configs/claims/` a claim. Its contrasts name arms of the sweep; its endpoints are those of
-`experiments/claims/endpoints.py`. Nothing here needs torch: a mistake in a claim is told at once.
+`experiments/claims/endpoints.py`, or standard tasks. Nothing here needs torch: a mistake in a claim is told
+at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from archs.errors import UserError, unknown
-from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.endpoints import endpoint_of
 from experiments.presets import configs_dir, read_yaml
 from experiments.validate import Config, validated
 
@@ -118,8 +119,7 @@ class Claim(Config):
         if len(set(self.asked)) < len(self.asked):
             raise ValueError(f"endpoints: {self.asked} names one twice; list each once")
         for name in (*self.endpoints, *self.order):
-            if name not in ENDPOINTS:
-                raise ValueError(str(unknown("endpoint", name, ENDPOINTS)))
+            endpoint_of(name)
         for contrast in self.contrasts:
             if abs(sum(contrast.values())) > 1e-9 or not any(contrast.values()):
                 raise ValueError(

@@ -18,7 +18,8 @@ from archs.errors import UserError
 from experiments.budget import plan_arm, planning_vocabulary, reference_flops_a_token
 from experiments.claims.cell import Cell
 from experiments.claims.claim import Claim
-from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.endpoints import ENDPOINTS, endpoint_of
+from experiments.claims.task_asks import asks
 from experiments.recipe import BudgetConfig, Recipe
 from experiments.sweep_recipe import SweepRecipe
 
@@ -51,7 +52,7 @@ class Design:
 def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
     """What is to be run. Without claims the recipes as they are.
 
-    Raises UserError if two arms would have one name, or an arm cannot be sized.
+    Raises UserError if two arms would have one name, an arm cannot be sized, or recipes lack a claim's task.
     """
     first = {arm: recipe for (arm, seed), recipe in recipes.items() if seed == 0}
     if not sweep.claims:
@@ -117,7 +118,7 @@ def _needed(sweep: SweepRecipe, arm: str, role: str) -> list[Claim]:
 def _tasks_of(sweep: SweepRecipe, arm: str) -> list[str]:
     """The endpoints of the arm's claims that a model from scratch could be asked too."""
     names = [name for claim in _needed(sweep, arm, "claim") for name in claim.asked]
-    return [name for name in dict.fromkeys(names) if ENDPOINTS[name].task]
+    return [name for name in dict.fromkeys(names) if endpoint_of(name).task]
 
 
 def _seeds(sweep: SweepRecipe, arm: str) -> int:
@@ -127,16 +128,11 @@ def _seeds(sweep: SweepRecipe, arm: str) -> int:
 
 def _evaluated(recipe: Recipe, sweep: SweepRecipe, *arms: str) -> Recipe:
     """Asked what the claims on these arms are decided on, and nothing else but its likelihood."""
-    wanted = {
-        ENDPOINTS[name].switch
-        for claim in sweep.claims.values()
-        if set(arms) & set(claim.arms)
-        for name in claim.asked
-    }
+    claims = [claim for claim in sweep.claims.values() if set(arms) & set(claim.arms)]
+    wanted = {endpoint_of(name).switch for claim in claims for name in claim.asked}
     switches = {point.switch: point.switch in wanted for point in ENDPOINTS.values() if point.switch}
-    return recipe.model_copy(
-        update={"evaluation": recipe.evaluation.model_copy(update={**switches, "infill": False})}
-    )
+    changes = {**switches, "infill": False, "tasks": asks(recipe, claims)}
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update=changes)})
 
 
 def _under(recipe: Recipe, cell: Cell, own: Cell, name: str) -> Recipe:

@@ -6,71 +6,13 @@ ratio of sums, such as nats over bytes, as jackknife pseudo-values, whose mean i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
 
-if TYPE_CHECKING:  # plans and mistakes need none of these
-    import pandas as pd
+from archs.errors import unknown
+from experiments.claims.endpoint import Endpoint, Measure, Prior
+from experiments.claims.task_endpoints import TASK, on_tasks
 
 LN_2 = 0.6931471805599453
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Sum of `numerator` over that of `denominator` (None: the number of rows), times `times`, of a table."""
-
-    table: str
-    numerator: str
-    denominator: str | None = None
-    times: float = 1.0
-    unit_of_likelihood: str | None = None  # "nll" or "pll": rows of another unit are not this measure
-
-    def holds(self, rows: pd.DataFrame) -> bool:
-        return self.unit_of_likelihood is None or set(rows["unit"]) == {self.unit_of_likelihood}
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Standard deviations of the difference of two arms, in the endpoint's unit, that `plan` counts with.
-
-    seed: of its mean over items, from one pretraining seed to the next; item: of an item's mean over seeds;
-    residual: what is left; items: how many there are.
-    """
-
-    seed: float
-    item: float
-    residual: float
-    items: int
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """measures: one, or several whose mean it is (a composite). switch: of EvaluationConfig, None if always.
-
-    task: whether a model from scratch could do it too, so that it must pass the assay. other: the same
-    question under another pooling, shown beside it and never decided on. prior: as measured by
-    docs/results/claims_micro.md, but where said.
-    """
-
-    title: str
-    unit: str
-    better: str
-    decimals: int
-    measures: tuple[Measure, ...]
-    prior: Prior
-    switch: str | None = None
-    task: bool = True
-    pooling: str = ""
-    other: tuple[str, tuple[Measure, ...]] | None = None
-
-    @property
-    def sign(self) -> int:
-        """+1 where larger is better."""
-        return 1 if self.better == "higher" else -1
-
-    def text(self, value: float) -> str:
-        return f"{value:.{self.decimals}f}"
-
 
 ENDPOINTS: dict[str, Endpoint] = {
     "understanding": Endpoint(
@@ -123,3 +65,16 @@ ENDPOINTS: dict[str, Endpoint] = {
         task=False,
     ),
 }
+
+
+@cache
+def endpoint_of(name: str) -> Endpoint:
+    """One of ENDPOINTS, or of standard tasks: `task:mr`, `task:mr+cola` (`task_endpoints.py`).
+
+    Raises UserError for a name that is neither.
+    """
+    if name.startswith(TASK):
+        return on_tasks(name)
+    if name not in ENDPOINTS:
+        raise unknown("endpoint", name, [*ENDPOINTS, f"{TASK}NAME"])
+    return ENDPOINTS[name]

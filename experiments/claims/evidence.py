@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from archs.errors import UserError
-from experiments.claims.endpoints import Measure
+from experiments.claims.endpoint import Measure
 from experiments.folder import read_table
 
 
@@ -45,7 +45,9 @@ def _of(scores: Path, measure: Measure) -> Items | None:
     rows = read_table(path)
     if rows.empty or not measure.holds(rows):
         return None
-    keys = [f"{measure.table} {item}" for item in rows["item"]]
+    # Of a standard task the digest of its texts, too: the same numbers of other texts are other items.
+    of = measure.table if measure.asked is None else f"{measure.table} {rows['digest'].iloc[0]}"
+    keys = [f"{of} {item}" for item in rows["item"]]
     above = np.asarray(rows[measure.numerator], dtype=float)
     if measure.denominator is None:
         return Items(keys, measure.times * above)

@@ -12,7 +12,8 @@ from experiments.budget import Plan
 from experiments.budget_table import short
 from experiments.claims.claim import Claim, Contrast
 from experiments.claims.design import Design
-from experiments.claims.endpoints import ENDPOINTS, Endpoint
+from experiments.claims.endpoint import Endpoint
+from experiments.claims.endpoints import endpoint_of
 from experiments.claims.readings import level, standings
 from experiments.stats.sensitivity import seeds_needed, smallest_visible
 from experiments.stats.variances import Variances
@@ -98,7 +99,7 @@ def _rows(sweep: SweepRecipe, name: str, claim: Claim) -> Iterator[tuple[str, st
         parts = [part for part in claim.parts if part.endpoint == endpoint]
         widest = max(parts, key=lambda part: _size(part.contrast))
         more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
-        point, variances = ENDPOINTS[endpoint], prior(ENDPOINTS[endpoint], widest.contrast)
+        point, variances = endpoint_of(endpoint), prior(endpoint_of(endpoint), widest.contrast)
         smallest = smallest_visible(variances, sweep.seeds, point.prior.items, alpha)
         seeds = ""
         if published.comparable and published.effect is not None:

@@ -10,7 +10,8 @@ from typing import Literal
 from experiments.claims import evidence
 from experiments.claims.cell import Cell
 from experiments.claims.claim import ALPHA, CONFIRMATORY, Claim, Part
-from experiments.claims.endpoints import ENDPOINTS, Endpoint
+from experiments.claims.endpoint import Endpoint
+from experiments.claims.endpoints import endpoint_of
 from experiments.claims.evidence import Items, Table
 from experiments.stats import (
     Equivalence,
@@ -73,7 +74,7 @@ class Finding:
 
     @property
     def endpoint(self) -> Endpoint:
-        return ENDPOINTS[self.part.endpoint]
+        return endpoint_of(self.part.endpoint)
 
     @property
     def per_seed(self) -> dict[int, float]:
@@ -126,7 +127,7 @@ def level(claims: Mapping[str, Claim], name: str) -> float:
 
 def poolings(claim: Claim) -> list[str]:
     """Its own, then what any of its endpoints can be read by besides."""
-    others = [ENDPOINTS[name].other for name in claim.asked]
+    others = [endpoint_of(name).other for name in claim.asked]
     return ["", *sorted({other[0] for other in others if other})]
 
 
@@ -136,7 +137,7 @@ def read(material: Material, name: str, cell: Cell, pooling: str = "") -> Readin
     findings: list[Finding] = []
     missing: list[str] = []
     for part in claim.parts:
-        endpoint = ENDPOINTS[part.endpoint]
+        endpoint = endpoint_of(part.endpoint)
         asked = pooling if endpoint.other and pooling == endpoint.other[0] else endpoint.pooling
         there = {arm: material.scored(arm, cell, part.endpoint, asked) for arm in part.contrast}
         missing += _missing(material, cell, part, there)
@@ -156,7 +157,7 @@ def _missing(material: Material, cell: Cell, part: Part, there: Mapping[str, Sco
         diverged = material.diverged(arm, cell)
         lost = [seed for seed in range(material.seeds) if scored.get(seed) is None and seed not in diverged]
         if lost:
-            what = f"{ENDPOINTS[part.endpoint].title} for {len(lost)} of {material.seeds} seeds"
+            what = f"{endpoint_of(part.endpoint).title} for {len(lost)} of {material.seeds} seeds"
             told.append(f"arm '{arm}' has no {what}")
     return told
 

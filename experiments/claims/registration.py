@@ -21,7 +21,7 @@ from experiments.validate import flatten, validated
 
 SWEEP, DESIGN, CLAIMS = "sweep.json", "design.json", "claims.json"
 # What a sweep may not change once it has begun: of the runs that are there some would be of either kind.
-FIXED = ("overrides", "tuning", "budgets", "scales")
+FIXED = ("overrides", "tuning", "budgets", "scales", "endpoints")
 
 
 def register(folder: Path, sweep: SweepRecipe, design: Design) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from experiments.claims import evidence
 from experiments.claims.cell import Cell
 from experiments.claims.claim import Claim
-from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.endpoints import endpoint_of
 from experiments.claims.readings import (
     ALPHA,
     Material,
@@ -150,7 +150,7 @@ def _relabelling(material: Material, name: str) -> Outcome:
     assert claim.arm is not None
     [endpoint] = claim.endpoints
     found = evidence.table(
-        material.scored(claim.arm, material.cells[0], endpoint, ENDPOINTS[endpoint].pooling)
+        material.scored(claim.arm, material.cells[0], endpoint, endpoint_of(endpoint).pooling)
     )
     there = 0 if found is None else len(found.seeds)
     if found is None or there < wanted:
@@ -175,7 +175,7 @@ def _assays(material: Material) -> list[Assay]:
     arms: dict[str, list[str]] = {}
     for claim in material.claims.values():
         for name in claim.asked if claim.role == "claim" else []:
-            if ENDPOINTS[name].task:
+            if endpoint_of(name).task:
                 arms[name] = list(dict.fromkeys([*arms.get(name, []), *claim.arms]))
     return [
         Assay(name, cell, _gain(material, name, cell, its))
@@ -186,7 +186,7 @@ def _assays(material: Material) -> list[Assay]:
 
 def _gain(material: Material, name: str, cell: Cell, arms: list[str]) -> Test | None:
     """All arms that came through, alike, less the untrained arm of each one's shape; None if none did."""
-    endpoint, own = ENDPOINTS[name], material.cells[0]
+    endpoint, own = endpoint_of(name), material.cells[0]
     trained = {arm: material.scored(arm, cell, name, endpoint.pooling) for arm in arms}
     there: dict[str, Scored] = {arm: scored for arm, scored in trained.items() if any(scored.values())}
     weights = dict.fromkeys(there, 1 / max(1, len(there)))
@@ -230,7 +230,7 @@ def _outcome(
         if each.endpoint in claim.asked and each.cell.scale == scale and not each.passed
     ]
     if lacking:
-        titles = ", ".join(dict.fromkeys(ENDPOINTS[each.endpoint].title for each in lacking))
+        titles = ", ".join(dict.fromkeys(endpoint_of(each.endpoint).title for each in lacking))
         if any(each.gain is None for each in lacking):
             return outcome("not testable", f"the assay could not be measured on {titles}: runs are missing")
         return outcome(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.claims.claim import Claim
-from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.endpoints import endpoint_of
 from experiments.claims.readings import Finding, Reading
 from experiments.claims.verdicts import Outcome
 from experiments.report import claim_words as words
@@ -56,7 +56,7 @@ def _label(outcome: Outcome, rows: list[Row]) -> str:
 
 
 def _draw(axes: Axes, rows: list[Row], claim: Claim, figure: int) -> dict[str, str]:
-    endpoint = ENDPOINTS[rows[0][1].part.endpoint]
+    endpoint = endpoint_of(rows[0][1].part.endpoint)
     tips: dict[str, str] = {}
     axes.axvline(0, color=INK, linewidth=1)
     if claim.margin is not None:

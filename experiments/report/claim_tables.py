@@ -6,7 +6,7 @@ import math
 
 from experiments.claims.cell import Cell as Place
 from experiments.claims.claim import Claim
-from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.endpoints import endpoint_of
 from experiments.claims.readings import Finding, Reading, Standing
 from experiments.claims.verdicts import Decision, Outcome
 from experiments.report import claim_words as words
@@ -159,5 +159,5 @@ def assay_cell(decision: Decision, claim: Claim, place: Place) -> Cell:
         return Cell("no task")
     if any(each.gain is None for each in asked):
         return Cell("not measured", kind="none")
-    failed = [ENDPOINTS[each.endpoint].title for each in asked if not each.passed]
+    failed = [endpoint_of(each.endpoint).title for each in asked if not each.passed]
     return Cell("failed", ", ".join(failed), "bad") if failed else Cell("passed", kind="good")

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from experiments.claims.cell import Cell
 from experiments.claims.claim import Claim
-from experiments.claims.endpoints import ENDPOINTS, Endpoint
+from experiments.claims.endpoint import Endpoint
+from experiments.claims.endpoints import endpoint_of
 from experiments.claims.readings import Finding, Reading
 from experiments.claims.verdicts import Outcome
 from experiments.stats import Test, seeds_needed
@@ -109,7 +110,7 @@ def stability(outcome: Outcome) -> list[str]:
             continue
         above = [reading for reading, finding in seen if finding.test.mean > 0]
         below = [reading for reading, finding in seen if finding.test.mean <= 0]
-        name = f"{part.text}, {ENDPOINTS[part.endpoint].title}: " if len(outcome.claim.parts) > 1 else ""
+        name = f"{part.text}, {endpoint_of(part.endpoint).title}: " if len(outcome.claim.parts) > 1 else ""
         if not above or not below:
             way = "in favour of" if above else "against"
             sentence = f"the sign is stable, {way} the statement in all {len(seen)} readings"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.claims.endpoints import ENDPOINTS, Endpoint
+from experiments.claims.endpoint import Endpoint
+from experiments.claims.endpoints import endpoint_of
 from experiments.claims.verdicts import FALSE_VERDICTS, Assay
 from experiments.report import claim_words as words
 from experiments.report.claim_tables import within
@@ -34,13 +35,13 @@ def controls(of: Claimed) -> Grid:
 
 
 def assays(of: Claimed) -> Grid:
-    rows = [[_task(each), *_assay(ENDPOINTS[each.endpoint], each)] for each in of.decision.assays]
+    rows = [[_task(each), *_assay(endpoint_of(each.endpoint), each)] for each in of.decision.assays]
     heads = ["task", Cell("gain over the same models from scratch", "with 95% interval"), "seeds", "assay"]
     return Grid.of("Assay of every task", heads, rows)
 
 
 def _task(each: Assay) -> Cell:
-    return Cell(ENDPOINTS[each.endpoint].title, f"by {words.place(each.cell)}")
+    return Cell(endpoint_of(each.endpoint).title, f"by {words.place(each.cell)}")
 
 
 def _assay(endpoint: Endpoint, each: Assay) -> list[Cell]:
@@ -60,7 +61,7 @@ def registry(of: Claimed) -> Grid:
             Cell(
                 "; ".join(dict.fromkeys(part.text for part in claim.parts)) or claim.arm or "", kind="prose"
             ),
-            Cell(", ".join(ENDPOINTS[point].title for point in claim.asked), kind="prose"),
+            Cell(", ".join(endpoint_of(point).title for point in claim.asked), kind="prose"),
             Cell(claim.expect, kind="prose"),
         ]
         for name, claim in of.said.claims.items()

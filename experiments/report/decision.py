@@ -10,7 +10,7 @@ from typing import Any
 from archs.errors import UserError
 from experiments.claims.cell import Cell
 from experiments.claims.claim import Claim
-from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.endpoints import endpoint_of
 from experiments.claims.evidence import Items, items
 from experiments.claims.readings import Material
 from experiments.claims.registration import CLAIMS, DESIGN, SWEEP, claims_of
@@ -82,7 +82,7 @@ def _material(sweep: Sweep, said: Registered) -> Material:
 
     @cache
     def scored(arm: str, cell: Cell, endpoint: str, pooling: str) -> dict[int, Items | None]:
-        name, point = said.arm_under(arm, cell), ENDPOINTS[endpoint]
+        name, point = said.arm_under(arm, cell), endpoint_of(endpoint)
         measures = point.other[1] if point.other and pooling == point.other[0] else point.measures
         return {
             seed: items(run.path / "scores", measures)

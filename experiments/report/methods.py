@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from experiments.claims.claim import CONFIRMATORY
-from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.endpoints import endpoint_of
 from experiments.claims.readings import ALPHA, FALSE_DISCOVERIES
 from experiments.claims.verdicts import FALSE_VERDICTS, RELABELLINGS
 from experiments.report import audit
@@ -70,7 +70,7 @@ def _untuned(sweep: Sweep) -> str:
 def _decided_on(of: Claimed) -> str:
     claims = [outcome.claim for outcome in of.decision.claims]
     asked = list(dict.fromkeys(name for claim in claims for name in claim.asked))
-    endpoints = listed(f"{ENDPOINTS[name].title} ({ENDPOINTS[name].unit})" for name in asked)
+    endpoints = listed(f"{endpoint_of(name).title} ({endpoint_of(name).unit})" for name in asked)
     stops = listed(STOPS.get(stop, stop) for stop in dict.fromkeys(cell.stop for cell in of.said.cells))
     scales = sorted({cell.scale for cell in of.said.cells})
     at = "" if scales == [1.0] else f" and at {listed(f'{scale:g}' for scale in scales)} times the amount"

@@ -45,7 +45,7 @@ def view(sweep: Sweep, of: Claimed) -> View | None:
                 )
                 where = f"{finding.part.text} on {finding.endpoint.title}, by {words.place(reading.cell)}"
                 title = f"{outcome.name}: {where}"
-                pseudo = any(measure.denominator for measure in finding.endpoint.measures)
+                pseudo = any(measure.pseudo for measure in finding.endpoint.measures)
                 return View(
                     title, Markup(_figure(title, finding)), _grid(title, finding, keys, texts), pseudo
                 )

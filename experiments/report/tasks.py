@@ -17,6 +17,7 @@ from experiments.folder import read_record, read_table
 from experiments.report.results import CONFIDENCE
 from experiments.report.runs import Run, Sweep
 from experiments.stats.crossed import crossed_test
+from experiments.tasks.chosen import by_item, chosen, of_variant
 from experiments.tasks.metrics import METRICS, Metric
 
 Variant = tuple[tuple[str, str | int], ...]
@@ -47,22 +48,18 @@ class Result:
     @property
     def chosen(self) -> dict[str, Any]:
         """The main outcome: with the most training examples, of several poolings what validation chose."""
-        return max(self._own, key=_examples)  # of equal ones the first
+        found = chosen(self.outcomes)
+        assert found is not None
+        return found
 
     @property
     def scratch(self) -> dict[str, Any] | None:
         """The same of the model from scratch."""
-        there = [one for one in self._own if one["variant"].get("model") == "scratch"]
-        return max(there, key=_examples, default=None)
-
-    @property
-    def _own(self) -> list[dict[str, Any]]:
-        return [one for one in self.outcomes if not one["baseline"]]
+        return chosen(self.outcomes, "scratch")
 
     def values(self, variant: dict[str, str | int]) -> np.ndarray:
         """(items,) each test item's share of the primary metric, mean over finetuning seeds."""
-        same = np.all([self.rows[name] == value for name, value in variant.items()], axis=0)
-        return np.asarray(self.rows.loc[same].groupby("item")["value"].mean(), dtype=float)
+        return np.asarray(by_item(of_variant(self.rows, variant)), dtype=float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +121,6 @@ def asked(sweep: Sweep) -> list[Asked]:
             if content is not None and "outcomes" in content:  # lm-evaluation-harness has files of its own
                 found.setdefault((content["task"], content["mode"]), []).append(Result(run, path, content))
     return [Asked(task, mode, results) for (task, mode), results in sorted(found.items())]
-
-
-def _examples(outcome: dict[str, Any]) -> int:
-    return int(outcome["variant"].get("examples", 0))
 
 
 def variants(results: Sequence[Result]) -> list[Variant]:

@@ -16,7 +16,7 @@ import sweep_folder
 from experiments.claims.cell import Cell
 from experiments.claims.claim import Claim, read_claims
 from experiments.claims.design import SCRATCH
-from experiments.claims.endpoints import ENDPOINTS
+from experiments.claims.endpoints import endpoint_of
 from experiments.folder import write_json
 from experiments.presets import preset
 from experiments.tuning import FILE, Point, Trial, Tuning
@@ -67,7 +67,7 @@ def _arms(
     tasks = {
         arm
         for claim in claims.values()
-        if claim.role == "claim" and any(ENDPOINTS[name].task for name in claim.asked)
+        if claim.role == "claim" and any(endpoint_of(name).task for name in claim.asked)
         for arm in claim.arms
     }
     shapes: dict[str, str] = {}

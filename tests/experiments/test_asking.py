@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import matthews_corrcoef
 
 from archs.errors import UserError
-from experiments.asking import ask_run, metrics_of, mode_of, subset
+from experiments.asking import ask_run, metrics_of, subset
 from experiments.compose import compose_ask
 from experiments.data.store import Corpus
 from experiments.recipe import Recipe
@@ -23,6 +23,7 @@ from experiments.tasks.grid import batches
 from experiments.tasks.kinds import KINDS
 from experiments.tasks.metrics import METRICS
 from experiments.tasks.rows import load
+from experiments.tasks.usual import mode_of
 from experiments.tasks.values import values
 from experiments.train import train
 

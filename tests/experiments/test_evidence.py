@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from archs.errors import UserError
-from experiments.claims.endpoints import ENDPOINTS, Measure
+from experiments.claims.endpoint import Measure
+from experiments.claims.endpoints import ENDPOINTS
 from experiments.claims.evidence import Items, contrast, items, ratio_values, table
 from experiments.stats import pseudo_values
 
