@@ -18,12 +18,12 @@ from experiments.environment import software
 from experiments.folder import RunFolder, write_json
 from experiments.run import Run, restore
 from experiments.tasks.chosen import by_item, chosen, of_variant
-from experiments.tasks.kind import Data, Example, Kind, Outcome, Question
+from experiments.tasks.examples import baselines_of, examples_of
+from experiments.tasks.kind import Data, Kind, Outcome, Question
 from experiments.tasks.kinds import KINDS
 from experiments.tasks.metrics import METRICS, Metric, measured
-from experiments.tasks.rows import load
 from experiments.tasks.task import AskConfig
-from experiments.tasks.usual import LEARNED, mode_of, scores_table
+from experiments.tasks.usual import mode_of, scores_table, ways_of
 from experiments.tasks.values import values
 
 
@@ -37,8 +37,7 @@ def answered(run: Run, ask: AskConfig) -> Path:
     """As `ask_run`, of a run that is at hand."""
     kind, mode = KINDS[ask.task.kind], mode_of(ask)
     metrics = metrics_of(ask, kind)
-    data = load(ask.task, kind, training=mode in LEARNED)
-    data = replace(data, test=subset(data.test, ask.items))
+    data = examples_of(ask)
     for note in data.notes:
         print(f"{ask.task.name}: {note}", file=sys.stderr)
     started = time.perf_counter()
@@ -47,12 +46,13 @@ def answered(run: Run, ask: AskConfig) -> Path:
     _tell_cut(ask, kind, answer.cut, run)
     found, beside = (
         [_shared_out(one, metrics[0]) for one in outcomes]
-        for outcomes in (answer.outcomes, _baselines(kind, ask, data))
+        for outcomes in (answer.outcomes, baselines_of(kind.name, data, max(ask.examples)))
     )
     content = {
         "task": ask.task.name,
         "kind": kind.name,
         "mode": mode,
+        "ways": ways_of(ask),
         "ask": ask.model_dump(mode="json"),
         "data": {part: len(getattr(data, part)) for part in ("train", "validation", "test", "apart")}
         | {"digest": data.digest, "notes": data.notes},
@@ -64,7 +64,7 @@ def answered(run: Run, ask: AskConfig) -> Path:
         "environment": software(),
         **answer.more,
     }
-    place = run.folder.tasks / f"{ask.task.name}-{mode}.json"
+    place = run.folder.tasks / f"{'-'.join((ask.task.name, mode, *ways_of(ask)))}.json"
     table = together([*found, *beside])
     _write(place.with_suffix(".parquet"), table)
     scores = items_of(content, table)
@@ -106,20 +106,6 @@ def metrics_of(ask: AskConfig, kind: Kind) -> list[Metric]:
     return [METRICS[name] for name in names]
 
 
-def subset(items: list[Example], wanted: int | None) -> list[Example]:
-    """So many of the items, drawn by a fixed seed, in their order; of each paradigm its share."""
-    if wanted is None or wanted >= len(items):
-        return items
-    rng, groups = np.random.default_rng(0), {}
-    for place, item in enumerate(items):
-        groups.setdefault(item.get("paradigm"), []).append(place)
-    chosen: list[int] = []
-    for places in groups.values():
-        share = max(1, round(wanted * len(places) / len(items)))
-        chosen += rng.permutation(places)[:share].tolist()
-    return [items[place] for place in sorted(chosen)]
-
-
 def together(outcomes: list[Outcome]) -> pd.DataFrame:
     """All rows in one table, the variant's words as columns."""
     return pd.concat([one.rows.assign(**one.variant) for one in outcomes], ignore_index=True)
@@ -142,19 +128,6 @@ def _numbers(outcome: Outcome, metrics: list[Metric]) -> dict[str, Any]:
     found = {metric.name: asdict(measured(metric, outcome.rows)) for metric in there}
     items = next((each["items"] for each in found.values()), len(outcome.rows))
     return {"variant": outcome.variant, "items": items, "metrics": found}
-
-
-def _baselines(kind: Kind, ask: AskConfig, data: Data) -> list[Outcome]:
-    """Fitted on as many training examples as the models had at most, and asked the same test."""
-    if kind.baselines is None:
-        return []
-    train = data.train[: max(ask.examples)]
-    parts = {"test": data.test} | ({"apart": data.apart} if data.apart else {})
-    return [
-        Outcome({"model": name, "examples": len(train), "part": part}, rows)
-        for part, items in parts.items()
-        for name, rows in kind.baselines(train, items).items()
-    ]
 
 
 def _overlap(run: Run, kind: Kind, ask: AskConfig, data: Data) -> Any:

@@ -20,6 +20,12 @@ from experiments.stats.crossed import crossed_test
 from experiments.tasks.chosen import by_item, chosen, of_variant
 from experiments.tasks.metrics import METRICS, Metric
 
+UNITS = {
+    "": "",
+    "nll": "NLL",
+    "pll": "pseudo-NLL",
+    "pll_word_l2r": "pseudo-NLL, later tokens of the word hidden",
+}
 Variant = tuple[tuple[str, str | int], ...]
 
 
@@ -64,11 +70,20 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A task in a mode, of all runs that were asked it, arms in the sweep's order."""
+    """A task in a mode, of all runs that were asked it in one way, arms in the sweep's order.
+
+    unit: "nll" or "pll" where it was asked by likelihoods, of which no two units share a table; else "".
+    """
 
     task: str
     mode: str
+    ways: tuple[str, ...]
+    unit: str
     results: list[Result]
+
+    @property
+    def title(self) -> str:
+        return ", ".join(filter(None, (self.task, self.mode.replace("_", "-"), *self.ways, UNITS[self.unit])))
 
     @property
     def metric(self) -> Metric:
@@ -114,13 +129,16 @@ class Assay:
 
 def asked(sweep: Sweep) -> list[Asked]:
     """By task and mode, in the order of their names; [] if no run was asked any."""
-    found: dict[tuple[str, str], list[Result]] = {}
+    found: dict[tuple[str, str, tuple[str, ...], str], list[Result]] = {}
     for run in sweep.done:
         for path in sorted((run.path / "tasks").glob("*.json")):
             content = read_record(path)
             if content is not None and "outcomes" in content:  # lm-evaluation-harness has files of its own
-                found.setdefault((content["task"], content["mode"]), []).append(Result(run, path, content))
-    return [Asked(task, mode, results) for (task, mode), results in sorted(found.items())]
+                result = Result(run, path, content)
+                unit = str(result.chosen["variant"].get("unit", ""))
+                key_of = content["task"], content["mode"], tuple(content["ways"]), unit
+                found.setdefault(key_of, []).append(result)
+    return [Asked(*key_of, results) for key_of, results in sorted(found.items())]
 
 
 def variants(results: Sequence[Result]) -> list[Variant]:

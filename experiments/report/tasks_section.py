@@ -35,11 +35,7 @@ def section(sweep: Sweep) -> Section | None:
     found = asked(sweep)
     if not found:
         return None
-    return Section(glance(sweep, found), [OneTask(_title(of), table(of), remarks(of)) for of in found])
-
-
-def _title(of: Asked) -> str:
-    return f"{of.task}, {of.mode.replace('_', '-')}"
+    return Section(glance(sweep, found), [OneTask(of.title, table(of), remarks(of)) for of in found])
 
 
 def glance(sweep: Sweep, found: list[Asked]) -> Grid:
@@ -48,7 +44,7 @@ def glance(sweep: Sweep, found: list[Asked]) -> Grid:
     heads = [Cell("task"), *(Cell(arm, arm=True) for arm in arms), Cell("best baseline"), Cell("assay")]
     rows = []
     for of in found:
-        name = Cell(_title(of), f"{of.metric.title}, {of.metric.unit}, {of.metric.better} is better")
+        name = Cell(of.title, f"{of.metric.title}, {of.metric.unit}, {of.metric.better} is better")
         rows.append([name, *(_chosen(of, arm) for arm in arms), _best_baseline(of), _assayed(of)])
     return Grid(GLANCE, heads, rows)
 
@@ -122,7 +118,7 @@ def table(of: Asked) -> Grid:
                 *(_cell(metric, each) for metric, each in zip(metrics, found, strict=True)),
             ]
         )
-    return Grid(_title(of), heads, rows)
+    return Grid(of.title, heads, rows)
 
 
 def _cell(metric: Metric, found: Number | None) -> Cell:

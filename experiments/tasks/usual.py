@@ -31,15 +31,38 @@ METRIC: dict[KindName, str] = {
 }
 
 
+# What tells one way of asking from another, where it is not the usual one; which modes it is for.
+WAYS: dict[str, tuple[Mode, ...]] = {
+    "pair": LEARNED,
+    "layers": ("frozen",),
+    "pll": ("zero_shot",),
+}
+
+
 def mode_of(ask: AskConfig) -> Mode:
-    """The mode asked for, or the kind's usual one. Raises UserError for one that the kind does not have."""
+    """The mode asked for, or the kind's usual one.
+
+    Raises UserError for one that the kind does not have, and for an option that the mode would not read.
+    """
     modes = MODES[ask.task.kind]
     if ask.mode is not None and ask.mode not in modes:
         raise UserError(
             f"mode={ask.mode}: task '{ask.task.name}' is of kind {ask.task.kind}, which can be asked: "
             f"{', '.join(modes)}"
         )
-    return ask.mode or modes[0]
+    mode = ask.mode or modes[0]
+    for name, meant in WAYS.items():
+        value = getattr(ask, name)
+        if value != AskConfig.model_fields[name].default and mode not in meant:
+            allowed = " or ".join(meant)
+            raise UserError(f"{name}={value} is for mode {allowed}, and this is {mode}; leave it out")
+    return mode
+
+
+def ways_of(ask: AskConfig) -> list[str]:
+    """The values of pair, layers and pll that are not the usual ones: each way has files of its own."""
+    usual = {name: AskConfig.model_fields[name].default for name in WAYS}
+    return [getattr(ask, name) for name in WAYS if getattr(ask, name) != usual[name]]
 
 
 def primary(task: TaskConfig) -> str:

@@ -12,13 +12,14 @@ import pytest
 from sklearn.metrics import matthews_corrcoef
 
 from archs.errors import UserError
-from experiments.asking import ask_run, metrics_of, subset
+from experiments.asking import ask_run, metrics_of
 from experiments.compose import compose_ask
 from experiments.data.store import Corpus
 from experiments.recipe import Recipe
 from experiments.run import restore
 from experiments.stats.crossed import pseudo_values
 from experiments.tasks.encoding import fitted
+from experiments.tasks.examples import subset
 from experiments.tasks.grid import batches
 from experiments.tasks.kinds import KINDS
 from experiments.tasks.metrics import METRICS
@@ -139,7 +140,7 @@ def test_two_texts_read_apart_are_compared(untrained: Callable[..., Path], tmp_p
     content = json.loads(apart.read_text())
     assert content["ask"]["pair"] == "apart"
     assert content["outcomes"][0]["metrics"]["pearson"]["items"] == content["data"]["test"]
-    assert joined == apart  # the last way asked is kept
+    assert (joined.name, apart.name) == ("stsb-finetuned.json", "stsb-finetuned-apart.json")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,7 @@ def test_two_texts_read_apart_are_compared(untrained: Callable[..., Path], tmp_p
         (["task=cola", "task.metrics=[acuracy]"], "choose one of: accuracy"),
         (["task=cola", "example=5"], "choose one of: examples"),
         (["task=cola", "finetune.poolings=[maen]"], "finetune.poolings"),
+        (["task=cola", "layers=mix"], "layers=mix is for mode frozen, and this is finetuned"),
     ],
 )
 def test_mistakes_are_one_line(overrides: list[str], told: str) -> None:

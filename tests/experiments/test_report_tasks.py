@@ -37,6 +37,7 @@ def write(run: Path, outcomes: list[tuple[dict, pd.DataFrame]], task: str = "mr"
     content = {
         "task": task,
         "mode": "finetuned",
+        "ways": [],
         "data": {
             "train": 100,
             "validation": 10,
