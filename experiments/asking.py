@@ -53,6 +53,7 @@ def answered(run: Run, ask: AskConfig) -> Path:
         "kind": kind.name,
         "mode": mode,
         "ways": ways_of(ask),
+        "primary": metrics[0].name,
         "ask": ask.model_dump(mode="json"),
         "data": {part: len(getattr(data, part)) for part in ("train", "validation", "test", "apart")}
         | {"digest": data.digest, "notes": data.notes},

@@ -44,7 +44,7 @@ class Result:
     @property
     def metric(self) -> Metric:
         """The primary one."""
-        return METRICS[next(iter(self.outcomes[0]["metrics"]))]
+        return METRICS[self.content["primary"]]
 
     @cached_property
     def rows(self) -> pd.DataFrame:

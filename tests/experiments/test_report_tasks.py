@@ -38,6 +38,7 @@ def write(run: Path, outcomes: list[tuple[dict, pd.DataFrame]], task: str = "mr"
         "task": task,
         "mode": "finetuned",
         "ways": [],
+        "primary": "accuracy",
         "data": {
             "train": 100,
             "validation": 10,
