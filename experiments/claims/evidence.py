@@ -118,5 +118,5 @@ def _rows(of: Table, seeds: Iterable[int]) -> np.ndarray:
 def _different() -> str:
     return (
         "runs of one sweep were scored on different items, so they cannot be paired; evaluate them again "
-        "with one version and one text: pentarch evaluate RUN"
+        "with one version and the same texts: pentarch evaluate RUN"
     )

@@ -17,6 +17,7 @@ from experiments.claims.cell import Cell
 from experiments.claims.claim import Claim, read_claims
 from experiments.claims.design import SCRATCH
 from experiments.claims.endpoints import endpoint_of
+from experiments.claims.replaced import replaced
 from experiments.folder import write_json
 from experiments.presets import preset
 from experiments.tuning import FILE, Point, Trial, Tuning
@@ -39,9 +40,10 @@ def write_claims(
     scales: Sequence[float] = (1.0,),
     seeds: int = SEEDS,
     items: int = 80,
+    endpoints: dict[str, str] | None = None,
 ) -> Path:
     """runs/<sweep>/ with every run of the design done, tuned, and no deviation."""
-    named = read_claims({"control": list(controls), "claim": list(claims)})
+    named = replaced(read_claims({"control": list(controls), "claim": list(claims)}), endpoints or {})
     cells = [Cell(stop, scale) for scale in scales for stop in stops]
     arms, scratch, tuned = _arms(named, cells, seeds)
     for number, (arm, count) in enumerate(arms.items()):
