@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from archs.family import Family
 from experiments.data.overlap import overlaps
 from experiments.disk import write_whole
 from experiments.environment import software
@@ -30,11 +31,11 @@ from experiments.tasks.values import values
 def ask_run(folder: Path, ask: AskConfig) -> Path:
     """Asks a task of a run and writes what came out; the summary's path. Raises UserError for bad tasks."""
     with RunFolder(folder).alone():
-        return answered(restore(folder), ask)
+        return answered(restore(folder), ask)[0]
 
 
-def answered(run: Run, ask: AskConfig) -> Path:
-    """As `ask_run`, of a run that is at hand."""
+def answered(run: Run, ask: AskConfig) -> tuple[Path, Family | None]:
+    """As `ask_run`, of a run that is at hand; and its family as the task's finetuning left it, if it was."""
     kind, mode = KINDS[ask.task.kind], mode_of(ask)
     metrics = metrics_of(ask, kind)
     data = examples_of(ask)
@@ -73,7 +74,7 @@ def answered(run: Run, ask: AskConfig) -> Path:
     if scores is not None and ask in run.recipe.evaluation.tasks:
         _write(run.folder.scores / f"{scores_table(ask.task.name, mode)}.parquet", scores)
     write_json(place, content)
-    return place
+    return place, answer.finetuned
 
 
 def items_of(content: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame | None:

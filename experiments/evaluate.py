@@ -81,12 +81,13 @@ def _evaluate(folder: Path, group: str) -> None:
         "target": timed("target", lambda: target_of(run)) if settings.target else None,
         "order": timed("order", lambda: order_of(run)) if settings.order else None,
         "overlap": timed("overlap", lambda: overlap_of(run)),
-        "forgetting": timed("forgetting", lambda: forgetting_of(run, finetuned))
-        if run.recipe.init_from
-        else None,
     }
     for ask in settings.tasks:
-        timed(f"{ask.task.name}, {mode_of(ask)}", lambda ask=ask: answered(run, ask))
+        _, family = timed(f"{ask.task.name}, {mode_of(ask)}", lambda ask=ask: answered(run, ask))
+        if family is not None:
+            finetuned[ask.task.name] = family
+    if run.recipe.init_from:
+        content["forgetting"] = timed("forgetting", lambda: forgetting_of(run, finetuned))
     written = timed("samples", lambda: samples(run))
     write_json(folder / "samples.json", written)
     write_json(folder / "evaluation.json", content | {"seconds": seconds, "environment": software()})

@@ -19,6 +19,7 @@ from archs.family import Family
 from experiments import build
 from experiments.data import tokenizer
 from experiments.folder import RunFolder, read_json, write_json
+from experiments.module import mixed
 from experiments.recipe import Recipe
 
 FILE = "init_from.json"
@@ -225,3 +226,11 @@ def _tokenizer(recipe: Recipe, run: RunFolder, theirs: Recipe) -> str:
             "of its own pieces; leave data.tokenizer out"
         )
     return place
+
+
+def order_of(seed: int, parent: Parent | None) -> int:
+    """The seed of the order in which a run reads its text: another one for each stage.
+
+    A stage that goes on with its parent's text would else begin with what the parent had read.
+    """
+    return seed if parent is None else mixed(seed, len(parent.chain.stages))

@@ -34,7 +34,7 @@ from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
 from experiments.processes import is_first_process, starts_others, train_together
 from experiments.recipe import BudgetConfig, Recipe
 from experiments.run import check_same_text, corpus_of, prepare
-from experiments.stages import Chain, Parent, check_began, note_began, parent_of, stage_of
+from experiments.stages import Chain, Parent, check_began, note_began, order_of, parent_of, stage_of
 from experiments.steps import Steps, building, loader
 from experiments.stopping import Stop, Stopped
 from experiments.tracking import NoTracker, Tracker, tracker
@@ -73,7 +73,8 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     parent = parent_of(recipe)
     corpus = corpus_of(recipe, None if parent is None else parent.tokenizer)
     left_out = task_text.checked(recipe, corpus)
-    windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
+    order = order_of(recipe.seed, parent)
+    windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, order)
     plan = budget.plan_arm(recipe, corpus.vocabulary)
     if parent is not None:
         parent.check_shape(recipe, plan.config)

@@ -79,7 +79,11 @@ def finetuned(question: Question) -> Answer:
     told = {"longest": longest, "beams": question.ask.beams, "length_penalty": LENGTH_PENALTY}
     told |= {"own": run.family.decoding} if own else {}
     return Answer(
-        [*shared.outcomes, *apart.outcomes], [*shared.trials, *apart.trials], shared.cut, {"writes": told}
+        [*shared.outcomes, *apart.outcomes],
+        [*shared.trials, *apart.trials],
+        shared.cut,
+        {"writes": told},
+        apart.finetuned,
     )
 
 

@@ -103,31 +103,59 @@ def answer(
     trials: list[dict[str, object]] = []
     each_way = len(grid.learning_rates) + grid.seeds - 1
     progress = Progress(question.task.name, len(question.ask.examples) * len(asked_of) * len(ways) * each_way)
+    own: Family | None = None
     for count in question.ask.examples:
         train = question.data.train[:count]
         for name, run in asked_of:
             progress.of = f"{name}, {len(train):,} examples"
             tuned = prepare(run, train)
             cut |= tuned.cut
-            found: list[tuple[float, list[Outcome]]] = []
-            for way in ways:
-                variant: dict[str, str | int] = {"model": name, axis: way, "examples": len(train)}
-                best = None
-                for rate in grid.learning_rates:
-                    learner, steps = finetuned(run, tuned, way, rate, 0, grid, progress)
-                    score, diverged = judged(question, tuned, learner)
-                    told = {"learning_rate": rate, "validation": score, "diverged": diverged, "steps": steps}
-                    trials.append({**variant, **told})
-                    if best is None or score > best[0]:
-                        best = score, rate, learner
-                assert best is not None
-                rows = asked(question, tuned, run, way, best[1], best[2], progress)
-                found.append(
-                    (best[0], [Outcome(variant | {"part": part}, each) for part, each in rows.items()])
-                )
-            for _, each in sorted(found, key=lambda one: -one[0]):
-                outcomes += each
-    return Answer(outcomes, trials, cut)
+            told: dict[str, str | int] = {"model": name, "examples": len(train)}
+            kept = [_kept(question, run, tuned, axis, way, told, progress) for way in ways]
+            trials += [trial for each in kept for trial in each.trials]
+            kept.sort(key=lambda each: -each.score)
+            outcomes += [outcome for each in kept for outcome in each.outcomes]
+            if run is question.run:
+                own = kept[0].family
+    return Answer(outcomes, trials, cut, finetuned=own)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A way of answering at the learning rate that validation chose: its score there, and the test's rows."""
+
+    score: float
+    family: Family
+    outcomes: list[Outcome]
+    trials: list[dict[str, object]]
+
+
+def _kept(
+    question: Question,
+    run: Run,
+    tuned: Tuned,
+    axis: str,
+    way: str,
+    told: dict[str, str | int],
+    progress: Progress,
+) -> _Kept:
+    """Tries every learning rate, and asks the test with the best."""
+    variant = {"model": told["model"], axis: way, "examples": told["examples"]}
+    best: tuple[float, float, Learner] | None = None
+    trials: list[dict[str, object]] = []
+    for rate in question.ask.finetune.learning_rates:
+        learner, steps = finetuned(run, tuned, way, rate, 0, question.ask.finetune, progress)
+        score, diverged = judged(question, tuned, learner)
+        trials.append(
+            {**variant, "learning_rate": rate, "validation": score, "diverged": diverged, "steps": steps}
+        )
+        if best is None or score > best[0]:
+            best = score, rate, learner
+    assert best is not None
+    score, rate, learner = best
+    rows = asked(question, tuned, run, way, rate, learner, progress)
+    outcomes = [Outcome(variant | {"part": part}, each) for part, each in rows.items()]
+    return _Kept(score, learner.family, outcomes, trials)
 
 
 def as_prefix(family: Family) -> Family:

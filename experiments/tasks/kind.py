@@ -11,6 +11,7 @@ import pandas as pd
 from experiments.tasks.task import AskConfig, TaskConfig
 
 if TYPE_CHECKING:
+    from archs.family import Family
     from experiments.run import Run
 
 Example = dict[str, Any]  # role -> its checked value
@@ -58,13 +59,15 @@ class Answer:
     """A mode's answer: outcomes, the main one first.
 
     trials: what was tried on validation, one dict a trial. cut: how many texts of each part were longer than
-    the model's window, and so cut. more: whatever else is told in the result's file.
+    the model's window, and so cut. more: whatever else is told in the result's file. finetuned: the run's own
+    family after the first outcome's finetuning, for whoever asks what it has forgotten.
     """
 
     outcomes: list[Outcome]
     trials: list[dict[str, object]] = field(default_factory=list)
     cut: dict[str, int] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
+    finetuned: Family | None = None
 
 
 Mode = Callable[[Question], Answer]

@@ -27,7 +27,7 @@ from experiments.report import audit as report_audit
 from experiments.report import stages as stages_section
 from experiments.report.runs import load
 from experiments.run import restore
-from experiments.stages import parent_of
+from experiments.stages import order_of, parent_of
 from experiments.steps import building
 from experiments.sweep_recipe import SweepRecipe, TuningConfig
 from experiments.train import train
@@ -80,7 +80,8 @@ def test_its_first_loss_is_the_parents_on_its_first_batch(begin: Begin, parent: 
     recipe = begin(f"init_from={parent}", "budget.amount=1", "seed=1")
     train(recipe, tmp_path / "run")
     run = restore(parent)
-    windows = WindowStream(run.corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
+    order = order_of(recipe.seed, parent_of(recipe))
+    windows = WindowStream(run.corpus.train, recipe.training.batch, recipe.size.length, order)
     batch = building(run.objective, windows, recipe.seed, steps=1)(0)
     with torch.no_grad():
         loss = Learner(run.family, run.objective)(batch).value.item()
