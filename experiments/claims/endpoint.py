@@ -9,6 +9,9 @@ if TYPE_CHECKING:  # plans and mistakes need none of these
     import pandas as pd
 
 
+TASK = "task:"  # what the name of an endpoint on standard tasks begins with
+
+
 @dataclass(frozen=True)
 class Asked:
     """A standard task as an endpoint reads it; its words are the task, and the mode where that is unusual."""
@@ -17,6 +20,11 @@ class Asked:
     mode: str
     metric: str
     words: str
+
+    @property
+    def endpoint(self) -> str:
+        """The name, in full, of the endpoint on this task alone."""
+        return f"{TASK}{self.task}@{self.mode}:{self.metric}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,12 @@ class Endpoint:
     def sign(self) -> int:
         """+1 where larger is better."""
         return 1 if self.better == "higher" else -1
+
+    @property
+    def tasks(self) -> list[str]:
+        """Of a composite the endpoints on each of its standard tasks alone, else none."""
+        asked = [each.asked for each in self.measures if each.asked is not None]
+        return [each.endpoint for each in asked] if len(asked) > 1 else []
 
     def text(self, value: float) -> str:
         return f"{value:.{self.decimals}f}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 
 from archs.errors import unknown
-from experiments.claims.endpoint import Endpoint, Measure, Prior
-from experiments.claims.task_endpoints import TASK, on_tasks
+from experiments.claims.endpoint import TASK, Endpoint, Measure, Prior
+from experiments.claims.task_endpoints import on_tasks
 
 LN_2 = 0.6931471805599453
 

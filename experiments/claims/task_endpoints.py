@@ -11,18 +11,16 @@ from __future__ import annotations
 import re
 
 from archs.errors import UserError, unknown
-from experiments.claims.endpoint import Asked, Endpoint, Measure, Prior
+from experiments.claims.endpoint import TASK, Asked, Endpoint, Measure, Prior
 from experiments.presets import configs_dir
 from experiments.tasks.task import TaskConfig
 from experiments.tasks.usual import MODES, primary, scores_table
 from experiments.validate import FOLDER
 
-TASK = "task:"
 PART = re.compile(rf"({FOLDER})(?:@(\w+))?(?::(\w+))?")
 # Metrics from 0 to 100 are points, as those that GLUE averages; others keep their unit.
 UNITS = {"% right": "points", "% exact": "points", "correlation x 100": "points", "0 to 100": "points"}
-# Assumed, not measured: of a task that learns, and of one that is asked for likelihoods, what was assumed or
-# measured of the built-in endpoint of that unit.
+# All assumed: what was assumed or measured of the built-in endpoint in that unit, and the items of MR's size.
 PRIORS = {
     "points": Prior(seed=1.0, item=8.0, residual=50.0, items=1000),
     "nats/byte": Prior(seed=0.17, item=0.16, residual=0.16, items=1000),

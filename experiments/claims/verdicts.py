@@ -171,10 +171,11 @@ def _relabelling(material: Material, name: str) -> Outcome:
 
 
 def _assays(material: Material) -> list[Assay]:
-    """For every task that a claim is on, and every cell."""
+    """For every task that a claim is on, and every cell; beside a composite's, to be seen, its tasks' own."""
     arms: dict[str, list[str]] = {}
     for claim in material.claims.values():
-        for name in claim.asked if claim.role == "claim" else []:
+        asked = claim.asked if claim.role == "claim" else []
+        for name in [each for one in asked for each in (one, *endpoint_of(one).tasks)]:
             if endpoint_of(name).task:
                 arms[name] = list(dict.fromkeys([*arms.get(name, []), *claim.arms]))
     return [
