@@ -375,7 +375,7 @@ def test_a_task_asked_of_a_run_leaves_its_numbers_beside_those_of_copying(make: 
     task["columns"] = {"source": "{in}\n\nTL;DR:", "references": "out"}  # type: ignore[assignment]
     ask = AskConfig.model_validate({"task": task, "mode": "zero_shot"})
     run.folder.path.mkdir()
-    place = answered(run, ask)
+    place, _ = answered(run, ask)
     content = read_record(place, "outcomes")
     assert content is not None
     model, copied = content["outcomes"]

@@ -239,7 +239,7 @@ def test_a_file_of_pairs_becomes_a_summary_with_its_paradigms(run_of, tmp_path: 
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(json.dumps(pair) for pair in PAIRS * 5))
     task = {"name": "pairs", "kind": "minimal_pairs", "path": str(file)}
-    place = answered(run_of("decoder_ar"), AskConfig.model_validate({"task": task, "items": 8}))
+    place, _ = answered(run_of("decoder_ar"), AskConfig.model_validate({"task": task, "items": 8}))
     told = json.loads(place.read_text())
     assert told["mode"] == "zero_shot"
     (outcome,) = told["outcomes"]
