@@ -164,7 +164,16 @@ def _parquet(file: Path, text_column: str) -> Iterator[Document]:
 
 
 def _json_lines(file: Path, text_column: str) -> Iterator[Document]:
-    number = 0
+    for number, row in json_rows(file):
+        if text_column not in row:
+            raise missing_column(f"'{file}', line {number}", text_column, list(row))
+        if not isinstance(row[text_column], str):
+            raise not_text(f"'{file}'", number, text_column, row[text_column])
+        yield Document(row[text_column], f"{file}#{number}")
+
+
+def json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file that has one a line, with their lines' numbers; empty lines are none."""
     for number, line in enumerate(lines(file), start=1):
         if not line.strip():
             continue
@@ -178,11 +187,7 @@ def _json_lines(file: Path, text_column: str) -> Iterator[Document]:
             raise UserError(
                 f"'{file}', line {number} holds {type(row).__name__}; give one JSON object a line"
             )
-        if text_column not in row:
-            raise missing_column(f"'{file}', line {number}", text_column, list(row))
-        if not isinstance(row[text_column], str):
-            raise not_text(f"'{file}'", number, text_column, row[text_column])
-        yield Document(row[text_column], f"{file}#{number}")
+        yield number, row
 
 
 def lines(file: Path) -> Iterator[str]:

@@ -6,13 +6,12 @@ Split names are the source's own.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from archs.errors import UserError, unknown
-from experiments.data.files import lines
+from experiments.data.files import json_rows
 from experiments.tasks.task import TaskConfig
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
@@ -115,22 +114,7 @@ def _csv(file: Path) -> list[Row]:
 
 
 def _json_lines(file: Path) -> list[Row]:
-    rows = []
-    for number, line in enumerate(lines(file), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"'{file}', line {number} is not JSON ({error.msg}); one object a line"
-            ) from error
-        if not isinstance(row, dict):
-            raise UserError(
-                f"'{file}', line {number} holds {type(row).__name__}; give one JSON object a line"
-            )
-        rows.append(row)
-    return rows
+    return [row for _, row in json_rows(file)]
 
 
 def _splits(source: str) -> list[str]:

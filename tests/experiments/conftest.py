@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from run_files import KilledError
 
+from experiments import cli
 from experiments.compose import compose_recipe
 from experiments.data.store import Corpus, load_corpus
 from experiments.listeners import Bar
@@ -57,3 +59,23 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(Bar, "__call__", act)
 
     return arm
+
+
+@pytest.fixture
+def pentarch(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """A command: its exit code, what it prints, and what it says on stderr."""
+
+    def command(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pentarch", *words])
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        told = capfd.readouterr()
+        return code, told.out, told.err
+
+    return command

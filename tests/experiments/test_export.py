@@ -24,7 +24,6 @@ from archs.errors import UserError
 from archs.generate import prompts
 from archs.hf import from_hf
 from archs.hf.folder import open_folder
-from experiments import cli
 from experiments.compose import compose_recipe
 from experiments.data.tokenizer import NAMES, Tokenizer, load, train, vocabulary
 from experiments.export import export_run, wrapped
@@ -238,24 +237,6 @@ def test_a_script_of_the_docs_goes_on_from_hugging_face(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "GPT2LMHeadModel"
     assert done.stderr == ""
-
-
-@pytest.fixture
-def pentarch(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Pentarch:
-    """A command: its exit code, what it prints, and what it says on stderr."""
-
-    def command(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pentarch", *words])
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        told = capfd.readouterr()
-        return code, told.out, told.err
-
-    return command
 
 
 def test_the_command_prints_the_class_and_the_lines_that_open_it(

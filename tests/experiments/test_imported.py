@@ -30,7 +30,6 @@ from archs.hf.cases import CASES, build
 from archs.hf.folder import quiet
 from archs.hf.references import REFERENCES
 from archs.prefix_lm import PrefixLM
-from experiments import cli
 from experiments.evaluate import continue_text, generate_text
 from experiments.folder import read_json
 from experiments.imported import import_model, recipe_of
@@ -258,24 +257,6 @@ def test_states_of_padded_texts_and_their_mean_are_hugging_face_s(
     classifier: Any = modules["pair"]
     mean = torch.stack([row[: len(text)].mean(dim=0) for row, text in zip(theirs, ids, strict=True)])
     assert torch.allclose(asks.logits(run.family, modules, batch), classifier.linear(mean), atol=1e-5)
-
-
-@pytest.fixture
-def pentarch(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    """A command: its exit code, what it prints, and what it says on stderr."""
-
-    def command(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pentarch", *words])
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        told = capfd.readouterr()
-        return code, told.out, told.err
-
-    return command
 
 
 def test_every_command_that_asks_a_run_asks_an_imported_one(
