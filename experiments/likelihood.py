@@ -26,7 +26,7 @@ def likelihood(run: Run) -> pd.DataFrame:
     trigram_nats: what the trigram anchor gives the same tokens.
     """
     rows = second_halves(run, run.corpus, "test", run.recipe)
-    tokens = windows_of(run.corpus, "test", run.recipe).tokens[rows["item"].to_numpy()].numpy()
+    tokens = windows_of(run.corpus, "test", run.recipe).tokens[rows["item"].tolist()].numpy()
     half = tokens.shape[1] // 2
     rows["trigram_nats"] = trigram(run.corpus).nats(tokens[:, :half], tokens[:, half:]).sum(axis=1)
     return rows
