@@ -47,7 +47,9 @@ class Measure:
         return self.denominator is not None or self.asked is not None
 
     def holds(self, rows: pd.DataFrame) -> bool:
-        return self.unit_of_likelihood is None or set(rows["unit"]) == {self.unit_of_likelihood}
+        if self.unit_of_likelihood is None or (self.asked is not None and "unit" not in rows):
+            return True
+        return set(rows["unit"]) == {self.unit_of_likelihood}
 
 
 @dataclass(frozen=True)

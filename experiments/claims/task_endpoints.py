@@ -57,8 +57,8 @@ def on_tasks(name: str) -> Endpoint:
         unit,
         metrics[0].better,
         max(metric.decimals for metric in metrics),
-        # Bits a byte of whole texts may be pseudo-likelihoods, which are compared with nothing here.
-        tuple(_measure(part, "nll" if unit == "bits/byte" else None) for part in parts),
+        # What is asked by likelihoods may be by pseudo-likelihoods, which are compared with nothing here.
+        tuple(_measure(part, "nll" if part.mode == "zero_shot" else None) for part in parts),
         Prior(known.seed, known.item, known.residual, known.items * len(parts)),
     )
 

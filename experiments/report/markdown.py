@@ -80,6 +80,8 @@ def _tasks(sweep: Sweep) -> Iterator[str]:
         return
     yield "## Tasks"
     yield table(told.glance)
+    if told.not_asked:
+        yield _list(map(escaped, told.not_asked))
     for one in told.tasks:
         yield f"### {escaped(one.title)}"
         yield table(one.grid)

@@ -90,9 +90,14 @@ class Asked:
         return self.results[0].metric
 
     @property
-    def digests(self) -> set[str]:
-        """More than one: the runs were not asked the same items."""
-        return {result.content["data"]["digest"] for result in self.results}
+    def differing(self) -> list[str]:
+        """What was not the same for all runs, so that their numbers cannot be compared: items, options."""
+        digests = {result.content["data"]["digest"] for result in self.results}
+        asks = [result.content["ask"] for result in self.results]
+        options = [
+            name for name in asks[0] if name != "task" and any(ask[name] != asks[0][name] for ask in asks)
+        ]
+        return [*(["items"] if len(digests) > 1 else []), *options]
 
     def of(self, arm: str) -> list[Result]:
         return [result for result in self.results if result.run.arm == arm]
@@ -158,6 +163,16 @@ def number(results: Sequence[Result], variant: Variant, metric: str) -> Number |
         for one in result.outcomes
         if key(one["variant"]) == variant and metric in one["metrics"]
     ]
+    return _over_seeds(found)
+
+
+def chosen_number(results: Sequence[Result], metric: str) -> Number | None:
+    """The same of each seed's own chosen outcome, which need not be of one variant."""
+    found = [result.chosen["metrics"] for result in results]
+    return _over_seeds([each[metric] for each in found if metric in each])
+
+
+def _over_seeds(found: Sequence[dict[str, Any]]) -> Number | None:
     if not found:
         return None
     if len(found) == 1:
@@ -174,7 +189,7 @@ def _half(values: np.ndarray) -> float:
 
 
 def assay(of: Asked) -> Assay | None:
-    """None where no model from scratch was asked, or the runs were not asked the same items.
+    """None where no model from scratch was asked, or the runs were not asked alike.
 
     Crossed over seeds and items, as every contrast here; with one pretraining seed over items alone.
     """
@@ -183,7 +198,7 @@ def assay(of: Asked) -> Assay | None:
         if result.scratch is not None:
             difference = result.values(result.chosen["variant"]) - result.values(result.scratch["variant"])
             by_seed.setdefault(result.run.seed, []).append(difference)
-    if not by_seed or len(of.digests) > 1:
+    if not by_seed or of.differing:
         return None
     sign = 1 if of.metric.better == "higher" else -1
     table = sign * np.stack([np.mean(each, axis=0) for each in by_seed.values()])

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from experiments.asking_shown import words
 from experiments.report.grid import Cell, Grid
 from experiments.report.runs import Sweep
-from experiments.report.tasks import Asked, Assay, Number, asked, assay, baselines, key, number, variants
+from experiments.report.tasks import (
+    Asked,
+    Assay,
+    Number,
+    asked,
+    assay,
+    baselines,
+    chosen_number,
+    key,
+    number,
+    variants,
+)
 from experiments.tasks.metrics import METRICS, Metric
 
 GLANCE = "Tasks at a glance"
@@ -24,18 +35,29 @@ class OneTask:
 
 @dataclass(frozen=True)
 class Section:
-    """glance: None where there is one task alone."""
+    """not_asked: sentences on tasks that a run could not answer."""
 
     glance: Grid
     tasks: list[OneTask]
+    not_asked: list[str]
 
 
 def section(sweep: Sweep) -> Section | None:
     """None if no run was asked any task."""
-    found = asked(sweep)
-    if not found:
+    found, refused = asked(sweep), not_asked(sweep)
+    if not found and not refused:
         return None
-    return Section(glance(sweep, found), [OneTask(of.title, table(of), remarks(of)) for of in found])
+    tasks = [OneTask(of.title, table(of), remarks(of)) for of in found]
+    return Section(glance(sweep, found), tasks, refused)
+
+
+def not_asked(sweep: Sweep) -> list[str]:
+    """Tasks that a run could not answer, and why; alike reasons once."""
+    told: dict[str, list[str]] = {}
+    for run in sweep.done:
+        for task, why in (run.ask("not_asked") or {}).items():
+            told.setdefault(f"{run.arm} was not asked {task}: {why}", []).append(str(run.seed))
+    return [f"{what} (seed {', '.join(seeds)})" for what, seeds in told.items()]
 
 
 def glance(sweep: Sweep, found: list[Asked]) -> Grid:
@@ -53,7 +75,7 @@ def _chosen(of: Asked, arm: str) -> Cell:
     results = of.of(arm)
     if not results:
         return Cell("not asked", kind="none")
-    found = number(results, key(results[0].chosen["variant"]), of.metric.name)
+    found = chosen_number(results, of.metric.name)
     return Cell("none", kind="none") if found is None else _cell(of.metric, found)
 
 
@@ -96,11 +118,11 @@ def table(of: Asked) -> Grid:
     ]
     rows, plain = [], {variant for variant, _ in baselines(of)}
     for arm in of.arms:
-        main = key(of.of(arm)[0].chosen["variant"])
+        main = [key(result.chosen["variant"]) for result in of.of(arm)]
         for variant in variants(of.of(arm)):
             if variant in plain:
                 continue
-            chosen = "chosen on validation" if variant == main and of.mode == "finetuned" else ""
+            chosen = _times_chosen(main.count(variant), len(main)) if of.mode == "finetuned" else ""
             found = [number(of.of(arm), variant, metric.name) for metric in metrics]
             rows.append(
                 [
@@ -121,6 +143,12 @@ def table(of: Asked) -> Grid:
     return Grid(of.title, heads, rows)
 
 
+def _times_chosen(times: int, seeds: int) -> str:
+    if not times:
+        return ""
+    return "chosen on validation" + (f", {times} of {seeds} seeds" if seeds > 1 else "")
+
+
 def _cell(metric: Metric, found: Number | None) -> Cell:
     if found is None:
         return Cell("")
@@ -136,8 +164,8 @@ def remarks(of: Asked) -> list[str]:
         part: first["data"][part] for part in ("train", "validation", "test", "apart") if first["data"][part]
     }
     told.append("Items: " + ", ".join(f"{count:,} {part}" for part, count in counts.items()) + ".")
-    if len(of.digests) > 1:
-        told.append("Not all runs were asked the same items: their numbers cannot be compared.")
+    if of.differing:
+        told.append(f"Runs differ in {', '.join(of.differing)}: their numbers cannot be compared.")
     told += [f"{note[:1].upper()}{note[1:]}." for note in first["data"]["notes"]]
     for arm in of.arms:
         cut = {part: n for part, n in of.of(arm)[0].content["cut"].items() if part != "policy" and n}

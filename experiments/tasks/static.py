@@ -74,9 +74,9 @@ def tables(run: Run) -> Iterator[tuple[str, Tensor]]:
     from experiments.data.vectors import word_vectors  # scipy's sparse algebra is slow to import
 
     config, seed = run.family.config, run.recipe.seed
+    yield "input embeddings", run.family.embedding.weight.detach().float().cpu()  # first: the run's own
     found = word_vectors(run.corpus, config.width, Path(run.recipe.data.cache))
     yield "corpus vectors", torch.from_numpy(found)
-    yield "input embeddings", run.family.embedding.weight.detach().float().cpu()
     rng = torch.Generator().manual_seed(seed)
     yield "random vectors", torch.randn(config.vocabulary, config.width, generator=rng)
 

@@ -38,6 +38,7 @@ def write(run: Path, outcomes: list[tuple[dict, pd.DataFrame]], task: str = "mr"
         "task": task,
         "mode": "finetuned",
         "ways": [],
+        "ask": {"task": {"name": task}, "examples": [1000], "items": None},
         "primary": "accuracy",
         "data": {
             "train": 100,
@@ -121,9 +122,42 @@ def test_no_assay_where_runs_were_asked_other_items(swept: Path) -> None:
     assert assay(only(swept)) is None
     told = section(load(swept))
     assert told is not None
-    assert (
-        "Not all runs were asked the same items: their numbers cannot be compared." in told.tasks[0].remarks
-    )
+    assert "Runs differ in items: their numbers cannot be compared." in told.tasks[0].remarks
+
+
+def test_no_assay_where_runs_were_asked_in_other_ways(swept: Path) -> None:
+    answers(swept, better=0.3)
+    path = swept / "decoder_ar" / "seed0" / "tasks" / "mr-finetuned.json"
+    content = json.loads(path.read_text())
+    content["ask"]["examples"] = [100]
+    path.write_text(json.dumps(content))
+    assert assay(only(swept)) is None
+    told = section(load(swept))
+    assert told is not None
+    assert "Runs differ in examples: their numbers cannot be compared." in told.tasks[0].remarks
+
+
+def test_seeds_of_which_validation_chose_other_poolings_count_by_their_own(swept: Path) -> None:
+    right, wrong = np.ones(ITEMS, dtype=bool), np.zeros(ITEMS, dtype=bool)
+    for arm in ARMS:
+        for seed, (first, second) in enumerate([("own", "mean"), ("mean", "own")]):
+            one = outcome("pretrained", right, pooling=first)
+            write(swept / arm / f"seed{seed}", [one, outcome("pretrained", wrong, pooling=second)])
+    told = section(load(swept))
+    assert told is not None
+    assert told.glance.rows[0][1].text == "100.0"
+    assert told.tasks[0].grid.rows[0][1].small == "chosen on validation, 1 of 2 seeds"
+
+
+def test_a_task_that_a_run_could_not_answer_is_told(swept: Path) -> None:
+    answers(swept, better=0.3)
+    path = swept / "decoder_ar" / "seed1" / "evaluation.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"not_asked": {"blimp, zero_shot": "no head"}}))
+    told = section(load(swept))
+    assert told is not None
+    assert told.not_asked == ["decoder_ar was not asked blimp, zero_shot: no head (seed 1)"]
+    assert told.not_asked[0] in report.write(swept).read_text()
 
 
 def test_cut_texts_and_diverged_finetunings_are_told(swept: Path) -> None:
