@@ -52,7 +52,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     out, presets = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("presets")
     (presets / "sweep").mkdir()
     (presets / "sweep" / "heads.yaml").write_text(SWEEP)
-    sweeping.run(*compose_sweep("heads", [*SMALL, f"out={out}", f"data.cache={cache}"], presets))
+    pairs = out / "pairs.jsonl"
+    pairs.write_text('{"good": "The people are.", "bad": "The people is."}\n' * 2)
+    task = f"evaluation.tasks=[{{task: {{name: pairs, kind: minimal_pairs, path: '{pairs}'}}}}]"
+    sweeping.run(*compose_sweep("heads", [*SMALL, task, f"out={out}", f"data.cache={cache}"], presets))
     return out / "heads"
 
 
@@ -65,6 +68,15 @@ def test_it_is_finetuned_and_never_asked_for_tokens_before(finished: Path) -> No
     assert found["flow"]["ok"]
     assert read_json(folder / "samples.json") == []
     assert read_json(finished / "masked" / "seed0" / "evaluation.json")["language_model"] is True
+
+
+def test_a_task_that_it_cannot_answer_costs_it_no_other_result(finished: Path) -> None:
+    told = {arm: read_json(finished / arm / "seed0" / "evaluation.json") for arm in ("masked", "replaced")}
+    assert told["masked"]["not_asked"] == {}
+    assert "trained no head that predicts tokens" in told["replaced"]["not_asked"]["pairs, zero_shot"]
+    assert told["replaced"]["party"] is not None
+    assert (finished / "masked" / "seed0" / "tasks" / "pairs-zero_shot.json").exists()
+    assert "replaced was not asked pairs" in (finished / "report" / "report.md").read_text()
 
 
 def test_the_report_says_so_in_place_of_a_number(finished: Path) -> None:
