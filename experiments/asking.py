@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from archs.errors import UserError, unknown
 from archs.family import Family
 from experiments.data.overlap import overlaps
 from experiments.disk import write_whole
 from experiments.environment import software
-from experiments.folder import RunFolder, write_json
+from experiments.folder import RunFolder, read_record, write_json
 from experiments.run import Run, restore
 from experiments.tasks.chosen import by_item, chosen, of_variant
 from experiments.tasks.examples import baselines_of, examples_of
@@ -26,6 +27,7 @@ from experiments.tasks.metrics import METRICS, Metric, measured
 from experiments.tasks.task import AskConfig
 from experiments.tasks.usual import mode_of, scores_table, ways_of
 from experiments.tasks.values import values
+from experiments.validate import flatten
 
 
 def ask_run(folder: Path, ask: AskConfig) -> Path:
@@ -39,6 +41,8 @@ def answered(run: Run, ask: AskConfig) -> tuple[Path, Family | None]:
     kind, mode = KINDS[ask.task.kind], mode_of(ask)
     metrics = metrics_of(ask, kind)
     data = examples_of(ask)
+    place = run.folder.tasks / f"{'-'.join((ask.task.name, mode, *ways_of(ask)))}.json"
+    check_unchanged(place, ask, data)
     for note in data.notes:
         print(f"{ask.task.name}: {note}", file=sys.stderr)
     started = time.perf_counter()
@@ -66,7 +70,6 @@ def answered(run: Run, ask: AskConfig) -> tuple[Path, Family | None]:
         "environment": software(),
         **answer.more,
     }
-    place = run.folder.tasks / f"{'-'.join((ask.task.name, mode, *ways_of(ask)))}.json"
     table = together([*found, *beside])
     _write(place.with_suffix(".parquet"), table)
     scores = items_of(content, table)
@@ -97,14 +100,40 @@ def _write(path: Path, table: pd.DataFrame) -> None:
     write_whole(path, buffer.getvalue())
 
 
+def check(ask: AskConfig) -> None:
+    """Raises UserError for what is wrong with a task whatever run is asked it, its files among it."""
+    mode_of(ask)
+    metrics_of(ask, KINDS[ask.task.kind])
+    examples_of(ask)
+
+
+def check_unchanged(place: Path, ask: AskConfig, data: Data) -> None:
+    """Raises UserError if the file holds the answer to another question: it would be lost."""
+    there = read_record(place, "ask", "data")
+    if there is None:
+        return
+    before, now = (
+        flatten({key: value for key, value in one.items() if key != "task"})
+        for one in (there["ask"], ask.model_dump(mode="json"))
+    )
+    told = [f"{key} ({before.get(key)} there, {now[key]} now)" for key in now if before.get(key) != now[key]]
+    if there["data"]["digest"] != data.digest:
+        told.append("its items")
+    if told:
+        raise UserError(
+            f"'{place}' has the answer to another question, which differs in {', '.join(told)}; set "
+            "task.name=… for a file of its own, or delete that one"
+        )
+
+
 def metrics_of(ask: AskConfig, kind: Kind) -> list[Metric]:
     """The primary one first. Raises UserError for a metric that the kind's rows cannot give."""
-    from archs.errors import unknown
-
-    names = ask.task.metrics or list(kind.metrics)
+    names, usual = ask.task.metrics or list(kind.metrics), [METRICS[name] for name in kind.metrics]
+    there = {column for metric in usual for column in metric.columns}
+    allowed = [name for name, metric in METRICS.items() if set(metric.columns) <= there]
     for name in names:
-        if name not in METRICS:
-            raise unknown(f"metric of task '{ask.task.name}'", name, METRICS)
+        if name not in allowed:
+            raise unknown(f"metric of kind {kind.name}", name, allowed)
     return [METRICS[name] for name in names]
 
 

@@ -53,8 +53,10 @@ def evaluate(
         from experiments.compose import compose_ask
 
         ask = compose_ask(overrides, config_dir)
-        from experiments.asking import ask_run
+        from experiments.asking import ask_run, check
         from experiments.asking_shown import show
+
+        check(ask)  # once, and not of each run of a sweep
 
         _each(runs, lambda one: show(ask_run(one, ask)))
     else:

@@ -63,11 +63,14 @@ def not_asked(sweep: Sweep) -> list[str]:
 def glance(sweep: Sweep, found: list[Asked]) -> Grid:
     """A task a row: its primary metric for every arm as validation chose, the best baseline, the assay."""
     arms = [arm for arm in sweep.arms if any(arm in of.arms for of in found)]
-    heads = [Cell("task"), *(Cell(arm, arm=True) for arm in arms), Cell("best baseline"), Cell("assay")]
+    # What holds of all arms stands first, where a narrow window shows it.
+    heads = [Cell("task"), Cell("assay"), Cell("best baseline"), *(Cell(arm, arm=True) for arm in arms)]
     rows = []
     for of in found:
-        name = Cell(of.title, f"{of.metric.title}, {of.metric.unit}, {of.metric.better} is better")
-        rows.append([name, *(_chosen(of, arm) for arm in arms), _best_baseline(of), _assayed(of)])
+        small = f"{of.metric.title}, {of.metric.unit}, {of.metric.better} is better"
+        apart = f"; runs differ in {', '.join(of.differing)}: not comparable" if of.differing else ""
+        name = Cell(of.title, small + apart, "bad" if apart else "")
+        rows.append([name, _assayed(of), _best_baseline(of), *(_chosen(of, arm) for arm in arms)])
     return Grid(GLANCE, heads, rows)
 
 
@@ -122,7 +125,9 @@ def table(of: Asked) -> Grid:
         for variant in variants(of.of(arm)):
             if variant in plain:
                 continue
-            chosen = _times_chosen(main.count(variant), len(main)) if of.mode == "finetuned" else ""
+            chosen = (
+                _times_chosen(main.count(variant), len(main)) if of.mode in ("finetuned", "frozen") else ""
+            )
             found = [number(of.of(arm), variant, metric.name) for metric in metrics]
             rows.append(
                 [

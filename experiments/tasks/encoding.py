@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from archs.errors import UserError
 from experiments.run import Run
 from experiments.tasks.kind import Example
 
@@ -56,6 +57,8 @@ def encoded(run: Run, examples: Sequence[Example], pair: str) -> Encoded:
     first = run.corpus.tokenizer.encode_batch([example["text"] for example in examples])
     seconds = [example.get("text_pair") for example in examples]
     if not examples or seconds[0] is None:
+        if pair == "apart":
+            raise UserError("pair=apart reads two texts apart, and this task's items have one; leave it out")
         return _framed(run, [[ids] for ids in first], 1)
     second = run.corpus.tokenizer.encode_batch([str(text) for text in seconds])
     if pair == "apart":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -70,6 +71,12 @@ def text(example: Example) -> str:
     return f"{example['good']}\n{example['bad']}"
 
 
+def chance(train: Sequence[Example], test: Sequence[Example]) -> dict[str, pd.DataFrame]:
+    """A tie on every pair."""
+    rows = judged(list(test), [(0.0, "none")] * (2 * len(test)))
+    return {"chance": rows.drop(columns=["nats_good", "nats_bad", "unit"])}
+
+
 MINIMAL_PAIRS = Kind(
     name="minimal_pairs",
     required=("good", "bad"),
@@ -79,4 +86,5 @@ MINIMAL_PAIRS = Kind(
     example=example,
     text=text,
     policy="nothing is cut: sentences are scored whole",
+    baselines=chance,
 )

@@ -51,6 +51,14 @@ def mode_of(ask: AskConfig) -> Mode:
             f"{', '.join(modes)}"
         )
     mode = ask.mode or modes[0]
+    if ask.beams != AskConfig.model_fields["beams"].default and ask.task.kind != "generation":
+        raise UserError(
+            f"beams={ask.beams} is for kind generation, and this is {ask.task.kind}; leave it out"
+        )
+    if ask.pair != "joined" and ask.task.kind not in ("classification", "regression"):
+        raise UserError(
+            f"pair={ask.pair} is for kinds that read pairs, and this is {ask.task.kind}; leave it out"
+        )
     for name, meant in WAYS.items():
         value = getattr(ask, name)
         if value != AskConfig.model_fields[name].default and mode not in meant:

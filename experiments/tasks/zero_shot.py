@@ -37,6 +37,9 @@ def encoded(question: Question, pairs: Sequence[tuple[str, str]]) -> list[tuple[
 
 
 def scored(question: Question, texts: Sequence[tuple[Ids, Ids]]) -> Iterator[TokenScores]:
-    """Of each (context ids, text ids), in order."""
-    print(f"{question.task.name}: scoring {len(texts):,} texts", file=sys.stderr, flush=True)
+    """Of each (context ids, text ids), in order; what is longer than training's windows is told."""
+    name, window = question.task.name, question.run.recipe.size.length
+    longer = sum(len(context) + len(text) > window for context, text in texts)
+    told = f", {longer:,} of them longer than training's windows of {window} tokens" if longer else ""
+    print(f"{name}: scoring {len(texts):,} texts{told}", file=sys.stderr, flush=True)
     return score_tokens(question.run.family, question.run.objective, texts, hidden_by(question))

@@ -104,10 +104,16 @@ def test_what_is_chosen_does_not_depend_on_the_test_labels(
     untrained: Callable[..., Path], colours: Path
 ) -> None:
     run, ask = untrained("encoder_ae"), compose_ask(colour_task(colours, "finetune.scratch=false"))
-    before = json.loads(ask_run(run, ask).read_text())
+    result = ask_run(run, ask)
+    before, kept = json.loads(result.read_text()), result.with_suffix(".kept")
     test = colours / "test.jsonl"
     turned = [json.loads(line) for line in test.read_text().splitlines()]
     test.write_text("\n".join(json.dumps(row | {"label": 1 - row["label"]}) for row in turned))
+    with pytest.raises(
+        UserError, match=r"has the answer to another question, which differs in its items; set"
+    ):
+        ask_run(run, ask)
+    assert json.loads(result.rename(kept).read_text()) == before  # nothing was lost
     after = json.loads(ask_run(run, ask).read_text())
     assert after["trials"] == before["trials"]
     one, other = (each["outcomes"][0]["metrics"]["accuracy"]["value"] for each in (before, after))
@@ -150,6 +156,9 @@ def test_two_texts_read_apart_are_compared(untrained: Callable[..., Path], tmp_p
         (["task=colla"], "choose one of: cola"),
         (["task=cola", "mode=zero_shot"], "is of kind classification, which can be asked: finetuned"),
         (["task=cola", "task.metrics=[acuracy]"], "choose one of: accuracy"),
+        (["task=cola", "task.metrics=[bleu]"], "unknown metric of kind classification 'bleu'"),
+        (["task=cola", "beams=3"], "beams=3 is for kind generation, and this is classification"),
+        (["task=wnut17", "pair=apart"], "pair=apart is for kinds that read pairs, and this is tagging"),
         (["task=cola", "example=5"], "choose one of: examples"),
         (["task=cola", "finetune.poolings=[maen]"], "finetune.poolings"),
         (["task=cola", "layers=mix"], "layers=mix is for mode frozen, and this is finetuned"),
