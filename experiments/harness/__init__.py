@@ -9,6 +9,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from archs.errors import UserError
 from experiments.folder import write_json
 from experiments.run import restore
@@ -62,10 +64,20 @@ def task_files(tasks: list[str], include: Path | None) -> TaskManager:
     from lm_eval.tasks import TaskManager
 
     if include is not None:
+        _check_files(include)
         own = TaskManager(include_path=include, include_defaults=False)
         if set(tasks) <= set(own.all_subtasks):
             return own
     return TaskManager(include_path=include)
+
+
+def _check_files(include: Path) -> None:
+    """Raises UserError for a task file that is no YAML, which the harness would leave out without a word."""
+    for file in sorted(include.rglob("*.yaml")):
+        try:
+            yaml.compose(file.read_text(encoding="utf-8"))  # parsed alone: `!function` needs the harness
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"'{file}' is not YAML: {' '.join(str(error).split())}") from error
 
 
 def named(tasks: list[str], manager: TaskManager) -> list[str]:

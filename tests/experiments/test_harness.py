@@ -27,7 +27,7 @@ from experiments.compose import compose_recipe
 from experiments.data.tokenizer import Tokenizer
 from experiments.evaluate import continue_text
 from experiments.folder import read_json
-from experiments.harness import evaluate, named, run_harness
+from experiments.harness import evaluate, named, run_harness, task_files
 from experiments.harness.lengths import Window, divided, ending
 from experiments.harness.model import PentarchLM, spaced, wanted
 from experiments.run import Run, restore
@@ -408,3 +408,9 @@ def test_a_mistake_is_one_line(options, message: str, place: Path, command: Call
     assert (code, out) == (2, "")
     assert re.fullmatch(r"error: .*\n", err)
     assert message in err
+
+
+def test_a_task_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("task: [unclosed")
+    with pytest.raises(UserError, match=r"broken.yaml' is not YAML: .*line 1"):
+        task_files(["any"], tmp_path)

@@ -242,9 +242,11 @@ def test_a_file_of_pairs_becomes_a_summary_with_its_paradigms(run_of, tmp_path: 
     place, _ = answered(run_of("decoder_ar"), AskConfig.model_validate({"task": task, "items": 8}))
     told = json.loads(place.read_text())
     assert told["mode"] == "zero_shot"
-    (outcome,) = told["outcomes"]
+    outcome, chance = told["outcomes"]
+    assert chance["baseline"]
+    assert chance["metrics"]["pair_accuracy"]["value"] == 50
     assert outcome["variant"] == {"model": "pretrained", "unit": "nll", "part": "test"}
-    rows = pd.read_parquet(place.with_suffix(".parquet"))
+    rows = pd.read_parquet(place.with_suffix(".parquet")).query("model == 'pretrained'")
     assert rows.paradigm.value_counts().to_dict() == {"verb": 4, "noun": 2, "npi": 2}
     accuracy = outcome["metrics"]["pair_accuracy"]
     assert accuracy["how"] == "Student's t over paradigms"
