@@ -102,15 +102,16 @@ def answer(
     outcomes: list[Outcome] = []
     trials: list[dict[str, object]] = []
     each_way = len(grid.learning_rates) + grid.seeds - 1
-    progress = Progress(question.task.name, len(question.ask.examples) * len(asked_of) * len(ways) * each_way)
+    sizes = list(dict.fromkeys(min(count, len(question.data.train)) for count in question.ask.examples))
+    progress = Progress(question.task.name, len(sizes) * len(asked_of) * len(ways) * each_way)
     own: Family | None = None
-    for count in question.ask.examples:
+    for count in sizes:
         train = question.data.train[:count]
         for name, run in asked_of:
-            progress.of = f"{name}, {len(train):,} examples"
+            progress.of = f"{name}, {count:,} examples"
             tuned = prepare(run, train)
             cut |= tuned.cut
-            told: dict[str, str | int] = {"model": name, "examples": len(train)}
+            told: dict[str, str | int] = {"model": name, "examples": count}
             kept = [_kept(question, run, tuned, axis, way, told, progress) for way in ways]
             trials += [trial for each in kept for trial in each.trials]
             kept.sort(key=lambda each: -each.score)

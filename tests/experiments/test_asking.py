@@ -100,6 +100,23 @@ def test_numbers_are_those_of_the_rows_and_trials_are_equal_in_number(
     assert content["data"]["notes"] == ["validation is a tenth of train, by a fixed hash"]
 
 
+def test_more_examples_than_there_are_are_asked_once(untrained: Callable[..., Path], colours: Path) -> None:
+    more = [
+        "finetune.scratch=false",
+        "finetune.poolings=[mean]",
+        "finetune.seeds=1",
+        "examples=[20,100,1000]",
+    ]
+    content = json.loads(
+        ask_run(untrained("prefix_lm"), compose_ask(colour_task(colours, *more))).read_text()
+    )
+    there = content["data"]["train"]
+    assert 20 < there < 100
+    sizes = [one["variant"]["examples"] for one in content["outcomes"] if not one["baseline"]]
+    assert sizes == [20, there]
+    assert [trial["examples"] for trial in content["trials"]] == [20, 20, there, there]
+
+
 def test_what_is_chosen_does_not_depend_on_the_test_labels(
     untrained: Callable[..., Path], colours: Path
 ) -> None:
