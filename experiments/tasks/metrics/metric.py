@@ -66,8 +66,9 @@ class Metric:
     prepare: Callable[[pd.DataFrame], Weighted]
     groups: str | None = None
 
-    def text(self, value: float) -> str:
-        return f"{value:.{self.decimals}f}"
+    def text(self, value: float | None) -> str:
+        """As tables show it; None is what a file holds in place of a value that is no number, or infinite."""
+        return "no number" if value is None else f"{value:.{self.decimals}f}"
 
     def of(self, rows: pd.DataFrame) -> float:
         """The value, in `unit`; of several finetuning seeds (column `finetuning_seed`) their mean."""
