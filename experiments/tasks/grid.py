@@ -71,7 +71,11 @@ Runs = Callable[[Question], Iterator[tuple[str, Run]]]  # what is finetuned, by 
 
 
 def models(question: Question) -> Iterator[tuple[str, Run]]:
-    """The run as it is; a causal one reading in both directions; and the same shape untrained."""
+    """The run as it is; a causal one reading in both directions; and the same shape untrained.
+
+    With positions=relative a causal stack keeps its buckets, which are for earlier keys alone: where it reads
+    in both directions, all later keys share one.
+    """
     run, grid = question.run, question.ask.finetune
     yield "pretrained", run
     if grid.unmasked and isinstance(run.family, SingleStack) and not run.family.both_ways:
