@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -220,8 +221,17 @@ def differences(one: Recipe, two: Recipe) -> list[str]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all."""
-    write_whole(path, json.dumps(content, indent=1, default=str).encode())
+    """Whole or not at all. A float that is no number, or infinite, is null: JSON has neither."""
+    text = json.dumps(_without_nan(content), indent=1, default=str, allow_nan=False)
+    write_whole(path, text.encode())
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def read_json(path: Path) -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from archs.batch import Batch
 from archs.family import Family
 from objectives.base import Loss, Objective
-from objectives.layouts import read
+from objectives.layouts import parts_marked, read
 from objectives.loss import weighted_cross_entropy
 
 
@@ -49,7 +49,8 @@ class AnswerSpan(Objective):
 
     def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (B,2,T) of the span's first and last row, -inf at rows that may not be said."""
-        logits = modules["answer"](family.hidden(batch).rows).transpose(1, 2).float()
+        rows = family.hidden(parts_marked(batch, family, self.vocabulary)).rows
+        logits = modules["answer"](rows).transpose(1, 2).float()
         return logits.masked_fill(~batch.extras["choices"].unsqueeze(1), -torch.inf)
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:

@@ -10,10 +10,13 @@ A pair may hold several documents, `A B | A B`; a document's source and target c
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from archs.batch import PADDING, Batch, positions_within
+from archs.family import Family
 from objectives.base import Layout, Vocabulary
 
 
@@ -109,6 +112,26 @@ def read(
         rank=torch.zeros_like(tokens),
         pair_label=pair_label,
     )
+
+
+def parts_marked(batch: Batch, family: Family, vocabulary: Vocabulary) -> Batch:
+    """The batch of `read` with token types, for a family with more than one: 1 behind a row's first sep.
+
+    So BERT reads a pair: [cls] A [sep] is 0, B [sep] is 1. Where there is no sep, eos stands for it, as
+    bos does for cls. One type is too few for two parts, and an encoder-decoder has none.
+
+    >>> from archs import CoreConfig, build
+    >>> family = build("encoder_ae", CoreConfig(100, 1, 8, 2, 8, max_length=8, token_types=2))
+    >>> batch = read("in_place", torch.tensor([[4, 40, 5, 41, 42, 5]]), None, VOCABULARY)
+    >>> show(parts_marked(batch, family, VOCABULARY), "tokens", "token_types")
+    tokens        4 40  5 41 42  5
+    token_types   0  0  0  1  1  1
+    """
+    if family.config.token_types < 2 or family.layout == "source_target":
+        return batch
+    ends = batch.tokens == (vocabulary.eos if vocabulary.sep is None else vocabulary.sep)
+    ends[:, 0] = False  # cls, which some tokenizers spell as they do eos
+    return replace(batch, token_types=(ends.cumsum(1) > ends.long()).long())
 
 
 def start(layout: Layout, source: Tensor, first: Tensor, source_segments: Tensor | None = None) -> Batch:

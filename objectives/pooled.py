@@ -11,7 +11,7 @@ from torch.nn import functional
 from archs.batch import Batch
 from archs.family import Family
 from objectives.base import Layout, Loss, Objective, Vocabulary
-from objectives.layouts import read
+from objectives.layouts import parts_marked, read
 from objectives.loss import weighted_cross_entropy
 
 Pooling = Literal["mean", "own"]
@@ -54,7 +54,7 @@ class Pooled(Objective):
 
     def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (n,classes), or numbers (n), of n items."""
-        rows = family.hidden(batch).rows
+        rows = family.hidden(parts_marked(batch, family, self.vocabulary)).rows
         found = modules["answer"](compared(pool(rows, batch, self, family.both_ways), self.parts))
         return found.squeeze(1) if self.classes is None else found
 

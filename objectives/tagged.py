@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from archs.batch import Batch
 from archs.family import Family
 from objectives.base import Layout, Loss, Objective, Vocabulary
-from objectives.layouts import read
+from objectives.layouts import parts_marked, read
 from objectives.loss import weighted_cross_entropy
 
 
@@ -54,7 +54,7 @@ class Tagged(Objective):
     def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (B,K,classes); those of words that are not read say nothing."""
         rows = batch.extras["rows"].clamp(min=0)
-        states = family.hidden(batch).rows
+        states = family.hidden(parts_marked(batch, family, self.vocabulary)).rows
         return modules["answer"](states.gather(1, rows.unsqueeze(2).expand(-1, -1, states.shape[2])))
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:

@@ -177,7 +177,7 @@ def _over_seeds(found: Sequence[dict[str, Any]]) -> Number | None:
         return None
     if len(found) == 1:
         return Number(found[0]["value"], found[0]["low"], found[0]["high"], 1)
-    values = np.array([each["value"] for each in found])
+    values = np.array([each["value"] for each in found], dtype=float)
     half = _half(values)
     return Number(float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))
 

@@ -33,7 +33,9 @@ def of_variant(rows: pd.DataFrame, variant: dict[str, str | int]) -> pd.DataFram
 def by_item(rows: pd.DataFrame) -> pd.Series:
     """Each item's share of the primary metric, mean over finetuning seeds, in the order of the items.
 
-    Of minimal pairs the items are their paradigms, over which their metric is a mean.
+    Of minimal pairs the items are their paradigms, over which their metric is a mean. No number where one of
+    an item's is none: a seed never drops out of a mean.
     """
-    values: pd.Series = rows.groupby("paradigm" if "paradigm" in rows else "item")["value"].mean()  # type: ignore[assignment]
+    grouped = rows.groupby("paradigm" if "paradigm" in rows else "item")["value"]
+    values: pd.Series = grouped.mean().where(grouped.count() == grouped.size())  # type: ignore[assignment]
     return values.rename_axis("item")

@@ -71,7 +71,11 @@ Runs = Callable[[Question], Iterator[tuple[str, Run]]]  # what is finetuned, by 
 
 
 def models(question: Question) -> Iterator[tuple[str, Run]]:
-    """The run as it is; a causal one reading in both directions; and the same shape untrained."""
+    """The run as it is; a causal one reading in both directions; and the same shape untrained.
+
+    With positions=relative a causal stack keeps its buckets, which are for earlier keys alone: where it reads
+    in both directions, all later keys share one.
+    """
     run, grid = question.run, question.ask.finetune
     yield "pretrained", run
     if grid.unmasked and isinstance(run.family, SingleStack) and not run.family.both_ways:
@@ -102,15 +106,16 @@ def answer(
     outcomes: list[Outcome] = []
     trials: list[dict[str, object]] = []
     each_way = len(grid.learning_rates) + grid.seeds - 1
-    progress = Progress(question.task.name, len(question.ask.examples) * len(asked_of) * len(ways) * each_way)
+    sizes = list(dict.fromkeys(min(count, len(question.data.train)) for count in question.ask.examples))
+    progress = Progress(question.task.name, len(sizes) * len(asked_of) * len(ways) * each_way)
     own: Family | None = None
-    for count in question.ask.examples:
+    for count in sizes:
         train = question.data.train[:count]
         for name, run in asked_of:
-            progress.of = f"{name}, {len(train):,} examples"
+            progress.of = f"{name}, {count:,} examples"
             tuned = prepare(run, train)
             cut |= tuned.cut
-            told: dict[str, str | int] = {"model": name, "examples": len(train)}
+            told: dict[str, str | int] = {"model": name, "examples": count}
             kept = [_kept(question, run, tuned, axis, way, told, progress) for way in ways]
             trials += [trial for each in kept for trial in each.trials]
             kept.sort(key=lambda each: -each.score)
@@ -145,15 +150,15 @@ def _kept(
     trials: list[dict[str, object]] = []
     for rate in question.ask.finetune.learning_rates:
         learner, steps = finetuned(run, tuned, way, rate, 0, question.ask.finetune, progress)
-        score, diverged = judged(question, tuned, learner)
-        trials.append(
-            {**variant, "learning_rate": rate, "validation": score, "diverged": diverged, "steps": steps}
-        )
+        score, lost = judged(question, tuned, learner)
+        told_of = {"learning_rate": rate, "finetuning_seed": 0, "diverged": lost, "steps": steps}
+        trials.append({**variant, **told_of, "validation": score})
         if best is None or score > best[0]:
             best = score, rate, learner
     assert best is not None
     score, rate, learner = best
-    rows = asked(question, tuned, run, way, rate, learner, progress)
+    rows, further = asked(question, tuned, run, way, rate, learner, progress)
+    trials += [variant | each for each in further]
     outcomes = [Outcome(variant | {"part": part}, each) for part, each in rows.items()]
     return _Kept(score, learner.family, outcomes, trials)
 
@@ -202,27 +207,51 @@ def batches(lengths: np.ndarray, batch: int, epochs: int, seed: int) -> list[np.
 
 def asked(
     question: Question, tuned: Tuned, run: Run, way: str, rate: float, first: Learner, progress: Progress
-) -> dict[str, pd.DataFrame]:
-    """Test rows, and those apart, of all finetuning seeds: the first is the trial itself."""
+) -> tuple[dict[str, pd.DataFrame], list[dict[str, object]]]:
+    """Test rows, and those apart, of all finetuning seeds; and what became of those after the first.
+
+    The first is the trial itself.
+    """
     parts = ["test", *(["apart"] if question.data.apart else [])]
     rows: dict[str, list[pd.DataFrame]] = {part: [] for part in parts}
-    grid = question.ask.finetune
+    grid, further, learner = question.ask.finetune, [], first
     for seed in range(grid.seeds):
-        learner = first if seed == 0 else finetuned(run, tuned, way, rate, seed, grid, progress)[0]
+        if seed > 0:
+            learner, steps = finetuned(run, tuned, way, rate, seed, grid, progress)
+            told = {"learning_rate": rate, "finetuning_seed": seed, "diverged": diverged(learner)}
+            further.append({**told, "steps": steps})
         for part in parts:
-            rows[part].append(tuned.predict(learner, part).assign(finetuning_seed=seed))
-    return {part: pd.concat(each, ignore_index=True) for part, each in rows.items()}
+            rows[part].append(numbered(tuned.predict(learner, part)).assign(finetuning_seed=seed))
+    return {part: pd.concat(each, ignore_index=True) for part, each in rows.items()}, further
+
+
+def numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose nats, where they are no numbers, are 8 bits a byte: what the text takes without a model.
+
+    So a finetuning that diverged counts as one that knows nothing, in each mean.
+    """
+    if "nats" not in rows:
+        return rows
+    nothing = math.log(2**8) * rows["bytes"]
+    return rows.assign(nats=rows["nats"].where(np.isfinite(rows["nats"]), nothing))
+
+
+def diverged(learner: Learner) -> bool:
+    """Whether its weights are no numbers any more."""
+    return not all(bool(torch.isfinite(each).all()) for each in learner.parameters())
 
 
 def judged(question: Question, tuned: Tuned, learner: Learner) -> tuple[float, bool]:
-    """How good it is on validation, higher better, and whether the weights are no numbers any more."""
-    if not all(bool(torch.isfinite(each).all()) for each in learner.parameters()):
+    """How good it is on validation, higher better, -inf if that is no number; and whether it diverged."""
+    if diverged(learner):
         return -math.inf, True
     if tuned.validation is not None:
-        return tuned.validation(learner), False
-    metric = primary(question)
-    value = metric.of(tuned.predict(learner, "validation"))
-    return (value if metric.better == "higher" else -value), False
+        score = tuned.validation(learner)
+    else:
+        metric = primary(question)
+        value = metric.of(tuned.predict(learner, "validation"))
+        score = value if metric.better == "higher" else -value
+    return (-math.inf if math.isnan(score) else score), False
 
 
 def primary(question: Question) -> Metric:

@@ -58,7 +58,8 @@ class Outcome:
 class Answer:
     """A mode's answer: outcomes, the main one first.
 
-    trials: what was tried on validation, one dict a trial. cut: how many texts of each part were longer than
+    trials: what was tried on validation, one dict a trial, and, without a score there, what became of the
+    further seeds of a finetuning. cut: how many texts of each part were longer than
     the model's window, and so cut. more: whatever else is told in the result's file. finetuned: the run's own
     family after the first outcome's finetuning, for whoever asks what it has forgotten.
     """

@@ -17,7 +17,7 @@ from archs.family import Family
 from experiments.run import Run
 from experiments.tasks.encoding import Encoded
 from experiments.tasks.words import Words
-from objectives.layouts import read
+from objectives.layouts import parts_marked, read
 from objectives.pooled import Pooled, Pooling, pool
 
 ROWS_AT_ONCE = 64
@@ -59,7 +59,7 @@ def states(
     for places in np.array_split(order, -(-len(order) // ROWS_AT_ONCE)):
         tokens, segments = texts.batch(items[places], words.pad)
         asked = asks[poolings[0]].read(tokens, segments, torch.zeros(len(places))).to(run.device)
-        layers = layers_of(family, asked)[-1 if last else 0 :]
+        layers = layers_of(family, parts_marked(asked, family, words))[-1 if last else 0 :]
         names = [name for name, *_ in layers]
         for name, pooled in asks.items():
             each = [pool(rows, here, pooled, both).float().cpu() for _, rows, here, both in layers]
@@ -83,7 +83,7 @@ def word_states(
     for places in np.array_split(order, -(-len(order) // ROWS_AT_ONCE)):
         tokens, segments, read_at = texts.batch(items[places], words.pad)
         asked = read(family.layout, tokens, segments, words).to(run.device)
-        layers = layers_of(family, asked)[-1 if last else 0 :]
+        layers = layers_of(family, parts_marked(asked, family, words))[-1 if last else 0 :]
         names = [name for name, *_ in layers]
         every = torch.stack([rows for _, rows, *_ in layers], dim=2)
         for place, row, each in zip(places, read_at, every, strict=True):

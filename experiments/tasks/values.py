@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.tasks.metrics import Metric
-from experiments.tasks.metrics.metric import judged
-
-AT_ONCE = 500  # items left out in one matrix product
+from experiments.tasks.metrics.metric import judged, once
 
 
 def values(metric: Metric, rows: pd.DataFrame) -> pd.Series:
@@ -26,10 +24,5 @@ def _of(metric: Metric, rows: pd.DataFrame) -> pd.Series:
     weighted, items = judged(metric, rows)
     if items < 2:
         return pd.Series(np.nan, index=rows.index)
-    whole, without = weighted(np.ones((1, items)))[0], []
-    for first in range(0, items, AT_ONCE):
-        left_out = np.arange(first, min(first + AT_ONCE, items))
-        weights = np.ones((len(left_out), items))
-        weights[np.arange(len(left_out)), left_out] = 0
-        without.append(weighted(weights))
-    return pd.Series(items * whole - (items - 1) * np.concatenate(without), index=rows.index)
+    shares = items * once(weighted, items) - (items - 1) * weighted.without_each(items)
+    return pd.Series(shares, index=rows.index)

@@ -18,6 +18,7 @@ from experiments.data.store import Corpus
 from experiments.recipe import Recipe
 from experiments.run import restore
 from experiments.stats.crossed import pseudo_values
+from experiments.tasks.chosen import by_item
 from experiments.tasks.encoding import fitted
 from experiments.tasks.examples import subset
 from experiments.tasks.grid import batches
@@ -89,7 +90,10 @@ def test_numbers_are_those_of_the_rows_and_trials_are_equal_in_number(
             100 * np.mean(same["label"] == same["predicted"])
         )
         assert one["items"] == 20
-    tried = pd.DataFrame(content["trials"]).groupby(["model", "pooling"])["learning_rate"].apply(list)
+    trials = pd.DataFrame(content["trials"])
+    assert trials["diverged"].tolist() == [False] * 4 * 3  # two rates, and the better one's second seed
+    assert trials["validation"].isna().tolist() == (trials["finetuning_seed"] == 1).tolist()
+    tried = trials[trials["finetuning_seed"] == 0].groupby(["model", "pooling"])["learning_rate"].apply(list)
     assert tried.index.tolist() == [
         ("pretrained", "mean"),
         ("pretrained", "own"),
@@ -98,6 +102,23 @@ def test_numbers_are_those_of_the_rows_and_trials_are_equal_in_number(
     ]
     assert all(rates == [1e-3, 1e-2] for rates in tried)
     assert content["data"]["notes"] == ["validation is a tenth of train, by a fixed hash"]
+
+
+def test_more_examples_than_there_are_are_asked_once(untrained: Callable[..., Path], colours: Path) -> None:
+    more = [
+        "finetune.scratch=false",
+        "finetune.poolings=[mean]",
+        "finetune.seeds=1",
+        "examples=[20,100,1000]",
+    ]
+    content = json.loads(
+        ask_run(untrained("prefix_lm"), compose_ask(colour_task(colours, *more))).read_text()
+    )
+    there = content["data"]["train"]
+    assert 20 < there < 100
+    sizes = [one["variant"]["examples"] for one in content["outcomes"] if not one["baseline"]]
+    assert sizes == [20, there]
+    assert [trial["examples"] for trial in content["trials"]] == [20, 20, there, there]
 
 
 def test_what_is_chosen_does_not_depend_on_the_test_labels(
@@ -210,6 +231,11 @@ def test_pseudo_values_are_the_items_of_a_mean_and_the_jackknife_of_a_correlatio
     assert np.allclose(values(METRICS["accuracy"], rows), 100 * (label == predicted))
     jackknife = pseudo_values(lambda kept: 100 * matthews_corrcoef(label[kept], predicted[kept]), 50)
     assert np.allclose(values(METRICS["matthews"], rows), jackknife)
+
+
+def test_a_seed_without_a_number_does_not_drop_out_of_its_item() -> None:
+    rows = pd.DataFrame({"item": [0, 1, 0, 1], "finetuning_seed": [0, 0, 1, 1], "value": [1, 2, 3, np.nan]})
+    assert by_item(rows).tolist() == pytest.approx([2, np.nan], nan_ok=True)
 
 
 def test_the_party_task_needs_no_files(address_corpus: Corpus) -> None:

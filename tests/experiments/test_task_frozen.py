@@ -162,6 +162,20 @@ def test_the_last_layer_alone_is_the_last_of_all(family: str, make: Make) -> Non
         assert torch.equal(last[pooling], every[pooling][:, -1:])
 
 
+@torch.no_grad()
+def test_the_second_text_of_a_pair_is_read_as_the_second_token_type(make: Make) -> None:
+    run = make()
+    run = replace(run, family=build("encoder_ae", replace(run.family.config, token_types=2)).eval())
+    words = run.corpus.vocabulary
+    texts = encoded(run, [{"text": "a cat", "text_pair": "gold"}], "joined")
+    tokens = torch.tensor(texts.rows)
+    after = tokens[0].tolist().index(words.sep) + 1
+    types = (torch.arange(tokens.shape[1]) >= after).long()[None]
+    batch = replace(read(run.family.layout, tokens, None, words), token_types=types)
+    _, found = states(run, texts, [0], ("own",), last=True)
+    torch.testing.assert_close(found["own"][0, 0], run.family.hidden(batch).rows[0, 0])
+
+
 def test_texts_of_a_pair_stay_together_when_read_apart(make: Make) -> None:
     run = make("decoder_ar")
     pairs = [{"text": one, "text_pair": other} for one, other in zip(LINES, LINES[::-1], strict=True)]

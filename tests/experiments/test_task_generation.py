@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from experiments.run import Run
 from experiments.scoring import score_texts
 from experiments.tasks import generation, prompted
 from experiments.tasks.generation import GENERATION, prepared, writers
-from experiments.tasks.grid import Progress, as_prefix, finetuned
+from experiments.tasks.grid import Progress, Tuned, answer, as_prefix, finetuned
 from experiments.tasks.kind import Data, Example, Question
 from experiments.tasks.metrics import METRICS
 from experiments.tasks.rows import examples
@@ -253,6 +254,31 @@ def test_validation_is_not_decoded_unless_it_is_judged_by_text(make: Make) -> No
         learner = Learner(run.family, tuned.objective("shared"))
         assert list(tuned.predict(learner, "validation")) == columns
         assert "prediction" in tuned.predict(learner, "test")
+
+
+def test_seeds_that_diverge_are_all_counted_and_know_nothing(make: Make) -> None:
+    asked = question(make("prefix_lm"), DICTIONARY[:4], learning_rates=[1e38], seeds=2, epochs=1)
+    found = generation.finetuned(asked)
+    assert [trial["diverged"] for trial in found.trials] == [True, True]
+    assert [trial["finetuning_seed"] for trial in found.trials] == [0, 1]
+    for metric, value in (("nats_per_byte", 8 * math.log(2)), ("bits_per_byte", 8)):
+        assert METRICS[metric].of(found.outcomes[0].rows) == pytest.approx(value)
+
+
+def test_a_trial_whose_score_is_no_number_is_beaten_by_any_other(make: Make) -> None:
+    asked = question(make("prefix_lm"), DICTIONARY[:4], learning_rates=[1e-2, 1e-3], epochs=1)
+    scores, tried = iter([math.nan, -1e9]), []
+
+    def validation(learner: Learner) -> float:
+        tried.append(learner.family)
+        return next(scores)
+
+    def prepare(run: Run, train: Sequence[Example]) -> Tuned:
+        return replace(prepared(asked, run, train, 8), validation=validation)
+
+    found = answer(asked, prepare, ["shared"], "decoding", lambda each: iter([("pretrained", each.run)]))
+    assert [trial["validation"] for trial in found.trials] == [-math.inf, -1e9]
+    assert found.finetuned is tried[1]
 
 
 def test_the_same_shape_untrained_is_finetuned_too(make: Make) -> None:

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from experiments.tasks.metrics import METRICS, measured, measured_within_groups
+from experiments.tasks.values import values
 
 RNG = np.random.default_rng(7)
 
@@ -30,6 +31,40 @@ def test_a_sample_of_items_is_measured_as_the_table_of_its_rows(name: str) -> No
     weights = RNG.multinomial(12, [1 / 12] * 12, size=20)  # of some classes nothing is drawn
     samples = [METRICS[name].of(rows.loc[np.repeat(np.arange(12), drawn)]) for drawn in weights]
     assert METRICS[name].prepare(rows)(weights.astype(float)) == pytest.approx(samples, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_what_a_metric_is_without_each_item_is_that_of_the_other_items(name: str) -> None:
+    generator = np.random.default_rng(1)
+    label = generator.integers(0, 2 if name == "f1" else 4, 12)
+    texts = [["one old text", "one"][kind % 2] for kind in label]
+    columns = {
+        "label": label,
+        "predicted": generator.permutation(label),
+        "references": [[one] for one in texts],
+    }
+    columns |= {"prediction": generator.permutation(texts), "correct": label % 2, "nats": label + 0.3}
+    columns |= {
+        "tags": [["B-A", "B-B"]] * 12,
+        "predicted_tags": [[f"B-{'AB'[kind % 2]}"] * 2 for kind in label],
+    }
+    rows = pd.DataFrame(columns | {"bytes": label + 2})
+    weighted, others = METRICS[name].prepare(rows), 1 - np.eye(12)
+    assert weighted.without_each(12) == pytest.approx(weighted(others), abs=1e-9)
+    assert weighted.without_each(12) == pytest.approx(
+        [METRICS[name].of(rows.drop(index=i)) for i in range(12)]
+    )
+
+
+def test_shares_of_forty_thousand_items_and_three_seeds_take_a_second_at_most() -> None:
+    one = pd.DataFrame({"item": range(40_000), "label": RNG.integers(0, 2, 40_000)})
+    rows = pd.concat(
+        one.assign(predicted=RNG.integers(0, 2, 40_000), finetuning_seed=seed) for seed in range(3)
+    )
+    before = time.process_time()
+    for name in ("f1", "macro_f1", "matthews", "accuracy"):
+        values(METRICS[name], rows.reset_index(drop=True))
+    assert time.process_time() - before < 1
 
 
 def test_minimal_pairs_count_every_paradigm_alike_with_students_t_over_paradigms() -> None:

@@ -17,21 +17,21 @@ CONSTANT = 1e-12  # a variance below it, as a share of all items' variance, is r
 
 def _pearson(rows: pd.DataFrame) -> Weighted:
     label, predicted = (_standardised(column) for column in _floats(rows))
-    return lambda weights: 100 * _correlation(weights, label, predicted)
+    return Weighted(lambda weights: 100 * _correlation(weights, label, predicted))
 
 
 def _spearman(rows: pd.DataFrame) -> Weighted:
     """Every sample is ranked anew, so that an item drawn twice is a tie."""
     columns = _floats(rows)
     if any(np.isnan(column).any() for column in columns):
-        return lambda weights: np.full(len(weights), np.nan)
+        return Weighted(lambda weights: np.full(len(weights), np.nan))
     places = [np.unique(column, return_inverse=True)[1] for column in columns]
 
-    def weighted(weights: np.ndarray) -> np.ndarray:
+    def of(weights: np.ndarray) -> np.ndarray:
         ranks = (_ranks(weights, place) for place in places)
         return 100 * _correlation(weights, *ranks)
 
-    return weighted
+    return Weighted(of)
 
 
 def _ranks(weights: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ def _right(rows: pd.DataFrame) -> Weighted:
 def _perplexity(rows: pd.DataFrame) -> Weighted:
     """e to the mean nats of an item: of a word's, however many tokens it has, as LAMBADA's is."""
     nats = mean(rows["nats"])
-    return lambda weights: np.exp(nats(weights))
+    return Weighted(lambda weights: np.exp(nats(weights)), lambda: np.exp(nats.without_each(len(rows))))
 
 
 def _per_byte(nats: float) -> Callable[[pd.DataFrame], Weighted]:

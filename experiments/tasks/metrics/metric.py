@@ -13,8 +13,35 @@ from archs.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-# (R, n) how often each of n items counts -> (R,) the metric of each of the R samples.
-Weighted = Callable[[np.ndarray], np.ndarray]
+AT_ONCE = 500  # samples of all items but one in one product
+Score = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """A metric of any reweighting of n items.
+
+    of        (R, n) how often each item counts -> (R,) the metric of each of the R samples
+    without   (n,) the metric without each item, where there is a shorter way than n samples of n items
+    """
+
+    of: Score
+    without: Callable[[], np.ndarray] | None = None
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        return self.of(weights)
+
+    def without_each(self, items: int) -> np.ndarray:
+        """(n,) the metric of all n items but one."""
+        if self.without is not None:
+            return self.without()
+        found = []
+        for first in range(0, items, AT_ONCE):
+            left_out = np.arange(first, min(first + AT_ONCE, items))
+            weights = np.ones((len(left_out), items))
+            weights[np.arange(len(left_out)), left_out] = 0
+            found.append(self.of(weights))
+        return np.concatenate(found)
 
 
 @dataclass(frozen=True)
@@ -39,8 +66,9 @@ class Metric:
     prepare: Callable[[pd.DataFrame], Weighted]
     groups: str | None = None
 
-    def text(self, value: float) -> str:
-        return f"{value:.{self.decimals}f}"
+    def text(self, value: float | None) -> str:
+        """As tables show it; None is what a file holds in place of a value that is no number, or infinite."""
+        return "no number" if value is None else f"{value:.{self.decimals}f}"
 
     def of(self, rows: pd.DataFrame) -> float:
         """The value, in `unit`; of several finetuning seeds (column `finetuning_seed`) their mean."""
@@ -71,8 +99,12 @@ def judged(metric: Metric, rows: pd.DataFrame) -> tuple[Weighted, int]:
     seeds = [part for _, part in rows.groupby("finetuning_seed", dropna=False)]
     if len(seeds) > 1:
         seeds = _aligned(seeds)
-    each = [metric.prepare(part) for part in seeds]
-    return (lambda weights: np.mean([weighted(weights) for weighted in each], axis=0)), len(seeds[0])
+    each, items = [metric.prepare(part) for part in seeds], len(seeds[0])
+    whole = Weighted(
+        lambda weights: np.mean([weighted(weights) for weighted in each], axis=0),
+        lambda: np.mean([weighted.without_each(items) for weighted in each], axis=0),
+    )
+    return whole, items
 
 
 def once(weighted: Weighted, items: int) -> float:
@@ -80,15 +112,21 @@ def once(weighted: Weighted, items: int) -> float:
     return float(weighted(np.ones((1, items)))[0])
 
 
-def summed(statistics: np.ndarray, score: Weighted) -> Weighted:
+def summed(statistics: np.ndarray, score: Score) -> Weighted:
     """A metric of sums over items: `statistics` (n, k) of each item, `score` from totals (R, k) to (R,)."""
-    return lambda weights: score(weights @ statistics)
+    return Weighted(
+        lambda weights: score(weights @ statistics),
+        lambda: score(statistics.sum(axis=0) - statistics),
+    )
 
 
 def mean(values: Iterable[float], times: float = 1.0) -> Weighted:
     """The mean over items of `values`, times a constant."""
-    statistics = np.asarray(list(values), dtype=float)
-    return lambda weights: times * (weights @ statistics) / weights.sum(axis=1)
+    each = np.asarray(list(values), dtype=float)
+    return Weighted(
+        lambda weights: times * (weights @ each) / weights.sum(axis=1),
+        lambda: times * (each.sum() - each) / (len(each) - 1),
+    )
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
