@@ -22,8 +22,9 @@ PLACE = re.compile(r"\{([^{}]+)\}")
 def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
     """The examples of a task, always the same ones; train and validation are left empty unless `training`.
 
-    Test is the split test where it has labels, else validation, else a tenth of the rest by a fixed hash.
-    Validation is the split of that name where it is not the test, else a tenth of train by a fixed hash.
+    Test is the split test where it has labels, else validation; of a source of one split, and where it is the
+    split that train is, a tenth of that by a fixed hash, and the whole of it where nothing is trained.
+    Validation is the split of that name where it is neither of those, else a tenth of train by a fixed hash.
     Train is in the order of a fixed hash, whatever the file's: its first examples are a fair sample of it.
     Left out and told are rows of a class whose label is -1, on which SNLI's annotators did not agree.
     Raises UserError, with the place, for a column that is missing and for an example that is none.
@@ -37,18 +38,20 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
             notes.append(f"{left_out:,} rows of {split} have no gold label (-1) and are left out")
         return found
 
+    train = "all" if source.splits == ["all"] else task.splits.get("train", "train")
     test = task.splits.get("test") or _test_split(task, kind, source, notes)
     parts["test"] = read(test)
     if "apart" in task.splits:
         parts["apart"] = read(task.splits["apart"])
     if training:
-        if test == "all":
+        if test == train:
             parts["test"], rest = carved(parts["test"], kind, "test")
-            notes.append("one file: a tenth by a fixed hash is the test")
+            place = "one file" if train == "all" else f"test and train are the split {train}"
+            notes.append(f"{place}: a tenth by a fixed hash is the test")
         else:
-            rest = read(task.splits.get("train", "train"))
+            rest = read(train)
         validation = task.splits.get("validation", "validation")
-        if validation != test and (validation in source.splits or "validation" in task.splits):
+        if validation not in (test, train) and (validation in source.splits or "validation" in task.splits):
             parts["train"], parts["validation"] = rest, read(validation)
         else:
             parts["validation"], parts["train"] = carved(rest, kind)
@@ -62,8 +65,8 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
 
 
 def _test_split(task: TaskConfig, kind: Kind, source: Source, notes: list[str]) -> str:
-    if source.splits == ["all"]:
-        return "all"
+    if source.splits in (["all"], ["train"]):
+        return source.splits[0]
     if "test" in source.splits:
         asked = [task.columns.get(role, role) for role in ANSWERS if role in kind.required]
         rows = source.rows("test") if asked else []

@@ -78,6 +78,33 @@ def test_one_file_is_carved_into_three_parts(tmp_path: Path) -> None:
     assert len(load(task(tmp_path / "all.jsonl"), CLASSIFICATION, training=False).test) == 200
 
 
+@pytest.mark.parametrize("splits", [{}, {"test": "train"}, {"test": "other", "train": "other"}])
+def test_a_split_that_is_test_and_train_is_carved_and_without_training_is_the_test(
+    tmp_path: Path, splits: dict[str, str]
+) -> None:
+    name = splits.get("train", "train")
+    written(tmp_path / f"{name}.jsonl", texts(200))
+    if name == "other":
+        written(tmp_path / "train.jsonl", texts(5, "unread"))
+    given = task(tmp_path, splits=splits)
+    data = load(given, CLASSIFICATION, training=True)
+    parts = [{each["text"] for each in part} for part in (data.train, data.validation, data.test)]
+    assert [len(part) for part in parts] == [165, 17, 18]
+    assert len(set.union(*parts)) == 200
+    assert data.notes == [
+        f"test and train are the split {name}: a tenth by a fixed hash is the test",
+        "validation is a tenth of train, by a fixed hash",
+    ]
+    assert len(load(given, CLASSIFICATION, training=False).test) == 200
+
+
+def test_trials_are_not_judged_by_what_they_are_trained_on(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        written(tmp_path / f"{split}.jsonl", texts(60, split))
+    data = load(task(tmp_path, splits={"validation": "train"}), CLASSIFICATION, training=True)
+    assert (len(data.train), len(data.validation)) == (55, 5)
+
+
 def test_the_carved_tenth_is_fixed_and_equal_texts_are_on_one_side() -> None:
     rows = [{"text": f"line {number % 50}", "label": 0} for number in range(100)]
     taken, left = carved(rows, CLASSIFICATION)
