@@ -57,6 +57,7 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
             parts["validation"], parts["train"] = carved(rest, kind)
             notes.append("validation is a tenth of train, by a fixed hash")
         parts["train"].sort(key=lambda example: hashed(example, kind))
+        notes += _repeated(parts, kind)
     for part in ("train", "validation", "test") if training else ("test",):
         if not parts[part]:
             raise UserError(f"task '{task.name}' has no {part} examples in {task.where}; give more items")
@@ -88,6 +89,17 @@ def _answered(row: Row, column: str) -> bool:
     except ValueError:
         return False
     return (value.get("text", value) if isinstance(value, dict) else value) not in UNLABELLED
+
+
+def _repeated(parts: dict[str, list[Example]], kind: Kind) -> list[str]:
+    """A note of how many examples a model may have seen whole before it is asked them; none if none."""
+    asked = {kind.text(example) for part in ("test", "apart") for example in parts[part]}
+    counts = {
+        part: sum(kind.text(example) in asked for example in parts[part]) for part in ("train", "validation")
+    }
+    told = " and ".join(f"{count:,} of {part}" for part, count in counts.items() if count)
+    where = "the test or apart" if parts["apart"] else "the test"
+    return [f"{told} are in {where} too, word for word"] if told else []
 
 
 def carved(rest: Sequence[Example], kind: Kind, salt: str = "") -> tuple[list[Example], list[Example]]:

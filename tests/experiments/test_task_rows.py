@@ -98,6 +98,17 @@ def test_a_split_that_is_test_and_train_is_carved_and_without_training_is_the_te
     assert len(load(given, CLASSIFICATION, training=False).test) == 200
 
 
+def test_examples_that_are_in_the_test_too_are_kept_and_counted(tmp_path: Path) -> None:
+    written(tmp_path / "train.jsonl", [*texts(20, "train"), *texts(12, "test")])
+    written(tmp_path / "validation.jsonl", [*texts(9, "validation"), *texts(3, "hard")])
+    for split in ("test", "hard"):
+        written(tmp_path / f"{split}.jsonl", texts(30, split))
+    data = load(task(tmp_path), CLASSIFICATION, training=True)
+    assert (len(data.train), data.notes) == (32, ["12 of train are in the test too, word for word"])
+    data = load(task(tmp_path, splits={"apart": "hard"}), CLASSIFICATION, training=True)
+    assert data.notes == ["12 of train and 3 of validation are in the test or apart too, word for word"]
+
+
 def test_trials_are_not_judged_by_what_they_are_trained_on(tmp_path: Path) -> None:
     for split in ("train", "test"):
         written(tmp_path / f"{split}.jsonl", texts(60, split))
