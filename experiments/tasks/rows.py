@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from archs.errors import UserError, nearest
@@ -61,8 +61,19 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
     for part in ("train", "validation", "test") if training else ("test",):
         if not parts[part]:
             raise UserError(f"task '{task.name}' has no {part} examples in {task.where}; give more items")
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    return Data(**parts, digest=digest, notes=notes)
+    return Data(**parts, digest=_digest(parts), notes=notes)
+
+
+def _digest(parts: dict[str, list[Example]]) -> str:
+    """Of the parts as one JSON object, an example at a time: all of it would be a second copy of the task."""
+    written, found = json.JSONEncoder(sort_keys=True, default=str).encode, hashlib.sha256()
+    for place, part in enumerate(sorted(parts)):
+        found.update(f'{", " if place else "{"}"{part}": ['.encode())
+        for number, example in enumerate(parts[part]):
+            found.update(f"{', ' if number else ''}{written(example)}".encode())
+        found.update(b"]")
+    found.update(b"}")
+    return found.hexdigest()[:16]
 
 
 def _test_split(task: TaskConfig, kind: Kind, source: Source, notes: list[str]) -> str:
@@ -118,11 +129,12 @@ def hashed(example: Example, kind: Kind, salt: str = "") -> float:
     return int.from_bytes(hashlib.sha256((salt + kind.text(example)).encode()).digest()[:8]) / 2**64
 
 
-def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> tuple[list[Example], int]:
+def examples(task: TaskConfig, kind: Kind, split: str, rows: Iterable[Row]) -> tuple[list[Example], int]:
     """A split's rows as the kind's examples, and how many have no gold label; UserError with the row."""
-    columns = _columns(task, kind, split, list(rows[0]) if rows else [])
+    columns: dict[str, str] | None = None
     found, left_out = [], 0
     for number, row in enumerate(rows, start=1):
+        columns = columns or _columns(task, kind, split, list(row))
         try:
             roles = {role: _value(row, column) for role, column in columns.items()}
             if task.labels and roles.get("label") in (-1, "-1"):

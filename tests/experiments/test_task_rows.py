@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,38 @@ def test_one_file_is_carved_into_three_parts(tmp_path: Path) -> None:
     assert not {each["text"] for each in data.train} & {each["text"] for each in data.test}
     assert data.notes[0] == "one file: a tenth by a fixed hash is the test"
     assert len(load(task(tmp_path / "all.jsonl"), CLASSIFICATION, training=False).test) == 200
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv", ".dataset"])
+def test_of_a_split_no_more_is_held_than_its_examples(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 18 MB of text in a column that is not read, a block of the file or some rows are held at once."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (place := tmp_path / "rows").mkdir()
+    data = suffix == ".dataset"
+    for split in ("train", "validation", "test"):
+        rows = texts(6000 if split == "train" else 1, split, more="a" * 3000)
+        written(place / f"{split}{'.parquet' if data else suffix}", rows)
+    given = task(place)
+    if data:
+        given = given.model_copy(update={"path": None, "source": str(place)})
+    tracemalloc.start()
+    try:
+        found = load(given, CLASSIFICATION, training=True)
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found.train) == 6000
+    assert most - kept < 10 * 2**20
+
+
+def test_the_digest_is_that_of_all_parts_as_json(tmp_path: Path) -> None:
+    rows = [{"text": "Zürich", "label": 1}, {"text": '"no"', "label": 0}]
+    written(tmp_path / "test.jsonl", rows)
+    whole = json.dumps({"apart": [], "test": rows, "train": [], "validation": []}, sort_keys=True)
+    found = load(task(tmp_path), CLASSIFICATION, training=False).digest
+    assert found == hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize("splits", [{}, {"test": "train"}, {"test": "other", "train": "other"}])
