@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from experiments.data.overlap import Held
     from experiments.data.store import Corpus
     from experiments.recipe import Recipe
-    from experiments.tasks.kind import Data, Example
+    from experiments.tasks.kind import Data
 
 DOCUMENT = 4000  # characters that texts are joined to, at least
 
@@ -55,20 +55,27 @@ def texts(name: str, path: str | None, split: Literal["train", "test"]) -> tuple
 
     path: its local folder, in place of its source. Raises UserError if it cannot be read.
     """
-    data, text = _loaded(name, path)
-    return tuple(map(text, data.train if split == "train" else [*data.test, *data.apart]))
-
-
-@cache
-def _loaded(name: str, path: str | None) -> tuple[Data, Callable[[Example], str]]:
     from experiments.tasks.kinds import KINDS
-    from experiments.tasks.rows import load
     from experiments.tasks.task import TaskConfig
+    from experiments.tasks.usual import LEARNED
     from experiments.validate import validated
 
     place = {} if path is None else {"path": path}
     task = validated(TaskConfig, {"preset": name, **place}, f"data.name={name}: ")
-    return load(task, KINDS[task.kind], training=True), KINDS[task.kind].text
+    kind = KINDS[task.kind]
+    # Of a kind that is never trained all items of a split are asked, also where they are its only ones.
+    data = _loaded(task.model_dump_json(), split == "train" or any(mode in LEARNED for mode in kind.modes))
+    return tuple(map(kind.text, data.train if split == "train" else [*data.test, *data.apart]))
+
+
+@cache
+def _loaded(task: str, training: bool) -> Data:
+    from experiments.tasks.kinds import KINDS
+    from experiments.tasks.rows import load
+    from experiments.tasks.task import TaskConfig
+
+    config = TaskConfig.model_validate_json(task)
+    return load(config, KINDS[config.kind], training)
 
 
 def checked(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:

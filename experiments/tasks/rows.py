@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from archs.errors import UserError, nearest
@@ -22,8 +22,9 @@ PLACE = re.compile(r"\{([^{}]+)\}")
 def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
     """The examples of a task, always the same ones; train and validation are left empty unless `training`.
 
-    Test is the split test where it has labels, else validation, else a tenth of the rest by a fixed hash.
-    Validation is the split of that name where it is not the test, else a tenth of train by a fixed hash.
+    Test is the split test where it has labels, else validation; of a source of one split, and where it is the
+    split that train is, a tenth of that by a fixed hash, and the whole of it where nothing is trained.
+    Validation is the split of that name where it is neither of those, else a tenth of train by a fixed hash.
     Train is in the order of a fixed hash, whatever the file's: its first examples are a fair sample of it.
     Left out and told are rows of a class whose label is -1, on which SNLI's annotators did not agree.
     Raises UserError, with the place, for a column that is missing and for an example that is none.
@@ -37,33 +38,47 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
             notes.append(f"{left_out:,} rows of {split} have no gold label (-1) and are left out")
         return found
 
+    train = "all" if source.splits == ["all"] else task.splits.get("train", "train")
     test = task.splits.get("test") or _test_split(task, kind, source, notes)
     parts["test"] = read(test)
     if "apart" in task.splits:
         parts["apart"] = read(task.splits["apart"])
     if training:
-        if test == "all":
+        if test == train:
             parts["test"], rest = carved(parts["test"], kind, "test")
-            notes.append("one file: a tenth by a fixed hash is the test")
+            place = "one file" if train == "all" else f"test and train are the split {train}"
+            notes.append(f"{place}: a tenth by a fixed hash is the test")
         else:
-            rest = read(task.splits.get("train", "train"))
+            rest = read(train)
         validation = task.splits.get("validation", "validation")
-        if validation != test and (validation in source.splits or "validation" in task.splits):
+        if validation not in (test, train) and (validation in source.splits or "validation" in task.splits):
             parts["train"], parts["validation"] = rest, read(validation)
         else:
             parts["validation"], parts["train"] = carved(rest, kind)
             notes.append("validation is a tenth of train, by a fixed hash")
         parts["train"].sort(key=lambda example: hashed(example, kind))
+        notes += _repeated(parts, kind)
     for part in ("train", "validation", "test") if training else ("test",):
         if not parts[part]:
             raise UserError(f"task '{task.name}' has no {part} examples in {task.where}; give more items")
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    return Data(**parts, digest=digest, notes=notes)
+    return Data(**parts, digest=_digest(parts), notes=notes)
+
+
+def _digest(parts: dict[str, list[Example]]) -> str:
+    """Of the parts as one JSON object, an example at a time: all of it would be a second copy of the task."""
+    written, found = json.JSONEncoder(sort_keys=True, default=str).encode, hashlib.sha256()
+    for place, part in enumerate(sorted(parts)):
+        found.update(f'{", " if place else "{"}"{part}": ['.encode())
+        for number, example in enumerate(parts[part]):
+            found.update(f"{', ' if number else ''}{written(example)}".encode())
+        found.update(b"]")
+    found.update(b"}")
+    return found.hexdigest()[:16]
 
 
 def _test_split(task: TaskConfig, kind: Kind, source: Source, notes: list[str]) -> str:
-    if source.splits == ["all"]:
-        return "all"
+    if source.splits in (["all"], ["train"]):
+        return source.splits[0]
     if "test" in source.splits:
         asked = [task.columns.get(role, role) for role in ANSWERS if role in kind.required]
         rows = source.rows("test") if asked else []
@@ -87,6 +102,17 @@ def _answered(row: Row, column: str) -> bool:
     return (value.get("text", value) if isinstance(value, dict) else value) not in UNLABELLED
 
 
+def _repeated(parts: dict[str, list[Example]], kind: Kind) -> list[str]:
+    """A note of how many examples a model may have seen whole before it is asked them; none if none."""
+    asked = {kind.text(example) for part in ("test", "apart") for example in parts[part]}
+    counts = {
+        part: sum(kind.text(example) in asked for example in parts[part]) for part in ("train", "validation")
+    }
+    told = " and ".join(f"{count:,} of {part}" for part, count in counts.items() if count)
+    where = "the test or apart" if parts["apart"] else "the test"
+    return [f"{told} are in {where} too, word for word"] if told else []
+
+
 def carved(rest: Sequence[Example], kind: Kind, salt: str = "") -> tuple[list[Example], list[Example]]:
     """A tenth of the examples and the others, by a hash of their text: equal texts are on one side.
 
@@ -103,11 +129,12 @@ def hashed(example: Example, kind: Kind, salt: str = "") -> float:
     return int.from_bytes(hashlib.sha256((salt + kind.text(example)).encode()).digest()[:8]) / 2**64
 
 
-def examples(task: TaskConfig, kind: Kind, split: str, rows: Sequence[Row]) -> tuple[list[Example], int]:
+def examples(task: TaskConfig, kind: Kind, split: str, rows: Iterable[Row]) -> tuple[list[Example], int]:
     """A split's rows as the kind's examples, and how many have no gold label; UserError with the row."""
-    columns = _columns(task, kind, split, list(rows[0]) if rows else [])
+    columns: dict[str, str] | None = None
     found, left_out = [], 0
     for number, row in enumerate(rows, start=1):
+        columns = columns or _columns(task, kind, split, list(row))
         try:
             roles = {role: _value(row, column) for role, column in columns.items()}
             if task.labels and roles.get("label") in (-1, "-1"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +19,40 @@ SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
 SHARD = re.compile(r"-\d+-of-(\d+)$")  # as Hugging Face numbers them
 EVERY = "*"  # all configurations of a dataset, one after another
 EMBEDDED = "embedded:"  # of a source that needs no files
+AT_ONCE = 1000  # rows that are held as Python objects
 Row = dict[str, Any]
 # Of the datasets library: no network, no such dataset or split, a dataset that is a script (RuntimeError).
 LOADING = (OSError, ValueError, RuntimeError)
 
 
 class Source:
-    """Where a task's rows are: `splits` names them, `rows` reads one. A single file is the split "all"."""
+    """Where a task's rows are: `splits` names them, `rows` yields one's. A single file is the split "all"."""
 
     def __init__(self, task: TaskConfig) -> None:
         self.task = task
         self.files = {} if task.path is None else _files(Path(task.path))
         self.splits = list(self.files) if task.path is not None else _splits(str(task.source))
 
-    def rows(self, split: str) -> list[Row]:
-        """Raises UserError for a split that is not there, and for files that cannot be read."""
+    def rows(self, split: str) -> Iterator[Row]:
+        """Raises UserError for a split that is not there, and, once read, for files that cannot be read."""
         if split not in self.splits:
             raise unknown(f"split of {self.task.where}", split, self.splits)
         if self.task.path is not None:
-            return [row for file in self.files[split] for row in read_rows(file)]
+            return (row for file in self.files[split] for row in read_rows(file))
         return _dataset(str(self.task.source), split)
 
 
-def read_rows(file: Path) -> list[Row]:
+def read_rows(file: Path) -> Iterator[Row]:
     """A file's rows as dicts. Raises UserError if it is empty, damaged or may not be read."""
-    read = {".parquet": _parquet, ".csv": _csv}.get(file.suffix, _json_lines)
+    read, found = {".parquet": _parquet, ".csv": _csv}.get(file.suffix, _json_lines), False
     try:
-        rows = read(file)
+        for row in read(file):
+            found = True
+            yield row
     except OSError as error:
         raise UserError(f"cannot read '{file}' ({error.strerror or error}); check it") from error
-    if not rows:
+    if not found:
         raise UserError(f"'{file}' has no rows; give a file with items in it")
-    return rows
 
 
 def _files(place: Path) -> dict[str, list[Path]]:
@@ -89,32 +92,32 @@ def _known() -> str:
     return ", ".join(SUFFIXES)
 
 
-def _parquet(file: Path) -> list[Row]:
+def _parquet(file: Path) -> Iterator[Row]:
     import pyarrow
     from pyarrow import parquet
 
     try:
-        return parquet.read_table(file).to_pylist()
+        with parquet.ParquetFile(file) as table:
+            for batch in table.iter_batches(batch_size=AT_ONCE):
+                yield from batch.to_pylist()
     except pyarrow.ArrowInvalid as error:
         raise UserError(f"'{file}' is not a parquet file; give it the suffix of what it is") from error
 
 
-def _csv(file: Path) -> list[Row]:
-    rows = []
+def _csv(file: Path) -> Iterator[Row]:
     with file.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream, strict=True)
         try:
             for row in reader:
                 if None in row or None in row.values():
                     raise csv.Error(f"line {reader.line_num} has not as many cells as the first")
-                rows.append(row)
+                yield row
         except (csv.Error, UnicodeDecodeError) as error:
             raise UserError(f"'{file}' is not CSV in UTF-8 ({error}); mend it, or give .jsonl") from error
-    return rows
 
 
-def _json_lines(file: Path) -> list[Row]:
-    return [row for _, row in json_rows(file)]
+def _json_lines(file: Path) -> Iterator[Row]:
+    return (row for _, row in json_rows(file))
 
 
 def _splits(source: str) -> list[str]:
@@ -128,14 +131,16 @@ def _splits(source: str) -> list[str]:
         raise _not_loaded(source, error) from error
 
 
-def _dataset(source: str, split: str) -> list[Row]:
+def _dataset(source: str, split: str) -> Iterator[Row]:
     if source.startswith(EMBEDDED):
-        return _party(split)
+        yield from _party(split)
+        return
     import datasets
 
     try:
-        parts = [datasets.load_dataset(*named, split=split) for named in _named(source)]
-        return [row for part in parts for row in part.to_list()]
+        for part in [datasets.load_dataset(*named, split=split) for named in _named(source)]:
+            for first in range(0, len(part), AT_ONCE):
+                yield from part.select(range(first, min(first + AT_ONCE, len(part)))).to_list()
     except LOADING as error:
         raise _not_loaded(source, error) from error
 

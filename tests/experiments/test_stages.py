@@ -453,6 +453,13 @@ def test_test_text_is_left_out_of_a_tasks_text(leaking: Path) -> None:
     assert document.text == ROWS["train"][2]
 
 
+def test_all_items_of_a_kind_that_is_never_trained_are_test_text(tmp_path: Path) -> None:
+    row = {"field": "syntax", "linguistics_term": "islands", "UID": "adjunct"}
+    rows = [row | {"sentence_good": f"{n} is", "sentence_bad": f"{n} are"} for n in range(40)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    assert len(task_text.texts("blimp", str(tmp_path), "test")) == 40
+
+
 def test_held_finds_whole_texts_and_grams_alone() -> None:
     words = " ".join(f"w{number}" for number in range(14))
     holds = overlap.Held([words, "A short one."])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,76 @@ def test_one_file_is_carved_into_three_parts(tmp_path: Path) -> None:
     assert not {each["text"] for each in data.train} & {each["text"] for each in data.test}
     assert data.notes[0] == "one file: a tenth by a fixed hash is the test"
     assert len(load(task(tmp_path / "all.jsonl"), CLASSIFICATION, training=False).test) == 200
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv", ".dataset"])
+def test_of_a_split_no_more_is_held_than_its_examples(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 18 MB of text in a column that is not read, a block of the file or some rows are held at once."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (place := tmp_path / "rows").mkdir()
+    data = suffix == ".dataset"
+    for split in ("train", "validation", "test"):
+        rows = texts(6000 if split == "train" else 1, split, more="a" * 3000)
+        written(place / f"{split}{'.parquet' if data else suffix}", rows)
+    given = task(place)
+    if data:
+        given = given.model_copy(update={"path": None, "source": str(place)})
+    tracemalloc.start()
+    try:
+        found = load(given, CLASSIFICATION, training=True)
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found.train) == 6000
+    assert most - kept < 10 * 2**20
+
+
+def test_the_digest_is_that_of_all_parts_as_json(tmp_path: Path) -> None:
+    rows = [{"text": "Zürich", "label": 1}, {"text": '"no"', "label": 0}]
+    written(tmp_path / "test.jsonl", rows)
+    whole = json.dumps({"apart": [], "test": rows, "train": [], "validation": []}, sort_keys=True)
+    found = load(task(tmp_path), CLASSIFICATION, training=False).digest
+    assert found == hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("splits", [{}, {"test": "train"}, {"test": "other", "train": "other"}])
+def test_a_split_that_is_test_and_train_is_carved_and_without_training_is_the_test(
+    tmp_path: Path, splits: dict[str, str]
+) -> None:
+    name = splits.get("train", "train")
+    written(tmp_path / f"{name}.jsonl", texts(200))
+    if name == "other":
+        written(tmp_path / "train.jsonl", texts(5, "unread"))
+    given = task(tmp_path, splits=splits)
+    data = load(given, CLASSIFICATION, training=True)
+    parts = [{each["text"] for each in part} for part in (data.train, data.validation, data.test)]
+    assert [len(part) for part in parts] == [165, 17, 18]
+    assert len(set.union(*parts)) == 200
+    assert data.notes == [
+        f"test and train are the split {name}: a tenth by a fixed hash is the test",
+        "validation is a tenth of train, by a fixed hash",
+    ]
+    assert len(load(given, CLASSIFICATION, training=False).test) == 200
+
+
+def test_examples_that_are_in_the_test_too_are_kept_and_counted(tmp_path: Path) -> None:
+    written(tmp_path / "train.jsonl", [*texts(20, "train"), *texts(12, "test")])
+    written(tmp_path / "validation.jsonl", [*texts(9, "validation"), *texts(3, "hard")])
+    for split in ("test", "hard"):
+        written(tmp_path / f"{split}.jsonl", texts(30, split))
+    data = load(task(tmp_path), CLASSIFICATION, training=True)
+    assert (len(data.train), data.notes) == (32, ["12 of train are in the test too, word for word"])
+    data = load(task(tmp_path, splits={"apart": "hard"}), CLASSIFICATION, training=True)
+    assert data.notes == ["12 of train and 3 of validation are in the test or apart too, word for word"]
+
+
+def test_trials_are_not_judged_by_what_they_are_trained_on(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        written(tmp_path / f"{split}.jsonl", texts(60, split))
+    data = load(task(tmp_path, splits={"validation": "train"}), CLASSIFICATION, training=True)
+    assert (len(data.train), len(data.validation)) == (55, 5)
 
 
 def test_the_carved_tenth_is_fixed_and_equal_texts_are_on_one_side() -> None:
