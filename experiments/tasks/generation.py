@@ -16,7 +16,7 @@ from experiments.learner import Learner
 from experiments.run import Run
 from experiments.tasks.baselines import baselines_for_generation
 from experiments.tasks.grid import Tuned, answer, as_prefix, fresh, primary
-from experiments.tasks.kind import Answer, Example, Kind, Question
+from experiments.tasks.kind import Answer, EmptyError, Example, Kind, Question
 from experiments.tasks.prompted import zero_shot
 from experiments.tasks.source_target import POLICY, Pairs, encoded, longest_target
 from experiments.tasks.task import TaskConfig
@@ -27,7 +27,7 @@ from objectives.conditional import Conditional
 
 def example(row: Example, task: TaskConfig) -> Example:
     """A source that is a list, of sentences, is joined by spaces; references are a list or one text."""
-    source, references = row["source"], row["references"]
+    source, references = ("" if row[role] is None else row[role] for role in ("source", "references"))
     if _is_list_of_texts(source):
         source = " ".join(source)
     for role, value in (("source", source), ("references", references)):
@@ -37,7 +37,7 @@ def example(row: Example, task: TaskConfig) -> Example:
     texts = [text.strip() for text in texts]
     for role, each in (("source", [source]), ("references", texts)):
         if not each or not all(text.strip() for text in each):
-            raise ValueError(f"its {role} is empty; leave such items out")
+            raise EmptyError(f"its {role} is empty; leave such items out")
     return {"source": source, "references": list(dict.fromkeys(texts))}
 
 
