@@ -83,14 +83,14 @@ def finetuned(question: Question) -> Answer:
         [*shared.trials, *apart.trials],
         shared.cut,
         {"writes": told},
-        apart.finetuned,
+        apart.finetuned if own else shared.finetuned,
     )
 
 
 def writers(question: Question) -> Iterator[tuple[str, Run]]:
     """What is compared: the run under the prefix mask, and the same shape untrained."""
     run = question.run
-    yield "pretrained", replace(run, family=as_prefix(run.family))
+    yield "pretrained", replace(run, family=as_prefix(run.family)) if has_own(run.family) else run
     if question.ask.finetune.scratch:
         yield "scratch", replace(run, family=as_prefix(fresh(run)))
 

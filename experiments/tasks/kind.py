@@ -59,8 +59,9 @@ class Answer:
     """A mode's answer: outcomes, the main one first.
 
     trials: what was tried on validation, one dict a trial. cut: how many texts of each part were longer than
-    the model's window, and so cut. more: whatever else is told in the result's file. finetuned: the run's own
-    family after the first outcome's finetuning, for whoever asks what it has forgotten.
+    the model's window, and so cut. more: whatever else is told in the result's file. finetuned: for whoever
+    asks what it has forgotten, the run's own family after finetuning: the first outcome's, or of generation
+    where the prefix mask makes another family of it, that of its own way.
     """
 
     outcomes: list[Outcome]
