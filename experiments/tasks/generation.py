@@ -60,6 +60,10 @@ def text(example: Example) -> str:
     return "\n".join([example["source"], *example["references"]])
 
 
+def unlabelled(example: Example) -> str:
+    return example["source"]
+
+
 def finetuned(question: Question) -> Answer:
     """The comparison of all families under the prefix mask; then, where that is another, the family's own.
 
@@ -164,4 +168,5 @@ GENERATION = Kind(
     policy=POLICY,
     baselines=baselines_for_generation,
     grouped=grouped,
+    unlabelled=unlabelled,
 )

@@ -80,10 +80,10 @@ class Kind:
 
     required, optional: roles of its columns. example: a row's roles checked and made the kind's own; raises
     ValueError that says what is wrong, EmptyError where a role holds nothing. text: what of an example may be
-    known from elsewhere, for overlap and for task-adaptive pretraining. modes: how it can be asked, the usual
-    one first. metrics: names, the primary one first. baselines: (train, test) -> rows by name, as the models'
-    are. policy: what becomes of a text longer than the window. grouped: rows that are one example, put
-    together; None: a row is one.
+    known from elsewhere, for overlap. unlabelled: what of it task-adaptive pretraining reads; None: the text,
+    which then holds no label. modes: how it can be asked, the usual one first. metrics: names, the primary
+    one first. baselines: (train, test) -> rows by name, as the models' are. policy: what becomes of a text
+    longer than the window. grouped: rows that are one example, put together; None: a row is one.
     """
 
     name: str
@@ -96,6 +96,7 @@ class Kind:
     policy: str
     baselines: Callable[[Sequence[Example], Sequence[Example]], dict[str, pd.DataFrame]] | None = None
     grouped: Callable[[Sequence[Example]], list[Example]] | None = None
+    unlabelled: Callable[[Example], str] | None = None
 
 
 class EmptyError(ValueError):
