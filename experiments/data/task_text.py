@@ -51,7 +51,7 @@ def fingerprint(name: str, path: str | None, split: Literal["train", "test"]) ->
 
 @cache
 def texts(name: str, path: str | None, split: Literal["train", "test"]) -> tuple[str, ...]:
-    """A task's texts without their labels, in its own order; those of a second test are test too.
+    """A task's texts: of train without labels, of test with references; those of a second test are test too.
 
     path: its local folder, in place of its source. Raises UserError if it cannot be read.
     """
@@ -65,7 +65,11 @@ def texts(name: str, path: str | None, split: Literal["train", "test"]) -> tuple
     kind = KINDS[task.kind]
     # Of a kind that is never trained all items of a split are asked, also where they are its only ones.
     data = _loaded(task.model_dump_json(), split == "train" or any(mode in LEARNED for mode in kind.modes))
-    return tuple(map(kind.text, data.train if split == "train" else [*data.test, *data.apart]))
+    if split == "train":
+        return tuple(map(kind.unlabelled or kind.text, data.train))
+    test = [*data.test, *data.apart]
+    # A short source is test text by itself too, and no whole text of source and references is equal to it.
+    return tuple(text(each) for text in (kind.text, kind.unlabelled) if text is not None for each in test)
 
 
 @cache

@@ -16,7 +16,7 @@ from experiments.learner import Learner
 from experiments.run import Run
 from experiments.tasks.baselines import baselines_for_generation
 from experiments.tasks.grid import Tuned, answer, as_prefix, fresh, primary
-from experiments.tasks.kind import Answer, Example, Kind, Question
+from experiments.tasks.kind import Answer, EmptyError, Example, Kind, Question
 from experiments.tasks.prompted import zero_shot
 from experiments.tasks.source_target import POLICY, Pairs, encoded, longest_target
 from experiments.tasks.task import TaskConfig
@@ -27,7 +27,7 @@ from objectives.conditional import Conditional
 
 def example(row: Example, task: TaskConfig) -> Example:
     """A source that is a list, of sentences, is joined by spaces; references are a list or one text."""
-    source, references = row["source"], row["references"]
+    source, references = ("" if row[role] is None else row[role] for role in ("source", "references"))
     if _is_list_of_texts(source):
         source = " ".join(source)
     for role, value in (("source", source), ("references", references)):
@@ -37,7 +37,7 @@ def example(row: Example, task: TaskConfig) -> Example:
     texts = [text.strip() for text in texts]
     for role, each in (("source", [source]), ("references", texts)):
         if not each or not all(text.strip() for text in each):
-            raise ValueError(f"its {role} is empty; leave such items out")
+            raise EmptyError(f"its {role} is empty; leave such items out")
     return {"source": source, "references": list(dict.fromkeys(texts))}
 
 
@@ -58,6 +58,10 @@ def grouped(examples: Sequence[Example]) -> list[Example]:
 
 def text(example: Example) -> str:
     return "\n".join([example["source"], *example["references"]])
+
+
+def unlabelled(example: Example) -> str:
+    return example["source"]
 
 
 def finetuned(question: Question) -> Answer:
@@ -83,14 +87,14 @@ def finetuned(question: Question) -> Answer:
         [*shared.trials, *apart.trials],
         shared.cut,
         {"writes": told},
-        apart.finetuned,
+        apart.finetuned if own else shared.finetuned,
     )
 
 
 def writers(question: Question) -> Iterator[tuple[str, Run]]:
     """What is compared: the run under the prefix mask, and the same shape untrained."""
     run = question.run
-    yield "pretrained", replace(run, family=as_prefix(run.family))
+    yield "pretrained", replace(run, family=as_prefix(run.family)) if has_own(run.family) else run
     if question.ask.finetune.scratch:
         yield "scratch", replace(run, family=as_prefix(fresh(run)))
 
@@ -164,4 +168,5 @@ GENERATION = Kind(
     policy=POLICY,
     baselines=baselines_for_generation,
     grouped=grouped,
+    unlabelled=unlabelled,
 )

@@ -59,9 +59,10 @@ class Answer:
     """A mode's answer: outcomes, the main one first.
 
     trials: what was tried on validation, one dict a trial, and, without a score there, what became of the
-    further seeds of a finetuning. cut: how many texts of each part were longer than
-    the model's window, and so cut. more: whatever else is told in the result's file. finetuned: the run's own
-    family after the first outcome's finetuning, for whoever asks what it has forgotten.
+    further seeds of a finetuning. cut: how many texts of each part were longer than the model's window, and
+    so cut. more: whatever else is told in the result's file. finetuned: for whoever asks what it has
+    forgotten, the run's own family after finetuning: the first outcome's, or of generation where the prefix
+    mask makes another family of it, that of its own way.
     """
 
     outcomes: list[Outcome]
@@ -79,10 +80,11 @@ class Kind:
     """A kind of task.
 
     required, optional: roles of its columns. example: a row's roles checked and made the kind's own; raises
-    ValueError that says what is wrong. text: what of an example may be known from elsewhere, for overlap and
-    for task-adaptive pretraining. modes: how it can be asked, the usual one first. metrics: names, the
-    primary one first. baselines: (train, test) -> rows by name, as the models' are. policy: what becomes of
-    a text longer than the window. grouped: rows that are one example, put together; None: a row is one.
+    ValueError that says what is wrong, EmptyError where a role holds nothing. text: what of an example may be
+    known from elsewhere, for overlap. unlabelled: what of it task-adaptive pretraining reads; None: the text,
+    which then holds no label. modes: how it can be asked, the usual one first. metrics: names, the primary
+    one first. baselines: (train, test) -> rows by name, as the models' are. policy: what becomes of a text
+    longer than the window. grouped: rows that are one example, put together; None: a row is one.
     """
 
     name: str
@@ -95,13 +97,18 @@ class Kind:
     policy: str
     baselines: Callable[[Sequence[Example], Sequence[Example]], dict[str, pd.DataFrame]] | None = None
     grouped: Callable[[Sequence[Example]], list[Example]] | None = None
+    unlabelled: Callable[[Example], str] | None = None
+
+
+class EmptyError(ValueError):
+    """A role of a row holds nothing: such rows of train are left out, others refused."""
 
 
 def text_of(example: Example, role: str) -> str:
-    """A role's text. Raises ValueError if it is none, or empty."""
+    """A role's text. Raises ValueError if it is none, EmptyError if it is empty."""
     value = example[role]
-    if not isinstance(value, str):
+    if value is not None and not isinstance(value, str):
         raise ValueError(f"its {role} is {type(value).__name__}, must be text")
-    if not value.strip():
-        raise ValueError(f"its {role} is empty; leave such items out")
+    if value is None or not value.strip():
+        raise EmptyError(f"its {role} is empty; leave such items out")
     return value

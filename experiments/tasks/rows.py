@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from archs.errors import UserError, nearest
-from experiments.tasks.kind import Data, Example, Kind
+from experiments.tasks.kind import Data, EmptyError, Example, Kind
 from experiments.tasks.sources import Row, Source
 from experiments.tasks.task import TaskConfig
 
@@ -26,16 +26,16 @@ def load(task: TaskConfig, kind: Kind, training: bool) -> Data:
     split that train is, a tenth of that by a fixed hash, and the whole of it where nothing is trained.
     Validation is the split of that name where it is neither of those, else a tenth of train by a fixed hash.
     Train is in the order of a fixed hash, whatever the file's: its first examples are a fair sample of it.
-    Left out and told are rows of a class whose label is -1, on which SNLI's annotators did not agree.
+    Left out and told are rows of a class whose label is -1, on which SNLI's annotators did not agree, and
+    empty rows of the split that is trained on.
     Raises UserError, with the place, for a column that is missing and for an example that is none.
     """
     source, notes = Source(task), []
     parts: dict[str, list[Example]] = {"train": [], "validation": [], "test": [], "apart": []}
 
     def read(split: str) -> list[Example]:
-        found, left_out = examples(task, kind, split, source.rows(split))
-        if left_out:
-            notes.append(f"{left_out:,} rows of {split} have no gold label (-1) and are left out")
+        found, told = examples(task, kind, split, source.rows(split), training and split == train)
+        notes.extend(told)
         return found
 
     train = "all" if source.splits == ["all"] else task.splits.get("train", "train")
@@ -98,7 +98,7 @@ def _answered(row: Row, column: str) -> bool:
     try:
         value = _value(row, column)
     except ValueError:
-        return False
+        return True  # no such column: where the rows are read it is told, with its nearest names
     return (value.get("text", value) if isinstance(value, dict) else value) not in UNLABELLED
 
 
@@ -129,21 +129,31 @@ def hashed(example: Example, kind: Kind, salt: str = "") -> float:
     return int.from_bytes(hashlib.sha256((salt + kind.text(example)).encode()).digest()[:8]) / 2**64
 
 
-def examples(task: TaskConfig, kind: Kind, split: str, rows: Iterable[Row]) -> tuple[list[Example], int]:
-    """A split's rows as the kind's examples, and how many have no gold label; UserError with the row."""
+def examples(
+    task: TaskConfig, kind: Kind, split: str, rows: Iterable[Row], without_empty: bool = False
+) -> tuple[list[Example], list[str]]:
+    """A split's rows as the kind's examples, and notes of what is left out.
+
+    Raises UserError, with the row, for one that is no example; for an empty one unless `without_empty`.
+    """
     columns: dict[str, str] | None = None
-    found, left_out = [], 0
+    found, unlabelled, empty = [], 0, 0
     for number, row in enumerate(rows, start=1):
         columns = columns or _columns(task, kind, split, list(row))
         try:
             roles = {role: _value(row, column) for role, column in columns.items()}
             if task.labels and roles.get("label") in (-1, "-1"):
-                left_out += 1
+                unlabelled += 1
             else:
                 found.append(kind.example(roles, task))
         except ValueError as error:
+            if without_empty and isinstance(error, EmptyError):
+                empty += 1
+                continue
             raise UserError(f"task '{task.name}', {task.where}, {split}, row {number}: {error}") from error
-    return (found if kind.grouped is None else kind.grouped(found)), left_out
+    left_out = {"have no gold label (-1)": unlabelled, "are empty": empty}
+    told = [f"{count:,} rows of {split} {why} and are left out" for why, count in left_out.items() if count]
+    return (found if kind.grouped is None else kind.grouped(found)), told
 
 
 def _columns(task: TaskConfig, kind: Kind, split: str, there: list[str]) -> dict[str, str]:
@@ -192,5 +202,5 @@ def _value(row: Row, column: str) -> Any:
 def _written(row: Row, column: str) -> str:
     value = _value(row, column)
     if value is None:
-        raise ValueError(f"its '{column}' is empty; leave such items out")
+        raise EmptyError(f"its '{column}' is empty; leave such items out")
     return str(value)

@@ -16,7 +16,7 @@ from experiments.run import Run
 from experiments.tasks import frozen, static
 from experiments.tasks.baselines import baselines_for_tagging
 from experiments.tasks.grid import Prepare, Tuned, answer
-from experiments.tasks.kind import Answer, Example, Kind, Question
+from experiments.tasks.kind import Answer, EmptyError, Example, Kind, Question
 from experiments.tasks.pooled import ROWS_AT_ONCE
 from experiments.tasks.task import TaskConfig
 from experiments.tasks.words import OUTSIDE, POLICY, Words, encoded_words
@@ -36,7 +36,7 @@ def example(row: Example, task: TaskConfig) -> Example:
             )
     words, tags = row["tokens"], row["tags"]
     if not words:
-        raise ValueError("its tokens is an empty list; leave such items out")
+        raise EmptyError("its tokens is an empty list; leave such items out")
     for place, word in enumerate(words, start=1):
         if not isinstance(word, str) or not word.strip():
             raise ValueError(f"word {place} of its tokens is {word!r}, must be text that is not empty")

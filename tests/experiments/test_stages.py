@@ -460,6 +460,24 @@ def test_all_items_of_a_kind_that_is_never_trained_are_test_text(tmp_path: Path)
     assert len(task_text.texts("blimp", str(tmp_path), "test")) == 40
 
 
+def test_of_generation_the_sources_are_read_without_references_and_none_of_the_test(tmp_path: Path) -> None:
+    for split, pairs in {
+        "train": [("jump", "JUMP"), ("walk", "WALK"), ("run", "LEFT RUN")],
+        "test": [("walk", "OTHER"), ("look", "LOOK")],
+        "validation": [("turn", "TURN")],
+    }.items():
+        lines = [json.dumps({"commands": source, "actions": target}) for source, target in pairs]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+    (document,) = sources.documents("task", str(tmp_path), name="scan")
+    assert set(document.text.split("\n\n")) == {"jump", "run"}
+    assert set(task_text.texts("scan", str(tmp_path), "test")) == {
+        "walk\nOTHER",
+        "look\nLOOK",
+        "walk",
+        "look",
+    }
+
+
 def test_held_finds_whole_texts_and_grams_alone() -> None:
     words = " ".join(f"w{number}" for number in range(14))
     holds = overlap.Held([words, "A short one."])

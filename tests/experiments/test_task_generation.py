@@ -210,6 +210,10 @@ def test_every_family_learns_a_dictionary_that_copying_does_not_know(name: str, 
     epochs = 110 if name == "encoder_ae" else 60
     answer = GENERATION.modes["finetuned"](question(run, DICTIONARY * 2, epochs=epochs, batch=8))
     assert all(torch.equal(value, before[key]) for key, value in run.family.state_dict().items())
+    assert answer.finetuned is not None
+    assert answer.finetuned.kind == name
+    left = answer.finetuned.state_dict()
+    assert any(not torch.equal(value, before[key]) for key, value in left.items())
     ways = ["shared", "own"] if name in OWN else ["shared"]
     assert [each.variant["decoding"] for each in answer.outcomes] == ways
     assert [each["decoding"] for each in answer.trials] == ways

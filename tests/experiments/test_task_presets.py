@@ -365,7 +365,7 @@ def test_a_task_names_its_paper_a_kind_and_metrics_that_exist(name: str) -> None
 )
 def test_a_row_of_its_source_becomes_an_example(name: str) -> None:
     task, given = task_of(name), real(name)
-    assert examples(task, KINDS[task.kind], "train", [given.row]) == ([given.read], 0)
+    assert examples(task, KINDS[task.kind], "train", [given.row]) == ([given.read], [])
 
 
 def copied(text: Any, mark: str) -> Any:

@@ -203,6 +203,32 @@ def test_rows_without_a_gold_label_are_left_out_and_counted(tmp_path: Path) -> N
     assert [each["label"] for each in load(number, KINDS["regression"], training=False).test] == [0, 1, 0, -1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "sound", "empty"),
+    [
+        ("classification", {"text": "a", "label": 0}, {"text": " ", "label": 0}),
+        ("classification", {"text": "a", "label": 0}, {"text": None, "label": 0}),
+        ("tagging", {"tokens": ["a"], "tags": ["O"]}, {"tokens": [], "tags": []}),
+        ("generation", {"source": "a", "references": "b"}, {"source": "", "references": "b"}),
+        ("generation", {"source": "a", "references": "b"}, {"source": "c", "references": None}),
+    ],
+)
+def test_empty_rows_of_train_are_left_out_and_told_and_of_other_parts_refused(
+    tmp_path: Path, kind: str, sound: dict[str, Any], empty: dict[str, Any]
+) -> None:
+    for split in ("train", "validation", "test"):
+        written(tmp_path / f"{split}.jsonl", [sound])
+    written(tmp_path / "train.jsonl", [sound, empty, empty, empty])
+    given = task(tmp_path, kind=kind, labels=["no", "yes"] if kind == "classification" else [])
+    data = load(given, KINDS[kind], training=True)
+    assert (len(data.train), data.notes[0]) == (1, "3 rows of train are empty and are left out")
+    for split in ("validation", "test"):
+        written(tmp_path / f"{split}.jsonl", [sound, empty])
+        assert f"{split}, row 2: its " in (told := said(given, training=True))
+        assert told.endswith("leave such items out")
+        written(tmp_path / f"{split}.jsonl", [sound])
+
+
 def test_labels_are_numbers_or_names_and_others_are_refused(tmp_path: Path) -> None:
     written(tmp_path / "test.csv", [{"text": "a", "label": "yes"}, {"text": "b", "label": "1"}])
     assert [each["label"] for each in load(task(tmp_path), CLASSIFICATION, False).test] == [1, 1]
@@ -322,3 +348,10 @@ def test_all_configurations_of_a_dataset_are_read_one_after_another(
     assert [item["paradigm"] for item in test] == ["one", "two"]
     alone = task.model_copy(update={"source": f"{place}:two"})
     assert [item["good"] for item in load(alone, KINDS["minimal_pairs"], training=False).test] == ["two is"]
+
+
+def test_a_column_that_no_split_has_is_told_by_its_name_and_not_as_a_missing_test(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        written(tmp_path / f"{split}.jsonl", texts(20))
+    told = said(task(tmp_path, columns={"label": "lable"}), training=True)
+    assert "no column 'lable' for its label; there are label, text; set task.columns.label=NAME" in told
