@@ -101,7 +101,10 @@ def test_numbers_are_those_of_the_rows_and_trials_are_equal_in_number(
         ("unmasked", "own"),
     ]
     assert all(rates == [1e-3, 1e-2] for rates in tried)
-    assert content["data"]["notes"] == ["validation is a tenth of train, by a fixed hash"]
+    assert content["data"]["notes"] == [
+        "validation is a tenth of train, by a fixed hash",
+        "5 of train are in the test too, word for word",
+    ]
 
 
 def test_more_examples_than_there_are_are_asked_once(untrained: Callable[..., Path], colours: Path) -> None:
