@@ -64,7 +64,7 @@ def glance(sweep: Sweep, found: list[Asked]) -> Grid:
     """A task a row: its primary metric for every arm as validation chose, the best baseline, the assay."""
     arms = [arm for arm in sweep.arms if any(arm in of.arms for of in found)]
     # What holds of all arms stands first, where a narrow window shows it.
-    heads = [Cell("task"), Cell("assay"), Cell("best baseline"), *(Cell(arm, arm=True) for arm in arms)]
+    heads = [Cell("task"), Cell("assay"), Cell("best baseline"), *map(Cell, arms)]
     rows = []
     for of in found:
         small = f"{of.metric.title}, {of.metric.unit}, {of.metric.better} is better"

@@ -15,12 +15,12 @@ from experiments.tasks.rows import load
 from experiments.tasks.task import AskConfig, TaskConfig
 from experiments.tasks.usual import LEARNED, mode_of
 
-JUDGED = 1000  # validation examples that trials are judged by at most: of MNLI a tenth of train has 39,000
-
 
 def examples_of(ask: AskConfig) -> Data:
     """A task's data as it is asked; read once for the runs of a sweep that are asked one after another."""
-    return _examples(ask.task.model_dump_json(), mode_of(ask) in LEARNED, ask.items, _written(ask.task))
+    return _examples(
+        ask.task.model_dump_json(), mode_of(ask) in LEARNED, ask.items, ask.validation, _written(ask.task)
+    )
 
 
 def _written(task: TaskConfig) -> tuple[int, ...]:
@@ -30,13 +30,13 @@ def _written(task: TaskConfig) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1)
-def _examples(task: str, training: bool, items: int | None, written: tuple[int, ...]) -> Data:
+def _examples(task: str, training: bool, items: int | None, judged: int, written: tuple[int, ...]) -> Data:
     config = TaskConfig.model_validate_json(task)
     data = load(config, KINDS[config.kind], training)
-    test, validation = subset(data.test, items), subset(data.validation, JUDGED)
+    test, validation = subset(data.test, items), subset(data.validation, judged)
     notes = [*data.notes]
     if len(validation) < len(data.validation):
-        notes.append(f"trials are judged by {JUDGED:,} of {len(data.validation):,} validation examples")
+        notes.append(f"trials are judged by {judged:,} of {len(data.validation):,} validation examples")
     digest = data.digest
     if len(test) < len(data.test):
         notes.append(f"{len(test):,} of {len(data.test):,} test items, drawn by a fixed seed")

@@ -91,7 +91,8 @@ class AskConfig(Config):
     """How a task is asked of a run.
 
     `mode`: the kind's first if not given. `examples`: how many training examples at most; several numbers
-    are an axis. `items`: a seeded subset of the test items. `pair`: a pair is read "joined" in one row, or
+    are an axis. `items`: a seeded subset of the test items; `validation`: how many validation
+    examples trials are judged by at most, drawn alike. `pair`: a pair is read "joined" in one row, or
     each text "apart". `layers`: of frozen states, the "last", "each" by itself, or a learned "mix" of all.
     `pll`: how an encoder-AE's tokens are hidden. `beams`: of generation.
     """
@@ -100,6 +101,7 @@ class AskConfig(Config):
     mode: Mode | None = None
     examples: Annotated[list[Count], Field(min_length=1)] = Field(default=[10_000])
     items: Count | None = None
+    validation: Count = 1000
     finetune: FinetuneGrid = FinetuneGrid()
     pair: Literal["joined", "apart"] = "joined"
     layers: Literal["last", "each", "mix"] = "last"
