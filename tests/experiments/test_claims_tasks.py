@@ -324,7 +324,10 @@ def test_a_claim_on_a_task_of_ones_own_comes_to_a_word_end_to_end(
     assert "no control gates the claims" in outcome.why
     assert "Accuracy on colours" in (folder / "report" / "report.md").read_text()
     other = Recipe.from_yaml(folder / "words" / "seed0" / "recipe.yaml").evaluation.tasks[0]
-    ask_run(folder / "words" / "seed0", other.model_copy(update={"examples": [5]}))
+    with pytest.raises(UserError, match=r"answer to another question, which differs in examples"):
+        ask_run(folder / "words" / "seed0", other.model_copy(update={"examples": [5]}))
+    apart = other.task.model_copy(update={"name": "apart"})
+    ask_run(folder / "words" / "seed0", other.model_copy(update={"examples": [5], "task": apart}))
     kept = RunFolder(folder / "words" / "seed0").scores / "task-colours-finetuned.parquet"
     assert pd.read_parquet(kept).equals(tables["words", 0])
     assert json.loads((folder / "claims.json").read_text())["digests"].keys() == {"colours"}
