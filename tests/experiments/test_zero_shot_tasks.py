@@ -224,7 +224,7 @@ def test_a_model_without_language_model_head_is_refused(run_of) -> None:
             "its paradigm is int, must be",
         ),
         (cloze.CLOZE, {"text": "word"}, "row 1: its text is one word"),
-        (language_modelling.LANGUAGE_MODELLING, {"text": None}, "its text is NoneType, must be text"),
+        (language_modelling.LANGUAGE_MODELLING, {"text": None}, "its text is empty; leave such items out"),
         (language_modelling.LANGUAGE_MODELLING, {"txt": "a"}, "no column 'text' for its text; there are txt"),
     ],
 )
