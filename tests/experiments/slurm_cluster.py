@@ -108,7 +108,10 @@ class Cluster:
         self._spawn("slurmctld", "-D")
 
     def stop_controller(self) -> None:
-        self._kill("slurmctld")
+        """As an administrator would: killed outright it may lose a job that it took in the last second."""
+        daemon = self._daemons.pop("slurmctld")
+        daemon.terminate()
+        daemon.wait()
 
     def start_node(self, name: str) -> None:
         # What it starts works in its folder too, by which `stop_node` tells it from another node's.
