@@ -188,6 +188,6 @@ def remarks(of: Asked) -> list[str]:
         seeds = f"{found.seeds} pretraining seed{'s' if found.seeds > 1 else ''}"
         told.append(
             f"Assay: pretrained arms together {verdict} the same models from scratch: "
-            f"{_difference(of, found)} {of.metric.unit}, over {found.items:,} items and {seeds}."
+            f"{_difference(of, found)} ({of.metric.unit}), over {found.items:,} items and {seeds}."
         )
     return told
