@@ -15,8 +15,6 @@ from dataclasses import replace
 import torch
 
 from archs import CoreConfig, build
-from experiments.tasks.generation import has_own
-from experiments.tasks.grid import as_prefix
 from experiments.tasks.writing import write
 from objectives.base import Vocabulary
 from objectives.conditional import Conditional
@@ -36,8 +34,7 @@ def main() -> None:
         shape = CoreConfig(VOCABULARY, layers=4, width=128, heads=4, ffn=512, max_length=128)
         if name == "encoder_decoder":
             shape = replace(shape, layers=2, decoder_layers=2)
-        family = build(name, shape)
-        family = (family if has_own(family) else as_prefix(family)).eval()
+        family = build(name, shape).eval()
         begun = time.process_time()
         write(family, Conditional(words, family.layout), sources, LONGEST, BEAMS)
         print(f"{name:16} {texts / (time.process_time() - begun):5.1f} texts a second")

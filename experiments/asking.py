@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import time
 from dataclasses import asdict, replace
@@ -15,9 +14,8 @@ import pandas as pd
 from archs.errors import UserError, unknown
 from archs.family import Family
 from experiments.data.overlap import overlaps
-from experiments.disk import write_whole
 from experiments.environment import software
-from experiments.folder import RunFolder, read_record, write_json
+from experiments.folder import RunFolder, read_record, write_json, write_table
 from experiments.run import Run, restore
 from experiments.tasks.chosen import by_item, chosen, of_variant
 from experiments.tasks.examples import baselines_of, examples_of
@@ -71,11 +69,12 @@ def answered(run: Run, ask: AskConfig) -> tuple[Path, Family | None]:
         **answer.more,
     }
     table = together([*found, *beside])
-    _write(place.with_suffix(".parquet"), table)
+    place.parent.mkdir(exist_ok=True)
+    write_table(place.with_suffix(".parquet"), table)
     scores = items_of(content, table)
     # What claims are decided on is what the recipe asked, however else the run was asked besides.
     if scores is not None and ask in run.recipe.evaluation.tasks:
-        _write(run.folder.scores / f"{scores_table(ask.task.name, mode)}.parquet", scores)
+        write_table(run.folder.scores / f"{scores_table(ask.task.name, mode)}.parquet", scores)
     write_json(place, content)
     return place, answer.finetuned
 
@@ -91,13 +90,6 @@ def items_of(content: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame | Non
         return None
     found = by_item(rows).reset_index().assign(digest=content["data"]["digest"])
     return found.assign(unit=rows["unit"].iloc[0]) if "unit" in rows else found
-
-
-def _write(path: Path, table: pd.DataFrame) -> None:
-    path.parent.mkdir(exist_ok=True)
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    write_whole(path, buffer.getvalue())
 
 
 def check(ask: AskConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import sys
 import time
@@ -24,9 +23,8 @@ from experiments import build
 from experiments.asking import answered
 from experiments.data.overlap import GRAM, overlaps
 from experiments.data.windows import held_out
-from experiments.disk import write_whole
 from experiments.environment import software
-from experiments.folder import RunFolder, read_json, write_json
+from experiments.folder import RunFolder, read_json, write_json, write_table
 from experiments.forgetting import forgetting
 from experiments.likelihood import bits_per_byte, likelihood
 from experiments.run import Run, restore
@@ -251,6 +249,4 @@ def generate_text(folder: Path, prompt: str, length: int, how: Decoding) -> str:
 
 def save(run: Run, name: str, rows: pd.DataFrame) -> None:
     """scores/<name>.parquet, whole or not at all."""
-    buffer = io.BytesIO()
-    rows.to_parquet(buffer, index=False)
-    write_whole(run.folder.scores / f"{name}.parquet", buffer.getvalue())
+    write_table(run.folder.scores / f"{name}.parquet", rows)

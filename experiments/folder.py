@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -256,6 +257,13 @@ def read_record(path: Path, *keys: str) -> dict[str, Any] | None:
         f"'{path}' is damaged, or of another version: {', '.join(keys)} are expected in it; run the command "
         "that wrote it again"
     )
+
+
+def write_table(path: Path, rows: pd.DataFrame) -> None:
+    """A .parquet file, whole or not at all."""
+    buffer = io.BytesIO()
+    rows.to_parquet(buffer, index=False)
+    write_whole(path, buffer.getvalue())
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from experiments.folder import read_table
 from experiments.report.runs import Run, Sweep
+from experiments.stats.student import half_width
 
 COLUMNS = ["arm", "seed", "metric", "value", "unit", "items"]
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -136,11 +135,7 @@ class Spread:
     @property
     def half_width(self) -> float | None:
         """Half of Student's t interval over seeds; None with one seed, which has no interval."""
-        seeds = len(self.values)
-        if seeds < 2:
-            return None
-        deviation = float(np.std(list(self.values.values()), ddof=1))
-        return float(stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
+        return half_width(list(self.values.values())) if len(self.values) > 1 else None
 
     @property
     def text(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from experiments.folder import read_record, read_table
-from experiments.report.results import CONFIDENCE
 from experiments.report.runs import Run, Sweep
 from experiments.stats.crossed import crossed_test
+from experiments.stats.student import half_width
 from experiments.tasks.chosen import by_item, chosen, of_variant
 from experiments.tasks.metrics import METRICS, Metric
 
@@ -178,14 +176,8 @@ def _over_seeds(found: Sequence[dict[str, Any]]) -> Number | None:
     if len(found) == 1:
         return Number(found[0]["value"], found[0]["low"], found[0]["high"], 1)
     values = np.array([each["value"] for each in found], dtype=float)
-    half = _half(values)
+    half = half_width(values)
     return Number(float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))
-
-
-def _half(values: np.ndarray) -> float:
-    """Half of Student's t interval of a mean."""
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return quantile * float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def assay(of: Asked) -> Assay | None:
@@ -203,7 +195,7 @@ def assay(of: Asked) -> Assay | None:
     sign = 1 if of.metric.better == "higher" else -1
     table = sign * np.stack([np.mean(each, axis=0) for each in by_seed.values()])
     if len(table) == 1:
-        mean, half = float(table.mean()), _half(table[0])
+        mean, half = float(table.mean()), half_width(table[0])
         return Assay(mean, mean - half, mean + half, 1, table.shape[1])
     test = crossed_test(table)
     return Assay(test.mean, test.low, test.high, test.seeds, test.items)

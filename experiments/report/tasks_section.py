@@ -11,6 +11,8 @@ from experiments.report.tasks import (
     Asked,
     Assay,
     Number,
+    Result,
+    Variant,
     asked,
     assay,
     baselines,
@@ -128,24 +130,16 @@ def table(of: Asked) -> Grid:
             chosen = (
                 _times_chosen(main.count(variant), len(main)) if of.mode in ("finetuned", "frozen") else ""
             )
-            found = [number(of.of(arm), variant, metric.name) for metric in metrics]
-            rows.append(
-                [
-                    Cell(arm, arm=True),
-                    Cell(words(dict(variant)), chosen, "prose"),
-                    *(_cell(metric, each) for metric, each in zip(metrics, found, strict=True)),
-                ]
-            )
+            asked_as = Cell(words(dict(variant)), chosen, "prose")
+            rows.append([Cell(arm, arm=True), asked_as, *_cells(of.of(arm), variant, metrics)])
     for variant, _ in baselines(of):
-        found = [number(of.results[:1], variant, metric.name) for metric in metrics]
-        rows.append(
-            [
-                Cell("baseline"),
-                Cell(words(dict(variant)), kind="prose"),
-                *(_cell(metric, each) for metric, each in zip(metrics, found, strict=True)),
-            ]
-        )
+        told = Cell(words(dict(variant)), kind="prose")
+        rows.append([Cell("baseline"), told, *_cells(of.results[:1], variant, metrics)])
     return Grid(of.title, heads, rows)
+
+
+def _cells(results: list[Result], variant: Variant, metrics: list[Metric]) -> list[Cell]:
+    return [_cell(metric, number(results, variant, metric.name)) for metric in metrics]
 
 
 def _times_chosen(times: int, seeds: int) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from archs.errors import nearest
-from experiments.tasks import frozen, static
 from experiments.tasks.baselines import baselines_for_classification
 from experiments.tasks.encoding import POLICY
-from experiments.tasks.grid import answer
-from experiments.tasks.kind import Answer, Example, Kind, Question, text_of
-from experiments.tasks.pooled import preparing
+from experiments.tasks.kind import Example, Kind
 from experiments.tasks.task import TaskConfig
+from experiments.tasks.texts import modes, text, texts_of
 
 
 def example(row: Example, task: TaskConfig) -> Example:
     """The label as its number: the column holds numbers, or names of the task's labels."""
-    texts = {role: text_of(row, role) for role in ("text", "text_pair") if role in row}
-    return texts | {"label": _label(row["label"], task)}
+    return texts_of(row) | {"label": _label(row["label"], task)}
 
 
 def _label(value: object, task: TaskConfig) -> int:
@@ -33,29 +30,12 @@ def _label(value: object, task: TaskConfig) -> int:
     )
 
 
-def text(example: Example) -> str:
-    return "\n".join(str(example[role]) for role in ("text", "text_pair") if role in example)
-
-
-def finetuned(question: Question) -> Answer:
-    grid = question.ask.finetune
-    return answer(question, preparing(question, len(question.task.labels)), grid.poolings)
-
-
-def frozen_states(question: Question) -> Answer:
-    return frozen.of_pooled(question, len(question.task.labels))
-
-
-def static_vectors(question: Question) -> Answer:
-    return static.of_pooled(question, len(question.task.labels))
-
-
 CLASSIFICATION = Kind(
     name="classification",
     required=("text", "label"),
     optional=("text_pair",),
     metrics=("accuracy", "macro_f1"),
-    modes={"finetuned": finetuned, "frozen": frozen_states, "static": static_vectors},
+    modes=modes(lambda task: len(task.labels)),
     example=example,
     text=text,
     policy=POLICY,

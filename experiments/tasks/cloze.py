@@ -6,7 +6,7 @@ import pandas as pd
 
 from experiments.tasks.kind import Answer, Example, Kind, Question, text_of
 from experiments.tasks.task import TaskConfig
-from experiments.tasks.zero_shot import Ids, encoded, outcome, parts, scored
+from experiments.tasks.zero_shot import Ids, encoded, outcome, scored
 from experiments.token_scores import TokenScores
 
 
@@ -34,7 +34,7 @@ def zero_shot(question: Question) -> Answer:
     """
     length = question.run.recipe.size.length
     found, cut = [], {}
-    for part, items in parts(question).items():
+    for part, items in question.data.asked.items():
         texts = encoded(question, [(item["before"], item["word"]) for item in items])
         fitting = [fitted(*pair, length) for pair in texts]
         cut[part] = sum(len(one) > len(kept) for (one, _), (kept, _) in zip(texts, fitting, strict=True))

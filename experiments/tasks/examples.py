@@ -65,9 +65,8 @@ def baselines_of(kind: str, data: Data, most: int) -> list[Outcome]:
     if fit is None:
         return []
     train = data.train[:most]
-    parts = {"test": data.test} | ({"apart": data.apart} if data.apart else {})
     return [
         Outcome({"model": name, "examples": len(train), "part": part}, rows)
-        for part, items in parts.items()
+        for part, items in data.asked.items()
         for name, rows in fit(train, items).items()
     ]

@@ -70,7 +70,7 @@ def finetuned(question: Question) -> Answer:
     Raises UserError for a family that cannot be asked, before anything is finetuned.
     """
     run, longest = question.run, longest_target(question.run, question.data.train)
-    own = has_own(run.family)
+    own = shared_way(run.family) is not run.family
     if own:
         Conditional(run.corpus.vocabulary, run.family.layout)  # may lack a mask token
 
@@ -94,17 +94,17 @@ def finetuned(question: Question) -> Answer:
 def writers(question: Question) -> Iterator[tuple[str, Run]]:
     """What is compared: the run under the prefix mask, and the same shape untrained."""
     run = question.run
-    yield "pretrained", replace(run, family=as_prefix(run.family)) if has_own(run.family) else run
+    shared = shared_way(run.family)
+    yield "pretrained", run if shared is run.family else replace(run, family=shared)
     if question.ask.finetune.scratch:
         yield "scratch", replace(run, family=as_prefix(fresh(run)))
 
 
-def has_own(family: Family) -> bool:
-    """Whether the family, as it is, reads or writes in another way than `as_prefix` of it."""
+def shared_way(family: Family) -> Family:
+    """`as_prefix` of a family; the family itself where it reads and writes so as it is."""
     other = as_prefix(family)
-    if isinstance(family, SingleStack) and isinstance(other, SingleStack):
-        return family.build_mask is not other.build_mask
-    return other is not family
+    both = isinstance(family, SingleStack) and isinstance(other, SingleStack)
+    return family if both and family.build_mask is other.build_mask else other
 
 
 def prepared(question: Question, run: Run, train: Sequence[Example], longest: int) -> Tuned:
@@ -113,10 +113,9 @@ def prepared(question: Question, run: Run, train: Sequence[Example], longest: in
     Blanks end nowhere, so where the family fills them all at once its targets go on with eos to `longest`,
     as the padding of LLaDA (Nie et al. 2025), and what is written ends at the first.
     """
-    data, words = question.data, run.corpus.vocabulary
-    others = {"validation": data.validation, "test": data.test, "apart": data.apart}
+    others, words = question.data.held, run.corpus.vocabulary
     pairs = {"train": encoded(run, train, longest)}
-    pairs |= {part: encoded(run, each, longest) for part, each in others.items() if each}
+    pairs |= {part: encoded(run, each, longest) for part, each in others.items()}
     asks, exact = Conditional(words, run.family.layout), run.family.unit == "nll"
     told = {part: _padded(each, longest, words.eos) for part, each in pairs.items()}
     told = told if asks.layout == "in_place" else pairs

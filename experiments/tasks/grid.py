@@ -115,8 +115,10 @@ def answer(
             progress.of = f"{name}, {count:,} examples"
             tuned = prepare(run, train)
             cut |= tuned.cut
-            told: dict[str, str | int] = {"model": name, "examples": count}
-            kept = [_kept(question, run, tuned, axis, way, told, progress) for way in ways]
+            kept = [
+                _kept(question, run, tuned, way, {"model": name, axis: way, "examples": count}, progress)
+                for way in ways
+            ]
             trials += [trial for each in kept for trial in each.trials]
             kept.sort(key=lambda each: -each.score)
             outcomes += [outcome for each in kept for outcome in each.outcomes]
@@ -139,20 +141,18 @@ def _kept(
     question: Question,
     run: Run,
     tuned: Tuned,
-    axis: str,
     way: str,
-    told: dict[str, str | int],
+    variant: dict[str, str | int],
     progress: Progress,
 ) -> _Kept:
     """Tries every learning rate, and asks the test with the best."""
-    variant = {"model": told["model"], axis: way, "examples": told["examples"]}
     best: tuple[float, float, Learner] | None = None
     trials: list[dict[str, object]] = []
     for rate in question.ask.finetune.learning_rates:
         learner, steps = finetuned(run, tuned, way, rate, 0, question.ask.finetune, progress)
         score, lost = judged(question, tuned, learner)
-        told_of = {"learning_rate": rate, "finetuning_seed": 0, "diverged": lost, "steps": steps}
-        trials.append({**variant, **told_of, "validation": score})
+        told = {"learning_rate": rate, "finetuning_seed": 0, "diverged": lost, "steps": steps}
+        trials.append({**variant, **told, "validation": score})
         if best is None or score > best[0]:
             best = score, rate, learner
     assert best is not None
@@ -212,15 +212,14 @@ def asked(
 
     The first is the trial itself.
     """
-    parts = ["test", *(["apart"] if question.data.apart else [])]
-    rows: dict[str, list[pd.DataFrame]] = {part: [] for part in parts}
+    rows: dict[str, list[pd.DataFrame]] = {part: [] for part in question.data.asked}
     grid, further, learner = question.ask.finetune, [], first
     for seed in range(grid.seeds):
         if seed > 0:
             learner, steps = finetuned(run, tuned, way, rate, seed, grid, progress)
             told = {"learning_rate": rate, "finetuning_seed": seed, "diverged": diverged(learner)}
             further.append({**told, "steps": steps})
-        for part in parts:
+        for part in rows:
             rows[part].append(numbered(tuned.predict(learner, part)).assign(finetuning_seed=seed))
     return {part: pd.concat(each, ignore_index=True) for part, each in rows.items()}, further
 

@@ -28,6 +28,16 @@ class Data:
     digest: str
     notes: list[str] = field(default_factory=list)  # what was decided on the way, such as a carved part
 
+    @property
+    def asked(self) -> dict[str, list[Example]]:
+        """The test, and what is asked apart if anything is."""
+        return {"test": self.test} | ({"apart": self.apart} if self.apart else {})
+
+    @property
+    def held(self) -> dict[str, list[Example]]:
+        """What no model is trained on: validation, and what is asked."""
+        return {"validation": self.validation} | self.asked
+
 
 @dataclass(frozen=True, eq=False)
 class Question:

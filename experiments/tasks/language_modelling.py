@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.tasks.cloze import text
 from experiments.tasks.kind import Answer, Example, Kind, Question, text_of
 from experiments.tasks.task import TaskConfig
-from experiments.tasks.zero_shot import Ids, encoded, outcome, parts, scored
+from experiments.tasks.zero_shot import Ids, encoded, outcome, scored
 from experiments.token_scores import TokenScores
 
 
@@ -26,7 +26,7 @@ def zero_shot(question: Question) -> Answer:
     """
     half = max(1, question.run.recipe.size.length // 2)
     found = []
-    for part, items in parts(question).items():
+    for part, items in question.data.asked.items():
         documents = [halves(ids, half) for _, ids in encoded(question, [("", one["text"]) for one in items])]
         asked = scored(question, [window for document in documents for window in document])
         rows = pd.DataFrame([summed(islice(asked, len(document))) for document in documents])

@@ -11,7 +11,7 @@ import pandas as pd
 from experiments.tasks.kind import Answer, Example, Kind, Question, text_of
 from experiments.tasks.metrics import METRICS, measured_within_groups
 from experiments.tasks.task import TaskConfig
-from experiments.tasks.zero_shot import encoded, outcome, parts, scored
+from experiments.tasks.zero_shot import encoded, outcome, scored
 
 GROUPS = ("paradigm", "phenomenon", "field")
 
@@ -23,7 +23,7 @@ def example(row: Example, task: TaskConfig) -> Example:
 def zero_shot(question: Question) -> Answer:
     """Nats of whole sentences, by the chain rule or as a pseudo-likelihood: the column unit says which."""
     found = []
-    for part, items in parts(question).items():
+    for part, items in question.data.asked.items():
         texts = [("", item[role]) for item in items for role in ("good", "bad")]
         nats = [(sum(one.nats), one.unit) for one in scored(question, encoded(question, texts))]
         rows = judged(items, nats)

@@ -22,13 +22,12 @@ ROWS_AT_ONCE = 64
 
 def preparing(question: Question, classes: int | None) -> Prepare:
     """How a task of one answer a text is finetuned; classes None: the answer is a number."""
-    data, pair = question.data, question.ask.pair
-    others = {"validation": data.validation, "test": data.test, "apart": data.apart}
+    others, pair = question.data.held, question.ask.pair
 
     def prepare(run: Run, train: Sequence[Example]) -> Tuned:
         words = run.corpus.vocabulary
         texts = {"train": encoded(run, train, pair)}
-        texts |= {part: encoded(run, each, pair) for part, each in others.items() if each}
+        texts |= {part: encoded(run, each, pair) for part, each in others.items()}
         labels = torch.tensor([example["label"] for example in train])
 
         def objective(pooling: str) -> Pooled:

@@ -88,9 +88,7 @@ def of_words(question: Question, texts: Mapping[str, Words], labels: Sequence[st
 def by_part(question: Question) -> dict[str, Sequence[Example]]:
     """The parts that are there; of train no more than is asked for."""
     data = question.data
-    train = data.train[: max(question.ask.examples)]
-    parts = {"train": train, "validation": data.validation, "test": data.test, "apart": data.apart}
-    return {part: examples for part, examples in parts.items() if examples}
+    return {"train": data.train[: max(question.ask.examples)], **data.held}
 
 
 def answer(
@@ -107,9 +105,7 @@ def answer(
     for place, (name, read) in enumerate(sources):
         print(f"{question.task.name}: linear heads on {name}", file=sys.stderr, flush=True)
         fits = fitted(question, asked, name, read, sizes, trials)
-        tables = {
-            part: tested(asked, fits, read, part, parts[part]) for part in ("test", "apart") if part in parts
-        }
+        tables = {part: tested(asked, fits, read, part, items) for part, items in question.data.asked.items()}
         for number, fit in enumerate(fits):
             outcomes = [Outcome(fit.variant | {"part": part}, each[number]) for part, each in tables.items()]
             size = sizes.index(int(fit.variant["examples"]))

@@ -26,9 +26,7 @@ def zero_shot(question: Question) -> Answer:
     run, data = question.run, question.data
     check(run.family, run.objective, run.corpus.tokenizer, None)
     longest, outcomes, cut = longest_target(run, data.test), [], {}
-    for part, items in (("test", data.test), ("apart", data.apart)):
-        if not items:
-            continue
+    for part, items in data.asked.items():
         pairs = encoded(run, items, longest, "beginning", BESIDE)
         cut |= {part: pairs.cut, f"{part}'s references": pairs.targets_cut}
         rows = pd.DataFrame({"item": range(len(items))})

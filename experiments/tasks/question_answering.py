@@ -91,13 +91,12 @@ def preparing(question: Question) -> Prepare:
     A question without answer is trained on in all its windows. Where no training example is one, a span is
     always given.
     """
-    data = question.data
-    others = {"validation": data.validation, "test": data.test, "apart": data.apart}
-    unanswerable = any(not example["answers"] for example in data.train)
+    others = question.data.held
+    unanswerable = any(not example["answers"] for example in question.data.train)
 
     def prepare(run: Run, train: Sequence[Example]) -> Tuned:
         pad = run.corpus.vocabulary.pad
-        read = {part: windows(run, each) for part, each in {"train": train, **others}.items() if each}
+        read = {part: windows(run, each) for part, each in {"train": train, **others}.items()}
         trained = [(window, span) for window in read["train"][0] if (span := _asked(window, train))]
         if not trained:
             raise UserError(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 
-from experiments.tasks import frozen, static
 from experiments.tasks.baselines import baselines_for_regression
-from experiments.tasks.classification import text
 from experiments.tasks.encoding import POLICY
-from experiments.tasks.grid import answer
-from experiments.tasks.kind import Answer, Example, Kind, Question, text_of
-from experiments.tasks.pooled import preparing
+from experiments.tasks.kind import Example, Kind
 from experiments.tasks.task import TaskConfig
+from experiments.tasks.texts import modes, text, texts_of
 
 
 def example(row: Example, task: TaskConfig) -> Example:
-    texts = {role: text_of(row, role) for role in ("text", "text_pair") if role in row}
+    texts = texts_of(row)
     try:
         label = float(row["label"])
     except (TypeError, ValueError):
@@ -25,24 +22,12 @@ def example(row: Example, task: TaskConfig) -> Example:
     return texts | {"label": label}
 
 
-def finetuned(question: Question) -> Answer:
-    return answer(question, preparing(question, None), question.ask.finetune.poolings)
-
-
-def frozen_states(question: Question) -> Answer:
-    return frozen.of_pooled(question, None)
-
-
-def static_vectors(question: Question) -> Answer:
-    return static.of_pooled(question, None)
-
-
 REGRESSION = Kind(
     name="regression",
     required=("text", "label"),
     optional=("text_pair",),
     metrics=("spearman", "pearson"),
-    modes={"finetuned": finetuned, "frozen": frozen_states, "static": static_vectors},
+    modes=modes(lambda task: None),
     example=example,
     text=text,
     policy=POLICY,

@@ -89,14 +89,13 @@ def static_vectors(question: Question) -> Answer:
 
 def preparing(question: Question) -> Prepare:
     """How a model is finetuned to tag words: each read at the row that `word_rows` names."""
-    data, names = question.data, labels_of(question)
-    others = {"validation": data.validation, "test": data.test, "apart": data.apart}
+    others, names = question.data.held, labels_of(question)
 
     def prepare(run: Run, train: Sequence[Example]) -> Tuned:
         vocabulary = run.corpus.vocabulary
-        parts = {"train": train, **{part: each for part, each in others.items() if each}}
         texts = {
-            part: encoded_words(run, [example["tokens"] for example in each]) for part, each in parts.items()
+            part: encoded_words(run, [example["tokens"] for example in each])
+            for part, each in {"train": train, **others}.items()
         }
         numbers = [torch.tensor([names.index(tag) for tag in example["tags"]]) for example in train]
 

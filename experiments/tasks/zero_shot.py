@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from experiments.scorable import Pll, check, encode
-from experiments.tasks.kind import Example, Outcome, Question
+from experiments.tasks.kind import Outcome, Question
 from experiments.token_scores import TokenScores, score_tokens
 
 Ids = Sequence[int]
@@ -17,11 +17,6 @@ Ids = Sequence[int]
 def hidden_by(question: Question) -> Pll | None:
     """How an encoder-AE's tokens are hidden; None for families whose scores are exact."""
     return question.ask.pll if question.run.family.unit == "pll" else None
-
-
-def parts(question: Question) -> dict[str, list[Example]]:
-    """The examples that are asked, by part."""
-    return {"test": question.data.test} | ({"apart": question.data.apart} if question.data.apart else {})
 
 
 def outcome(part: str, rows: pd.DataFrame) -> Outcome:

@@ -17,13 +17,12 @@ from datasets import config as datasets_config
 from harness_tasks import ITEMS, LONG, write_tasks
 from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
+from scored_runs import folder, four_steps
 
 from archs import FAMILIES
 from archs.batch import Batch
 from archs.decoding import GREEDY
 from archs.errors import UserError
-from experiments import cli
-from experiments.compose import compose_recipe
 from experiments.data.tokenizer import Tokenizer
 from experiments.evaluate import continue_text
 from experiments.folder import read_json
@@ -32,12 +31,9 @@ from experiments.harness.lengths import Window, divided, ending
 from experiments.harness.model import PentarchLM, spaced, wanted
 from experiments.run import Run, restore
 from experiments.scoring import score_texts
-from experiments.train import train
 from objectives import OBJECTIVES
 
 ROOT = Path(__file__).parents[2]
-WORDS = ("the", "state", "of", "our", "union", "is", "strong", "and", "growing", "fast", "with", "people")
-TEXT = "\n\n".join(" ".join(WORDS[(i * n) % len(WORDS)] for i in range(80)) for n in range(1, 200))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,17 +48,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four steps of every family, in a sweep's folders."""
-    place = tmp_path_factory.mktemp("harness")
-    (place / "text.txt").write_text(TEXT)
-    settings = ["size=tiny", "budget=smoke", "budget.amount=4", "tracking=none", "training.threads=1"]
-    settings += [f"data.path={place}/text.txt", f"data.cache={place}/cache", "training.accelerator=cpu"]
-    for family in FAMILIES:
-        train(compose_recipe([f"family={family}", *settings]), folder(place, family))
-    return place
-
-
-def folder(place: Path, family: str) -> Path:
-    return place / "runs" / "five_families" / family / "seed0"
+    return four_steps(tmp_path_factory.mktemp("harness"), FAMILIES)
 
 
 @pytest.fixture(scope="module")
@@ -350,20 +336,9 @@ def test_without_its_package_it_is_one_line(place: Path, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def command(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
+def command(place: Path, monkeypatch: pytest.MonkeyPatch, pentarch: Callable) -> Callable:
     """`pentarch` in the folder of the runs: its exit code, and what it says on stdout and stderr."""
-
-    def pentarch(*words: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(place)
-        monkeypatch.setattr(sys, "argv", ["pentarch", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
+    monkeypatch.chdir(place)
     return pentarch
 
 

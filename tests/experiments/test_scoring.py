@@ -14,28 +14,25 @@ from typing import Any
 
 import pytest
 import torch
+from scored_runs import TEXT, WORDS, folder, four_steps
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from archs import CoreConfig, Family, build
 from archs.errors import UserError
-from experiments import batching, cli
-from experiments.compose import compose_recipe
+from experiments import batching
 from experiments.data import tokenizer as tokenizers
 from experiments.data.tokenizer import Tokenizer, vocabulary
 from experiments.export import export_run
 from experiments.run import restore
 from experiments.scoring import ORDER, Scored, score_texts, scores
 from experiments.texts import read_texts
-from experiments.train import train
 from objectives import OBJECTIVES
 from objectives.base import Objective
 from objectives.conditional import Conditional
 
 ROOT = Path(__file__).parents[2]
-WORDS = ("the", "state", "of", "our", "union", "is", "strong", "and", "growing", "fast", "with", "people")
-TEXT = "\n\n".join(" ".join(WORDS[(i * n) % len(WORDS)] for i in range(80)) for n in range(1, 200))
 TEXTS = [
     "the state of our union",
     (" our union", " is strong"),
@@ -278,31 +275,16 @@ def test_a_line_without_text_is_refused_by_its_number(name, content, message, fi
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of four steps in a sweep's folders."""
-    place = tmp_path_factory.mktemp("scoring")
-    (place / "text.txt").write_text(TEXT)
-    settings = ["size=tiny", "budget=smoke", "budget.amount=4", "tracking=none", "training.threads=1"]
-    settings += [f"data.path={place}/text.txt", f"data.cache={place}/cache", "training.accelerator=cpu"]
-    for family in ("decoder_ar", "encoder_ae"):
-        folder = place / "runs" / "five_families" / family / "seed0"
-        train(compose_recipe([f"family={family}", *settings]), folder)
-    return place
+    return four_steps(tmp_path_factory.mktemp("scoring"), ("decoder_ar", "encoder_ae"))
 
 
 @pytest.fixture
-def score(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def score(runs: Path, pentarch: Callable[..., tuple[int, str, str]]):
     """`pentarch score` on a run: its exit code, the objects it prints, and what it says on stderr."""
 
     def command(family: str, *options: str) -> tuple[int, list[dict], str]:
-        folder = str(runs / "runs" / "five_families" / family / "seed0")
-        monkeypatch.setattr(sys, "argv", ["pentarch", "score", folder, *options])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        told = capsys.readouterr()
-        return code, [json.loads(line) for line in told.out.splitlines()], told.err
+        code, out, err = pentarch("score", str(folder(runs, family)), *options)
+        return code, [json.loads(line) for line in out.splitlines()], err
 
     return command
 
@@ -365,8 +347,8 @@ def test_a_mistake_of_usage_is_told_before_torch_is_imported(tmp_path: Path) -> 
 
 def test_who_stops_reading_gets_no_traceback(runs: Path) -> None:
     (runs / "many.txt").write_text("the state\n" * 600)  # more than a pipe holds
-    folder = runs / "runs" / "five_families" / "decoder_ar" / "seed0"
-    command = f"{sys.executable} -m experiments score {folder} --file {runs}/many.txt | head -n 1"
+    run = folder(runs, "decoder_ar")
+    command = f"{sys.executable} -m experiments score {run} --file {runs}/many.txt | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
@@ -385,7 +367,7 @@ def test_the_snippet_of_the_docs_runs(runs: Path, monkeypatch, capsys) -> None:
 def test_an_imported_model_is_scored_as_the_docs_say_and_as_the_run_it_came_from(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = runs / "runs" / "five_families" / "decoder_ar" / "seed0"
+    run = folder(runs, "decoder_ar")
     export_run(run, runs / "exported" / "decoder_ar")
     page = (ROOT / "docs" / "huggingface.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"^```python\n(# score_imported\.py\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
