@@ -10,30 +10,27 @@ Goal: 1 M tokens/s at 64 x 256, so that a loader never starves a step.
 
 from __future__ import annotations
 
-import platform
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace as with_changes
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from archs import FAMILIES
+from benchmarks.measuring import machine
+from benchmarks.workload import SPECIAL, vocabulary
 from experiments import build
 from experiments.compose import compose_recipe
 from objectives import OBJECTIVES, Objective, replace, select
-from objectives.base import Layout, Vocabulary, Windows
-from objectives.marks import BLANK, FUNCTION, NUMBER, UPPER
+from objectives.base import Layout, Windows
 from objectives.mlm import MLM
 from objectives.replace_similar import similar
 
 ROWS, WIDTH, VOCABULARY, GOAL = 64, 256, 8192, 1e6
-SPECIAL = 6 + 100
 SELECTIONS = (
     select.uniform,
     select.whole_word,
@@ -53,30 +50,6 @@ MIXTURES = {  # presets, and a family that each trains
 }
 
 
-def vocabulary() -> Vocabulary:
-    """Six special tokens, a hundred sentinels; two pieces in three start words, one in 20 ends a sentence.
-
-    One in eight is a common word, one in ten has an upper-case letter, one in 50 is a number; ten neighbours.
-    """
-    ids = torch.arange(VOCABULARY)
-    kinds = FUNCTION * (ids % 8 == 1) | UPPER * (ids % 10 == 2) | NUMBER * (ids % 50 == 3)
-    return Vocabulary(
-        size=VOCABULARY,
-        word_starts=(ids >= SPECIAL) & (ids % 3 > 0),
-        special=ids < SPECIAL,
-        pad=0,
-        bos=1,
-        eos=2,
-        mask=3,
-        cls=4,
-        sep=5,
-        sentinels=tuple(range(6, SPECIAL)),
-        sentence_ends=(ids >= SPECIAL) & (ids % 20 == 0),
-        kinds=(kinds | BLANK * (ids % 20 == 0)).to(torch.uint8),
-        neighbours=torch.randint(VOCABULARY, (VOCABULARY, 10), generator=torch.Generator().manual_seed(1)),
-    )
-
-
 def full_rows(rng: torch.Generator) -> Windows:
     return Windows(torch.randint(SPECIAL, VOCABULARY, (ROWS, WIDTH), generator=rng))
 
@@ -90,7 +63,7 @@ def packed_rows(rng: torch.Generator) -> Windows:
 
 def objectives() -> Iterator[tuple[str, str, Objective]]:
     """Each objective in each layout, the mixtures, then MLM's parts: name, layout or part, the objective."""
-    known = vocabulary()
+    known = vocabulary(VOCABULARY)
     for name, kind in OBJECTIVES.items():
         layouts: dict[Layout, None] = dict.fromkeys(FAMILIES[family].layout for family in kind.families)
         for layout in layouts:
@@ -123,15 +96,6 @@ def measure(objective: Objective, windows: Windows, repeats: int) -> torch.Tenso
     return torch.tensor(speeds[3:], dtype=torch.float64)
 
 
-def processor() -> str:
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        for line in described.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def main() -> int:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     torch.set_num_threads(1)
@@ -153,10 +117,7 @@ def main() -> int:
             table.add_row(name, part, shape, f"{median / 1e6:.2f}", spread, verdict)
     console = Console()
     console.print(table)
-    console.print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {repeats} repeats, goal {GOAL / 1e6:.0f} M tokens/s"
-    )
+    console.print(f"{machine()}, {repeats} repeats, goal {GOAL / 1e6:.0f} M tokens/s")
     return 1 if missed else 0
 
 
