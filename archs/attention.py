@@ -6,7 +6,7 @@ Axes: B rows, H heads, Q queries, K keys, E head width.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -15,10 +15,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+from archs import products
 from archs.errors import UserError
 from archs.masks import CAUSAL, FULL, Mask
 
-Backend = Literal["full", "is_causal", "dense", "flex"]
+Backend = Literal["full", "is_causal", "dense", "products", "flex"]
+FEW = 128  # keys, up to which a CPU is faster by plain products
 
 log = logging.getLogger(__name__)
 TAKEN: set[tuple[str, str, str]] = set()  # (backend, mask, device) of this process, for the log and audits
@@ -28,19 +30,43 @@ TAKEN: set[tuple[str, str, str]] = set()  # (backend, mask, device) of this proc
 class Visible:
     """A mask made concrete for one batch, shared by all layers. Make one with `visible`.
 
-    what: for "dense" (B,1,Q,K) booleans, or what is added to the scores, -inf where hidden; for "flex" a
-    BlockMask.
+    what: for "dense" (B,1,Q,K) booleans, or what is added to the scores, -inf where hidden; for "products"
+    `Added`; for "flex" a BlockMask.
     """
 
     backend: Backend
     what: Any = None
 
     def plus(self, bias: Tensor) -> Visible:
-        """With bias (B,H,Q,K) on the scores of what is seen: dense, whatever it was."""
+        """With bias (B,H,Q,K) on the scores of what is seen: dense or by products, whatever it was."""
         if self.backend == "full":
             return Visible("dense", bias)
+        if self.backend == "products":
+            return Visible("products", self.what.plus(bias))
         assert self.backend == "dense", "tell `visible` that there is a bias"
         return Visible("dense", bias.masked_fill(~self.what, float("-inf")))
+
+
+@dataclass(frozen=True)
+class Added:
+    """What is added to the scores, very little where hidden: (B,H or 1,Q,K), None = nothing is hidden.
+
+    sees (B,1,Q,1): 0 for a query that sees no key, else 1.
+    """
+
+    scores: Tensor | None = None
+    sees: Tensor | None = None
+
+    @classmethod
+    def hiding(cls, seen: Tensor) -> Added:
+        """seen (B,1,Q,K) booleans."""
+        hidden = torch.zeros(seen.shape, device=seen.device).masked_fill(
+            ~seen, torch.finfo(torch.float32).min
+        )
+        return cls(hidden, seen.any(dim=-1, keepdim=True).float())
+
+    def plus(self, bias: Tensor) -> Added:
+        return replace(self, scores=bias if self.scores is None else self.scores + bias)
 
 
 def visible(
@@ -73,13 +99,18 @@ def visible(
             lambda b, h, q, k: mask.rule(b, q, k), batch, None, queries, keys, device=str(device)
         )
         return Visible(backend, block)
+    if backend == "products" and mask == FULL:
+        return Visible(backend, Added())
     q = torch.arange(start or 0, (start or 0) + queries, device=device)
-    return Visible(backend, mask.dense(batch, q, torch.arange(keys, device=device)).unsqueeze(1))
+    seen = mask.dense(batch, q, torch.arange(keys, device=device)).unsqueeze(1)
+    return Visible(backend, Added.hiding(seen) if backend == "products" else seen)
 
 
 def _choose(
     mask: Mask, queries: int, keys: int, device: torch.device, start: int | None, biased: bool
 ) -> Backend:
+    if device.type == "cpu" and products.chosen() and keys <= FEW:
+        return "products"  # the fused kernel multiplies tiles too small for oneDNN
     newest = start is not None and queries == 1  # a cache's newest row comes after all others
     if mask == FULL or (mask == CAUSAL and newest):
         return "full"
@@ -116,9 +147,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None =
     if seen.backend == "flex":
         call = _compiled_flex() if q.is_cuda and not torch.compiler.is_compiling() else flex_attention
         return call(q, k, v, block_mask=seen.what, scale=scale)  # type: ignore[return-value]
+    if seen.backend == "products":
+        return _by_products(q, k, v, seen.what, q.shape[-1] ** -0.5 if scale is None else scale)
     return functional.scaled_dot_product_attention(
         q, k, v, attn_mask=seen.what, is_causal=seen.backend == "is_causal", scale=scale
     )
+
+
+def _by_products(q: Tensor, k: Tensor, v: Tensor, added: Added, scale: float) -> Tensor:
+    scores = (q * scale) @ k.transpose(-2, -1)
+    if added.scores is not None:
+        scores = scores + added.scores
+    found = scores.softmax(dim=-1) @ v
+    return found if added.sees is None else found * added.sees
 
 
 @cache

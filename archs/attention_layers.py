@@ -69,10 +69,12 @@ class Attention(nn.Module):
         H, K = self.heads, self.key_heads
         if keys == x.shape[1]:  # one product, and one rotation of queries and keys
             every = apart(self.query_key_value(x), self.head_width)
-            asking, v = every[:, : H + K], every[:, H + K :]
-            if angles is not None:
-                asking = rotate(asking, angles)
-            return asking[:, :H], asking[:, H:], v
+            if angles is None:
+                q, k, v = every.split((H, K, K), dim=1)
+                return q, k, v
+            asking, v = every.split((H + K, K), dim=1)
+            q, k = rotate(asking, angles).split((H, K), dim=1)
+            return q, k, v
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         A = H * self.head_width
         q = apart(linear(x, weight[:A], None if bias is None else bias[:A]), self.head_width)

@@ -15,6 +15,7 @@ from archs.family import Score
 from archs.fill import left_to_right, mask_predict
 from archs.generate import check_tokens, ended
 from archs.masks import FULL, Mask, document
+from archs.products import by_onednn
 from archs.single_stack import SingleStack
 from archs.steps import blank_columns
 
@@ -30,6 +31,7 @@ class EncoderAE(SingleStack):
     decoding = "mask-predict"
     unit = "pll"
 
+    @by_onednn()
     def score(self, batch: Batch, rows_at_once: int = 128, words: Tensor | None = None) -> Score:
         """Pseudo-log-likelihood: each asked token, one at a time, hidden behind `batch.extras["mask"]`.
 

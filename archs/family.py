@@ -20,6 +20,7 @@ from archs.generate import check, check_tokens, write
 from archs.heads import LanguageModelHead
 from archs.layers import initialise
 from archs.masks import MaskBuilder
+from archs.products import by_onednn
 
 Unit = Literal["nll", "pll", "pll_word_l2r"]
 Stacks = Literal["halves", "double", "shared"]  # an encoder-decoder's, beside a single stack
@@ -167,6 +168,14 @@ class Family(nn.Module, ABC):
         """hidden (N,D) -> (N,V)."""
         return self.head(hidden)
 
+    def nats(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum of -log p(target) in nats by `logits`, whose (N,V) are never held at once.
+
+        hidden (N,D), targets (N) int64, weights (N) float. A family with logits of its own gives its own.
+        """
+        return self.head.nats(hidden, targets, weights)
+
+    @by_onednn()
     def score(self, batch: Batch) -> Score:
         """Log-probability of each asked target in one teacher-forced pass.
 

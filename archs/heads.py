@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from archs.config import CoreConfig
+from archs.cross_entropy import linear_cross_entropy
 from archs.layers import ACTIVATIONS, make_norm
 
 
@@ -26,13 +27,21 @@ class LanguageModelHead(nn.Module):
         self.narrow = nn.Linear(D, E, bias=False) if E != D and not config.head_transform else None
 
     def forward(self, hidden: Tensor) -> Tensor:
+        return nn.functional.linear(self.narrowed(hidden), self.weight, self.bias)
+
+    def nats(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum of the targets' negative log-likelihoods; targets (N) int64, weights (N) float."""
+        return linear_cross_entropy(self.narrowed(hidden), self.weight, self.bias, targets, weights)
+
+    def narrowed(self, hidden: Tensor) -> Tensor:
+        """What the product with the embeddings reads, (N,D) -> (N,E)."""
         if self.transform is not None:
             hidden = self.transform(hidden)
         if self.narrow is not None:
             hidden = self.narrow(hidden)
         if self.scale != 1:
             hidden = hidden * self.scale
-        return nn.functional.linear(hidden, self.weight, self.bias)
+        return hidden
 
 
 class Transform(nn.Module):

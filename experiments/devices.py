@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightning
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import Tensor, nn
 
 from archs.errors import UserError
+from archs.products import by_onednn
 from experiments.learner import Learner
 from experiments.processes import is_first_process
 from experiments.recipe import TrainingConfig
@@ -69,6 +70,12 @@ def strategy(settings: TrainingConfig, devices: int, unused: bool) -> str | Stra
             data_parallel_size=devices, tensor_parallel_size=1, save_distributed_checkpoint=False
         )
     return "ddp_find_unused_parameters_true" if unused else "ddp"
+
+
+def fit(trainer: lightning.Trainer, *what: Any, **how: Any) -> None:
+    """Lightning's `fit`, by the faster products where it runs on a CPU."""
+    with by_onednn():
+        trainer.fit(*what, **how)
 
 
 class EndedBySignals(lightning.Callback):

@@ -25,6 +25,8 @@ def environment(recipe: Recipe) -> dict[str, Any]:
     """Saved beside every run."""
     import torch
 
+    from archs.products import onednn_is_exact
+
     return {
         **software(),
         "git": _git(Path(__file__).parent),
@@ -32,6 +34,7 @@ def environment(recipe: Recipe) -> dict[str, Any]:
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "products": "onednn" if onednn_is_exact() else "default",  # of float32 on a CPU
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 

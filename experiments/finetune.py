@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from experiments.devices import make_trainer
+from experiments.devices import fit, make_trainer
 from experiments.learner import Learner
 from experiments.module import Finetuning, Optimiser
 from experiments.run import Run
@@ -33,5 +33,5 @@ def finetune(
     trainer = make_trainer(settings, steps, run.device.type)
     optimiser = Optimiser(learning_rate, WARMUP, FINAL, settings.weight_decay, settings.betas)
     module = Finetuning(learner, optimiser, steps, seed)
-    trainer.fit(module.train(), loader(Steps(build), 0, steps))
+    fit(trainer, module.train(), loader(Steps(build), 0, steps))
     return learner.to(run.device).eval()

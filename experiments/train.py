@@ -22,7 +22,7 @@ from experiments.checkpoints import Checkpoint, Saved, newest_sound
 from experiments.data import task_text
 from experiments.data.store import Corpus
 from experiments.data.windows import WindowStream, held_out
-from experiments.devices import full_state, make_trainer
+from experiments.devices import fit, full_state, make_trainer
 from experiments.disk import whole
 from experiments.environment import environment, going_on, tell_versions, tell_what_changed
 from experiments.folder import RunFolder, read_json, read_lines, write_json
@@ -109,7 +109,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     try:
         module = make_module(run, recipe, corpus, plan, parent, follow, bar, resumed)
         if module.steps:  # else it stays untrained: the weights of its seed
-            fit(trainer, module, windows, resumed)
+            run_steps(trainer, module, windows, resumed)
         family = trained_family(recipe, module, plan)
         if first:
             finish(run, module, family, plan, corpus, windows, recipe, parent, left_out)
@@ -194,7 +194,7 @@ def make_module(
     )
 
 
-def fit(
+def run_steps(
     trainer: lightning.Trainer, module: Pretraining, windows: WindowStream, resumed: Saved | None
 ) -> None:
     """Lightning's loop, from the step that was resumed."""
@@ -208,7 +208,7 @@ def fit(
     )
     start, checkpoint = (0, None) if resumed is None else (resumed.step, resumed.path)
     try:
-        trainer.fit(module, loader(rows, start, module.steps), ckpt_path=checkpoint, weights_only=True)
+        fit(trainer, module, loader(rows, start, module.steps), ckpt_path=checkpoint, weights_only=True)
     except SIGTERMException as stop:  # before Stop listens
         raise Stopped(signal.SIGTERM) from stop
     except SystemExit as stop:  # how Lightning passes an interrupt on

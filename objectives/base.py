@@ -13,7 +13,7 @@ from archs.batch import Batch
 from archs.count import FORWARDS_A_TRAINING_STEP
 from archs.errors import UserError
 from archs.family import Family
-from objectives.loss import weighted_cross_entropy
+from objectives.loss import token_loss
 
 Layout = Literal["in_place", "concatenated", "source_target", "permuted"]
 
@@ -141,6 +141,6 @@ class Objective:
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """The one weighted cross-entropy; overridden only where there is a second term."""
         _, targets, weights = batch.asked()
-        logits = family.logits(family.hidden(batch).targets)
-        value = weighted_cross_entropy(logits, targets, weights, batch.totals["tokens"])
+        asked = family.hidden(batch).targets
+        value = token_loss(family, asked, targets, weights, batch.totals["tokens"])
         return Loss(value, {"tokens": value.detach()})

@@ -13,7 +13,7 @@ from archs.count import FORWARDS_A_TRAINING_STEP, head_flops
 from archs.family import Family
 from objectives.base import Layout, Loss, Vocabulary, Windows
 from objectives.layouts import pack_left, pair
-from objectives.loss import weighted_cross_entropy
+from objectives.loss import token_loss
 from objectives.mlm import MLM, check_weight
 from objectives.reconstruction import Reconstruction
 from objectives.replace import Replace, bert
@@ -99,14 +99,13 @@ class Joint(Reconstruction, MLM):
         hidden = family.hidden(batch)
         assert hidden.source is not None, "objective 'joint' is for families with an encoder"
         _, targets, weights = batch.asked()
-        written = weighted_cross_entropy(
-            family.logits(hidden.targets), targets, weights, batch.totals["tokens"]
-        )
+        written = token_loss(family, hidden.targets, targets, weights, batch.totals["tokens"])
         columns = batch.extras["source_columns"]
         at = columns.clamp(min=0)
         rows = hidden.source.gather(1, at[:, :, None].expand(-1, -1, hidden.source.shape[2]))
-        restored = weighted_cross_entropy(
-            family.logits(rows.flatten(0, 1)),
+        restored = token_loss(
+            family,
+            rows.flatten(0, 1),
             batch.extras["source_targets"].gather(1, at).flatten(),
             (batch.extras["source_weights"].gather(1, at) * (columns >= 0)).flatten(),
             batch.totals["source"],

@@ -5,6 +5,16 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from archs.family import Family
+
+
+def token_loss(family: Family, hidden: Tensor, targets: Tensor, weights: Tensor, total: float) -> Tensor:
+    """`weighted_cross_entropy` of the family's logits, which are made and used in parts.
+
+    hidden (N,D), targets (N) int64, weights (N) float.
+    """
+    return family.nats(hidden, targets, weights) / max(total, 1.0)
+
 
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, total: float) -> Tensor:
     """Cross-entropy in nats, summed with weights and divided by the stored total of the global batch.

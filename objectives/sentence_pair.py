@@ -14,7 +14,7 @@ from archs.errors import UserError
 from archs.family import Family
 from archs.heads import Classifier
 from objectives.base import Layout, Loss, Vocabulary, Windows
-from objectives.loss import weighted_cross_entropy
+from objectives.loss import token_loss, weighted_cross_entropy
 from objectives.mlm import MLM, check_weight
 from objectives.replace import Replace, bert
 from objectives.select import uniform
@@ -141,8 +141,7 @@ class SentencePair(MLM):
         assert batch.pair_label is not None
         hidden = family.hidden(batch)
         _, targets, weights = batch.asked()
-        logits = family.logits(hidden.targets)
-        of_tokens = weighted_cross_entropy(logits, targets, weights, batch.totals["tokens"])
+        of_tokens = token_loss(family, hidden.targets, targets, weights, batch.totals["tokens"])
         of_pair = pair_loss(modules["pair"](hidden.rows[:, :1]), batch)
         terms = {"tokens": of_tokens.detach(), "pair": of_pair.detach()}
         return Loss(of_tokens + self.weight * of_pair, terms)

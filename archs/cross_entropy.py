@@ -1,0 +1,100 @@
+"""Cross-entropy straight from what the head reads: all logits are never held at once.
+
+A chunk's logits are made, turned into its loss and at once into its gradients, and written over: at a
+vocabulary of 32k the logits of a batch are larger than everything else in it. The products are those of the
+plain way, not one more. One operator to the compiler, so that a graph does not change with the number of
+targets.
+
+Axes: N targets, E width of the embeddings, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+LOGITS = {"cpu": 2**22, "cuda": 2**27}  # held at once: what stays in a CPU's cache, what fills a GPU
+
+
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor
+) -> Tensor:
+    """The sum of weights x -log softmax(hidden weight^T + bias)[targets], in nats and float32.
+
+    hidden (N,E), weight (V,E), bias (V) or None, targets (N) int64, weights (N) float. Gradients go to
+    hidden, weight and bias, not to weights. Under autocast products are in its type, softmax and
+    sums in float32.
+    """
+    if torch.is_autocast_enabled(hidden.device.type):
+        hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
+    learns = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    return _nats(hidden, weight, bias, targets, weights.detach(), learns)[0]
+
+
+@custom_op("pentarch::linear_cross_entropy", mutates_args=())
+def _nats(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor, learns: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The loss, and where something learns its gradients by hidden, weight and bias; else empty ones."""
+    product = weight.to(hidden.dtype)
+    loss = hidden.new_zeros((), dtype=torch.float32)
+    by_hidden, by_weight, by_bias = _gradients(hidden, weight, bias, learns)
+    rows = max(1, LOGITS.get(hidden.device.type, LOGITS["cuda"]) // len(weight))
+    for start in range(0, len(hidden), rows):
+        here = slice(start, start + rows)
+        asked, weigh = hidden[here], weights[here, None]
+        logits = asked @ product.t()
+        if bias is not None:
+            logits += bias
+        logp = logits.float().log_softmax(dim=-1)
+        chosen = targets[here, None]
+        loss -= (logp.gather(1, chosen) * weigh).sum()
+        if learns:
+            wrong = logp.exp_().scatter_add_(1, chosen, -torch.ones_like(weigh))  # by the logits, unweighted
+            if bias is not None:
+                by_bias += weigh[:, 0] @ wrong
+            wrong = wrong.to(hidden.dtype)
+            by_hidden[here] = (wrong @ product) * weigh
+            _add_product(by_weight, wrong.t(), asked * weigh.to(asked.dtype))
+    return loss, by_hidden, by_weight, by_bias
+
+
+def _add_product(into: Tensor, one: Tensor, two: Tensor) -> None:
+    if into.dtype == one.dtype:
+        into.addmm_(one, two)
+    else:
+        into += one @ two
+
+
+def _gradients(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, learns: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    if not learns:
+        return hidden.new_empty(0), weight.new_empty(0), weight.new_empty(0)
+    by_bias = weight.new_empty(0) if bias is None else torch.zeros_like(bias)
+    return torch.empty_like(hidden), torch.zeros_like(weight), by_bias
+
+
+@_nats.register_fake
+def _(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor, learns: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return hidden.new_empty((), dtype=torch.float32), *_gradients(hidden, weight, bias, learns)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.has_bias = inputs[2] is not None
+    ctx.save_for_backward(*output[1:])
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, upstream: Tensor, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
+    by_hidden, by_weight, by_bias = ctx.saved_tensors
+    by_bias = upstream * by_bias if ctx.has_bias else None
+    return (upstream * by_hidden).to(by_hidden.dtype), upstream * by_weight, by_bias, None, None, None
+
+
+_nats.register_autograd(_backward, setup_context=_save)
