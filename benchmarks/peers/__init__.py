@@ -1,0 +1,1 @@
+"""Other libraries on the same work as ours, one file each."""
