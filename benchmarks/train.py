@@ -62,7 +62,7 @@ def table(measured: Measured) -> tuple[Table, bool]:
 def compare(measured: Measured, row: Row) -> tuple[list[str], bool | None]:
     """The cells of a row, and whether its goal was reached, None where it has none."""
     if row.missing:
-        return [row.system, "not installed: " + row.missing, "", "", "", "", ""], None
+        return [f"{row.system}: {row.missing}", "not installed", "", "", "", "", ""], None
     system, speed = row.system, Spread.of([row.tokens / each for each in row.seconds])
     cells = [system, "", speed.shown(), f"{speed.median * row.targets / row.tokens:,.0f}", "", "", ""]
     if system in (LIMIT, LIMIT_OF_TORCH):
@@ -170,6 +170,10 @@ def main() -> int:
     for family in families:
         if family not in OBJECTIVE:
             raise unknown("family", family, OBJECTIVE)
+    if (given.gpu or given.device == "cuda") and not torch.cuda.is_available():
+        raise UserError(
+            "torch finds no GPU here; leave --gpu and --device cuda out, or run where there is one"
+        )
     console, rows, any_missed = Console(width=None if sys.stdout.isatty() else 150), [], False
     for settings in settings_of(given):
         for family in families:

@@ -37,6 +37,11 @@ class Settings:
     def dtype(self) -> torch.dtype:
         return torch.bfloat16 if self.autocast else torch.float32
 
+    @property
+    def warm_up(self) -> int:
+        """Steps. Compiled, one of each batch: another number of targets is another graph."""
+        return 8 if self.compiled else 3
+
     def ours(self, family: str) -> Ours:
         return Ours(family, self.shape, self.compiled, self.packed, self.device, self.autocast)
 
@@ -86,7 +91,8 @@ class Measured:
             else:
                 systems[name] = self.settings.theirs(build, self.family)
         limits = {} if self.settings.alone else self.limits()
-        taken = in_turns([each.step for each in (*systems.values(), *limits.values())], self.settings.rounds)
+        steps = [each.step for each in (*systems.values(), *limits.values())]
+        taken = in_turns(steps, self.settings.rounds, self.settings.warm_up)
         flops, targets = step_of(ours)
         did = (self.settings.shape.tokens, targets, flops)
         for (name, system), seconds in zip(systems.items(), taken, strict=False):
