@@ -10,6 +10,7 @@ Axes: N targets, E width of the embeddings, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -42,9 +43,7 @@ def _nats(
     product = weight.to(hidden.dtype)
     loss = hidden.new_zeros((), dtype=torch.float32)
     by_hidden, by_weight, by_bias = _gradients(hidden, weight, bias, learns)
-    rows = max(1, LOGITS.get(hidden.device.type, LOGITS["cuda"]) // len(weight))
-    for start in range(0, len(hidden), rows):
-        here = slice(start, start + rows)
+    for here in chunks(len(hidden), len(weight), hidden.device):
         asked, weigh = hidden[here], weights[here, None]
         logits = asked @ product.t()
         if bias is not None:
@@ -60,6 +59,12 @@ def _nats(
             by_hidden[here] = (wrong @ product) * weigh
             _add_product(by_weight, wrong.t(), asked * weigh.to(asked.dtype))
     return loss, by_hidden, by_weight, by_bias
+
+
+def chunks(targets: int, vocabulary: int, device: torch.device) -> Iterator[slice]:
+    """Which targets' logits are made together."""
+    rows = max(1, LOGITS.get(device.type, LOGITS["cuda"]) // vocabulary)
+    return (slice(start, min(start + rows, targets)) for start in range(0, targets, rows))
 
 
 def _add_product(into: Tensor, one: Tensor, two: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -57,6 +58,17 @@ def timed(work: Callable[[], object]) -> float:
 def wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that this process has held on the GPU, or as resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    told = Path("/proc/self/status")
+    if told.exists():  # and not ru_maxrss, which on Linux begins at what the parent process held
+        line = next(line for line in told.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,14 @@ from archs import FAMILIES
 from archs.attention import prepare_to_compile
 from archs.batch import Batch
 from archs.config import CoreConfig
+from archs.products import by_onednn
 from experiments.learner import Learner
-from objectives import OBJECTIVES
+from objectives import OBJECTIVES, Objective
 from objectives.base import Vocabulary, Windows
 from objectives.marks import BLANK, FUNCTION, NUMBER, UPPER
 
 SPECIAL = 6 + 100
+Asked = TypeVar("Asked")  # what a model's loss is computed from
 OBJECTIVE = {  # of each family, as in the sweep five_families
     "encoder_ae": "mlm",
     "decoder_ar": "causal",
@@ -77,8 +80,7 @@ class Ours:
     def __post_init__(self) -> None:
         torch.manual_seed(0)
         family = FAMILIES[self.family](self.shape.config(self.family))
-        objective = OBJECTIVES[OBJECTIVE[self.family]](vocabulary(self.shape.vocabulary), family.layout)
-        self.learner = Learner(family, objective).to(self.device)
+        self.learner = Learner(family, objective(self.family, self.shape)).to(self.device)
         if self.compiled:
             prepare_to_compile()
             self.learner.compile()
@@ -87,6 +89,10 @@ class Ours:
         )
         self.text = windows(self.shape, self.packed)
         self.taken = 0
+
+    @property
+    def parameters(self) -> int:
+        return sum(each.numel() for each in self.learner.parameters())
 
     def batch(self, step: int) -> Batch:
         """Of step `step`, on the device."""
@@ -99,16 +105,27 @@ class Ours:
     def step(self) -> Tensor:
         """One optimiser step with its data; the loss before it."""
         self.taken += 1
-        return self.train(self.batch(self.taken))
+        with by_onednn():  # as `experiments.devices.fit`
+            return self.train(self.batch(self.taken))
+
+
+def objective(family: str, shape: Shape) -> Objective:
+    return OBJECTIVES[OBJECTIVE[family]](vocabulary(shape.vocabulary), FAMILIES[family].layout)
+
+
+def batches(family: str, shape: Shape, packed: bool, device: torch.device) -> list[Batch]:
+    """Those of the first steps of `Ours`, for peers, which have them ready."""
+    asked, text = objective(family, shape), windows(shape, packed)
+    return [asked.build(text[n % len(text)], generator(n)).to(device) for n in range(1, len(text) + 1)]
 
 
 def trainer(
-    model: nn.Module, loss_of: Callable[[Batch], Tensor], device: torch.device, autocast: bool
-) -> Callable[[Batch], Tensor]:
+    model: nn.Module, loss_of: Callable[[Asked], Tensor], device: torch.device, autocast: bool
+) -> Callable[[Asked], Tensor]:
     """A step of AdamW on what `loss_of` gives, clipped at 1: the same for ours and for peers."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 
-    def train(batch: Batch) -> Tensor:
+    def train(batch: Asked) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             loss = loss_of(batch)
         loss.backward()

@@ -1,0 +1,95 @@
+"""x-transformers (github.com/lucidrains/x-transformers).
+
+With its flash attention, rotary positions and RMS norms, as its README advises.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+from x_transformers import Decoder, Encoder, TransformerWrapper
+from x_transformers.x_transformers import AttentionLayers, PrefixDecoder
+
+from archs.batch import Batch
+from benchmarks.peers import Peer, Question, labels
+from benchmarks.workload import Shape
+
+
+class LanguageModel(nn.Module):
+    """Cross-entropy of a wrapped stack, as the library's AutoregressiveWrapper computes it."""
+
+    def __init__(self, stack: nn.Module) -> None:
+        super().__init__()
+        self.stack = stack
+
+    def forward(self, tokens: Tensor, labels: Tensor, **rest: Any) -> Tensor:
+        return functional.cross_entropy(self.stack(tokens, **rest).transpose(1, 2), labels)
+
+
+class SourceToTarget(nn.Module):
+    """As the library's XTransformer, which ties only embeddings and would shift our tokens again."""
+
+    def __init__(self, encoder: TransformerWrapper, decoder: TransformerWrapper) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, LanguageModel(decoder)
+        decoder.token_emb = encoder.token_emb
+
+    def forward(self, source: Tensor, mask: Tensor | None = None, **asked: Tensor) -> Tensor:
+        context = self.encoder(source, mask=mask, return_embeddings=True)
+        return self.decoder(context=context, context_mask=mask, **asked)
+
+
+def encoder(shape: Shape) -> Peer:
+    return Peer(LanguageModel(stack(shape, Encoder)), in_one_stack)
+
+
+def decoder(shape: Shape) -> Peer:
+    return Peer(LanguageModel(stack(shape, Decoder)), in_one_stack)
+
+
+def prefix_decoder(shape: Shape) -> Peer:
+    return Peer(LanguageModel(stack(shape, PrefixDecoder)), with_prefix)
+
+
+def encoder_decoder(shape: Shape) -> Peer:
+    """Halves: as many layers in both stacks together as the single stacks have."""
+    one, two = stack(shape, Encoder, parts=2), stack(shape, Decoder, parts=2, cross_attend=True)
+    return Peer(SourceToTarget(one, two), from_source)
+
+
+def stack(shape: Shape, layers: type[AttentionLayers], parts: int = 1, **options: Any) -> TransformerWrapper:
+    return TransformerWrapper(
+        num_tokens=shape.vocabulary,
+        max_seq_len=shape.length,
+        use_abs_pos_emb=False,
+        tie_embedding=True,
+        attn_layers=layers(
+            dim=shape.width,
+            depth=shape.layers // parts,
+            heads=shape.heads,
+            attn_dim_head=shape.width // shape.heads,
+            attn_flash=True,
+            rotary_pos_emb=True,
+            use_rmsnorm=True,
+            **options,
+        ),
+    )
+
+
+def in_one_stack(batch: Batch) -> Question:
+    return {"tokens": batch.tokens, "labels": labels(batch)}
+
+
+def with_prefix(batch: Batch) -> Question:
+    assert batch.is_prefix is not None
+    return in_one_stack(batch) | {"prefix_attn_len": batch.is_prefix.sum(1)}
+
+
+def from_source(batch: Batch) -> Question:
+    assert batch.source is not None
+    question = in_one_stack(batch) | {"source": batch.source}
+    if batch.source_segments is not None:
+        question["mask"] = batch.source_segments >= 0
+    return question

@@ -1,0 +1,155 @@
+"""What one training step costs: a family of ours, its peers and the machine's limit, in turns."""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from benchmarks.limit import Products, recorded
+from benchmarks.measuring import in_turns, peak_memory
+from benchmarks.peers import PEERS, Peer, Theirs, builder
+from benchmarks.workload import Ours, Shape, batches
+
+OURS = "pentarch"
+LIMIT, LIMIT_OF_TORCH = "limit", "limit of torch.mm"
+SMALL = Shape(layers=2, width=64, heads=2, vocabulary=512, rows=2, length=32)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """autocast: bfloat16; alone: neither peers nor limit; memory: measured too."""
+
+    shape: Shape
+    device: torch.device
+    rounds: int
+    compiled: bool = False
+    packed: bool = False
+    autocast: bool = False
+    alone: bool = False
+    memory: bool = False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.autocast else torch.float32
+
+    @property
+    def warm_up(self) -> int:
+        """Steps. Compiled, one of each batch: another number of targets is another graph."""
+        return 8 if self.compiled else 3
+
+    def ours(self, family: str) -> Ours:
+        return Ours(family, self.shape, self.compiled, self.packed, self.device, self.autocast)
+
+    def theirs(self, build: Callable[[Shape], Peer], family: str) -> Theirs:
+        ready = batches(family, self.shape, self.packed, self.device)
+        return Theirs(build, self.shape, ready, self.compiled, self.autocast)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds of each round's step, none of a peer that is `missing`, and what each step did.
+
+    tokens of raw text, supervised targets, the FLOPs that ours needs for it. A limit's seconds are the least
+    that those FLOPs could take, and it has no parameters. memory: bytes at most beyond what the process held
+    before the model was built.
+    """
+
+    family: str
+    system: str
+    seconds: list[float]
+    tokens: int
+    targets: float
+    flops: float
+    parameters: int | None = None
+    memory: int | None = None
+    missing: str = ""
+
+
+@dataclass
+class Measured:
+    """A family's systems, ours first."""
+
+    settings: Settings
+    family: str
+    rows: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        held = self.peaks() if self.settings.memory else {}
+        ours = self.settings.ours(self.family)
+        systems: dict[str, Ours | Theirs] = {OURS: ours}
+        missing = {}
+        for name in () if self.settings.alone else PEERS[self.family]:
+            try:
+                build = builder(self.family, name)
+            except ImportError as error:
+                missing[name] = str(error)
+            else:
+                systems[name] = self.settings.theirs(build, self.family)
+        limits = {} if self.settings.alone else self.limits()
+        steps = [each.step for each in (*systems.values(), *limits.values())]
+        taken = in_turns(steps, self.settings.rounds, self.settings.warm_up)
+        flops, targets = step_of(ours)
+        did = (self.settings.shape.tokens, targets, flops)
+        for (name, system), seconds in zip(systems.items(), taken, strict=False):
+            self.rows.append(Row(self.family, name, seconds, *did, system.parameters, held.get(name)))
+        for name, reason in missing.items():
+            self.rows.append(Row(self.family, name, [], *did, missing=reason))
+        for (name, products), seconds in zip(limits.items(), taken[len(systems) :], strict=True):
+            needed = [each * flops / products.flops for each in seconds]
+            self.rows.append(Row(self.family, name, needed, *did))
+
+    def row(self, system: str) -> Row:
+        return next(row for row in self.rows if row.system == system)
+
+    def limits(self) -> dict[str, Products]:
+        """By any library, and where that is another on this device by torch.mm, all that peers could use."""
+        settings = self.settings
+        products = recorded(self.family, settings.shape, settings.packed)
+        found = {LIMIT: Products(products, settings.device, settings.dtype)}
+        if settings.device.type == "cpu":
+            found[LIMIT_OF_TORCH] = Products(products, settings.device, settings.dtype, default=True)
+        return found
+
+    def peaks(self) -> dict[str, int]:
+        """Bytes by system. Resident memory never falls, so that on a CPU each has a process of its own."""
+        found = {}
+        for name in (OURS, *(() if self.settings.alone else PEERS[self.family])):
+            try:
+                if self.settings.device.type == "cuda":
+                    found[name] = peak(self.settings, self.family, name)
+                    continue
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+                    found[name] = fresh.submit(peak, self.settings, self.family, name).result()
+            except ImportError:
+                continue  # the row says so
+        return found
+
+
+def step_of(ours: Ours) -> tuple[float, float]:
+    """FLOPs and targets of a step, the mean over the batches."""
+    objective, family = ours.learner.objective, ours.learner.family
+    ready = batches(ours.family, ours.shape, ours.packed, ours.device)
+    flops = statistics.mean(objective.flops(family, batch) for batch in ready)
+    return flops, statistics.mean(batch.supervised for batch in ready)
+
+
+def peak(settings: Settings, family: str, system: str) -> int:
+    """Bytes that three steps of it take at most, its weights and its optimiser's state included."""
+    build = None if system == OURS else builder(family, system)
+
+    def work(settings: Settings) -> None:
+        working = settings.ours(family) if build is None else settings.theirs(build, family)
+        for _ in range(3):
+            working.step()
+
+    work(replace(settings, shape=SMALL, compiled=False))  # what is loaded at first use is not the model's
+    if settings.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(settings.device)
+    before = peak_memory(settings.device)
+    work(settings)
+    return peak_memory(settings.device) - before
