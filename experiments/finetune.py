@@ -6,6 +6,7 @@ import copy
 
 import torch
 
+from archs.transformer import checkpoint_activations
 from experiments.devices import make_trainer
 from experiments.learner import Learner
 from experiments.module import Finetuning, Optimiser
@@ -29,6 +30,8 @@ def finetune(
     torch.manual_seed(seed)
     learner = Learner(copy.deepcopy(run.family), objective)
     settings = run.recipe.training
+    if settings.checkpoint_activations:
+        checkpoint_activations(learner)
     # Where the run was restored to: a machine without the accelerator that trained it can evaluate it.
     trainer = make_trainer(settings, steps, run.device.type)
     optimiser = Optimiser(learning_rate, WARMUP, FINAL, settings.weight_decay, settings.betas)

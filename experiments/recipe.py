@@ -267,7 +267,9 @@ class TrainingConfig(Config):
     `batch`: rows of the global batch of one optimiser step, taken in `accumulate` parts by `devices`
     processes: `strategy` "ddp" copies what is trained to each, "fsdp2" divides it. `learning_rate` is the
     peak: reached after the share `warmup` of the budget, then falling on a cosine to the share `final` of
-    itself. `precision` and `accelerator` are Lightning's names.
+    itself. `precision` and `accelerator` are Lightning's names. `checkpoint_activations`: each block keeps
+    only what goes into it and is computed again in the backward pass, for memory; the FLOPs that budgets and
+    audits count stay those of a step without it.
     """
 
     batch: Count = 16
@@ -286,6 +288,7 @@ class TrainingConfig(Config):
     checkpoint_every: Count = 100
     threads: Count | None = None
     compile: bool = False
+    checkpoint_activations: bool = False
     log_every: Count = 10
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch
 from archs.errors import UserError
 from archs.family import Family
+from archs.transformer import checkpoint_activations
 from experiments import budget, build
 from experiments.checkpoints import Checkpoint, Saved, newest_sound
 from experiments.data import task_text
@@ -157,6 +158,8 @@ def make_module(
     asks = build.objective(recipe, corpus.vocabulary, model.layout)
     learner = Learner(model, asks)
     settings = recipe.training
+    if settings.checkpoint_activations:
+        checkpoint_activations(learner)
     if settings.compile:
         prepare_to_compile()
         # A mixture's parts have graphs of their own, in training and in validation; beyond the limit of 8,

@@ -91,6 +91,10 @@ def test_two_processes_train_every_family_as_one_device_does(compose: Compose, t
         for way, how in TOGETHER.items()
         if name in FAMILIES or way != "ddp_in_parts"
     }
+    less_kept = "training.checkpoint_activations=true"
+    for name, way in (("in_turn", "ddp"), ("shared", "fsdp2"), ("encoder_decoder", "fsdp2")):
+        chosen = (FAMILIES | OTHERS)[name]
+        together[f"{name}-{way}_checkpointed"] = compose(*chosen, *same, *TOGETHER[way], less_kept)
     for name, recipe in trained.items():
         train(recipe, tmp_path / name)
     train_in_turn(tmp_path / "together", together, 2)
