@@ -11,7 +11,7 @@ from experiments.devices import make_trainer
 from experiments.learner import Learner
 from experiments.module import Finetuning, Optimiser
 from experiments.run import Run
-from experiments.steps import Build, Steps, loader
+from experiments.steps import Build, Loader, Steps
 from objectives.base import Objective
 
 WARMUP = 0.1  # of the steps; the rest falls to zero, as is usual for short finetunings
@@ -36,5 +36,5 @@ def finetune(
     trainer = make_trainer(settings, steps, run.device.type)
     optimiser = Optimiser(learning_rate, WARMUP, FINAL, settings.weight_decay, settings.betas)
     module = Finetuning(learner, optimiser, steps, seed)
-    trainer.fit(module.train(), loader(Steps(build), 0, steps))
+    trainer.fit(module.train(), Loader(Steps(build), 0, steps))
     return learner.to(run.device).eval()

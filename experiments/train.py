@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,11 +32,11 @@ from experiments.health import DivergedError, Health
 from experiments.learner import Learner
 from experiments.listeners import Bar, Record
 from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
-from experiments.processes import is_first_process, starts_others, train_together
+from experiments.processes import CrashedError, is_first_process, starts_others, train_together
 from experiments.recipe import BudgetConfig, Recipe
 from experiments.run import check_same_text, corpus_of, prepare
 from experiments.stages import Chain, Parent, check_began, note_began, order_of, parent_of, stage_of
-from experiments.steps import Steps, building, loader
+from experiments.steps import Building, Loader, Steps
 from experiments.stopping import Stop, Stopped
 from experiments.tracking import NoTracker, Tracker, tracker
 from objectives.base import Objective, Windows
@@ -110,7 +110,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     try:
         module = make_module(run, recipe, corpus, plan, parent, follow, bar, resumed)
         if module.steps:  # else it stays untrained: the weights of its seed
-            fit(trainer, module, windows, resumed)
+            fit(trainer, module, windows, resumed, settings.workers)
         family = trained_family(recipe, module, plan)
         if first:
             finish(run, module, family, plan, corpus, windows, recipe, parent, left_out)
@@ -198,25 +198,34 @@ def make_module(
 
 
 def fit(
-    trainer: lightning.Trainer, module: Pretraining, windows: WindowStream, resumed: Saved | None
+    trainer: lightning.Trainer,
+    module: Pretraining,
+    windows: WindowStream,
+    resumed: Saved | None,
+    workers: int,
 ) -> None:
     """Lightning's loop, from the step that was resumed."""
+    steps = module.steps if module.seconds is None else None
     rows = Steps(
-        building(
-            module.learner.objective, windows, module.seed, module.steps if module.seconds is None else None
-        ),
+        Building(module.learner.objective, windows, module.seed, steps),
         trainer.accumulate_grad_batches,
         trainer.global_rank,
         trainer.world_size,
     )
     start, checkpoint = (0, None) if resumed is None else (resumed.step, resumed.path)
     try:
-        trainer.fit(module, loader(rows, start, module.steps), ckpt_path=checkpoint, weights_only=True)
+        with closing(Loader(rows, start, module.steps, workers)) as batches:
+            trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
     except SIGTERMException as stop:  # before Stop listens
         raise Stopped(signal.SIGTERM) from stop
     except SystemExit as stop:  # how Lightning passes an interrupt on
         raise KeyboardInterrupt from stop
     except RuntimeError as error:
+        if str(error).startswith("DataLoader worker"):
+            raise CrashedError(
+                f"a process that builds batches has ended: {error}; the same command continues, and with "
+                "training.workers=0 without such processes"
+            ) from error
         if "loading state_dict" not in str(error):
             raise
         raise UserError(
