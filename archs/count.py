@@ -1,7 +1,8 @@
 """Parameters and FLOPs, analytic. A multiply-add is two FLOPs; norms, rotations and softmax are left out.
 
 Every stack is charged for the rows it really processes, padding and masked-out attention included: that
-is what is computed. A training step costs three forward passes (one forward, two backward).
+is what is computed. A training step costs three forward passes (one forward, two backward), even where
+activations are computed twice to save memory: what a step needs is counted.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from archs.attention import Visible, visible
 from archs.attention_layers import Angles, Attention, Context, CrossAttention, Source
@@ -75,11 +76,13 @@ class Stack(nn.Module):
 
     both_ways: T5's relative positions tell later keys from earlier ones; a stack that never sees a later key
     spends all its buckets on earlier ones. With shared_layers (Lan et al. 2020) there is one block for all.
+    recomputes: as `checkpoint_activations` asks.
     """
 
     def __init__(self, config: CoreConfig, layers: int, cross: bool = False, both_ways: bool = True) -> None:
         super().__init__()
         self.config, self.layers = config, layers
+        self.recomputes = False
         own = not config.shared_layers
         self.blocks = nn.ModuleList(
             Block(config, cross, normed=config.embedding_norm and own and number == 0)
@@ -122,7 +125,11 @@ class Stack(nn.Module):
         layers = []
         for number in range(self.layers):
             block = self.blocks[number % len(self.blocks)]
-            x = block(x, local if self.config.is_local(number) else shared, source, cache, number)
+            what = (x, local if self.config.is_local(number) else shared, source, cache, number)
+            if self.recomputes and self.training and cache is None:
+                x = checkpoint(block, *what, use_reentrant=False)
+            else:
+                x = block(*what)
             layers.append(x)
         return self.final_norm(x), layers
 
@@ -194,3 +201,14 @@ class Stack(nn.Module):
 
     def _angles(self, positions: Tensor, base: float) -> Angles | None:
         return rope(positions, self.config.head_width, base) if self.config.positions == "rope" else None
+
+
+def checkpoint_activations(model: nn.Module) -> None:
+    """From now on every stack in `model` keeps only what goes into its blocks (Chen et al. 2016).
+
+    In training without a cache. What a block computed is computed once more in the backward pass, dropout
+    drawn as before: the same loss and gradients in less memory, for one more forward pass of the blocks.
+    """
+    for module in model.modules():
+        if isinstance(module, Stack):
+            module.recomputes = True

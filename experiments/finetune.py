@@ -6,11 +6,12 @@ import copy
 
 import torch
 
+from archs.transformer import checkpoint_activations
 from experiments.devices import fit, make_trainer
 from experiments.learner import Learner
 from experiments.module import Finetuning, Optimiser
 from experiments.run import Run
-from experiments.steps import Build, Steps, loader
+from experiments.steps import Build, Loader, Steps
 from objectives.base import Objective
 
 WARMUP = 0.1  # of the steps; the rest falls to zero, as is usual for short finetunings
@@ -29,9 +30,11 @@ def finetune(
     torch.manual_seed(seed)
     learner = Learner(copy.deepcopy(run.family), objective)
     settings = run.recipe.training
+    if settings.checkpoint_activations:
+        checkpoint_activations(learner)
     # Where the run was restored to: a machine without the accelerator that trained it can evaluate it.
     trainer = make_trainer(settings, steps, run.device.type)
     optimiser = Optimiser(learning_rate, WARMUP, FINAL, settings.weight_decay, settings.betas)
     module = Finetuning(learner, optimiser, steps, seed)
-    fit(trainer, module.train(), loader(Steps(build), 0, steps))
+    fit(trainer, module.train(), Loader(Steps(build), 0, steps))
     return learner.to(run.device).eval()

@@ -147,7 +147,7 @@ def tell(recipe: Recipe, run: RunFolder, place: Path, rank: int, code: int) -> N
 def main(parent: int, place: Path, folder: Path, group: str) -> None:
     """One process of a run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us hears it too, and ends us
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     from experiments.health import DivergedError
     from experiments.train import train
 
@@ -156,6 +156,9 @@ def main(parent: int, place: Path, folder: Path, group: str) -> None:
             train(Recipe.from_yaml(place / "recipe.yaml"), folder, group)
     except Stopped as stop:
         sys.exit(stop.code)
+    except CrashedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except UserError as error:
         try:
             write_whole(place / f"mistake{os.environ[PROCESS]}", str(error).encode())
@@ -171,7 +174,8 @@ def main(parent: int, place: Path, folder: Path, group: str) -> None:
         sys.exit(1)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """Ends this process as soon as the one that started it has ended."""
     while os.getppid() == parent:
         time.sleep(LOOK_SECONDS)
     os._exit(1)

@@ -26,13 +26,14 @@ from experiments.presets import known, preset, read_yaml
 from experiments.tasks.task import AskConfig
 from experiments.validate import FOLDER, Amount, Config, Count, Fraction, is_config, validated
 
-# Where a run lies, what it is called and who watches it, not what it is.
+# Where a run lies, what it is called, who watches it and who builds its batches, not what it is.
 NOT_CONTENT: dict[str, Any] = {
     "out": True,
     "name": True,
     "user_path": True,
     "tracking": True,
     "data": {"cache"},
+    "training": {"workers"},
 }
 
 
@@ -267,7 +268,10 @@ class TrainingConfig(Config):
     `batch`: rows of the global batch of one optimiser step, taken in `accumulate` parts by `devices`
     processes: `strategy` "ddp" copies what is trained to each, "fsdp2" divides it. `learning_rate` is the
     peak: reached after the share `warmup` of the budget, then falling on a cosine to the share `final` of
-    itself. `precision` and `accelerator` are Lightning's names.
+    itself. `precision` and `accelerator` are Lightning's names. `checkpoint_activations`: each block keeps
+    only what goes into it and is computed again in the backward pass, for memory; the FLOPs that budgets and
+    audits count stay those of a step without it. `workers`: processes beside each of the `devices` that build
+    batches ahead of time; 0 = they are built between steps. The batches are the same.
     """
 
     batch: Count = 16
@@ -286,6 +290,8 @@ class TrainingConfig(Config):
     checkpoint_every: Count = 100
     threads: Count | None = None
     compile: bool = False
+    checkpoint_activations: bool = False
+    workers: Annotated[int, Field(ge=0)] = 0
     log_every: Count = 10
 
     @model_validator(mode="after")

@@ -2,72 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from archs.batch import Batch
+from archs.errors import UserError
 from experiments.module import mixed
+from experiments.processes import end_with
+from experiments.stopping import ASKS
 from objectives.base import Objective, Windows
 
 Build = Callable[[int], Batch]
 
 
-def building(objective: Objective, windows: Callable[[int], Windows], seed: int, steps: int | None) -> Build:
+@dataclass(frozen=True)
+class Building:
     """step -> the global batch, a pure function of (seed, step). steps: of the whole run, None if unknown."""
 
-    def build(step: int) -> Batch:
-        fraction = None if steps is None else (step + 0.5) / steps
-        here = replace(windows(step), step=step, fraction=fraction)
-        return objective.build(here, torch.Generator().manual_seed(mixed(seed, step, 1)))
+    objective: Objective
+    windows: Callable[[int], Windows]
+    seed: int
+    steps: int | None
 
-    return build
+    def __call__(self, step: int) -> Batch:
+        fraction = None if self.steps is None else (step + 0.5) / self.steps
+        here = replace(self.windows(step), step=step, fraction=fraction)
+        return self.objective.build(here, torch.Generator().manual_seed(mixed(self.seed, step, 1)))
 
 
-class Steps(Dataset[Batch]):
-    """Item i is part i mod `accumulate` of optimiser step i div `accumulate`, this process's rows of it."""
+@dataclass(frozen=True)
+class Steps(Dataset[list[Batch] | UserError]):
+    """Item i is optimiser step i: this process's rows of the global batch, in `accumulate` parts.
 
-    def __init__(self, build: Build, accumulate: int = 1, rank: int = 0, processes: int = 1) -> None:
-        self.build = build
-        self.accumulate = accumulate
-        self.rank = rank
-        self.processes = processes
-        self._held: tuple[int, Batch] | None = None
+    Or what a user did wrong, as a value: an exception would come from a worker with its traceback for a
+    message.
+    """
 
-    def __getitem__(self, item: int) -> Batch:
-        step, part = divmod(item, self.accumulate)
-        if self._held is None or self._held[0] != step:
-            self._held = step, self.build(step)
-        batch = self._held[1]
+    build: Build
+    accumulate: int = 1
+    rank: int = 0
+    processes: int = 1
+
+    def __getitem__(self, step: int) -> list[Batch] | UserError:
+        try:
+            batch = self.build(step)
+        except UserError as error:
+            return error
         parts = self.accumulate * self.processes
         if parts == 1:
-            return batch
+            return [batch]
         rows = len(batch.tokens) // parts
-        start = (part * self.processes + self.rank) * rows
-        return batch.rows(slice(start, start + rows))
+        starts = [(part * self.processes + self.rank) * rows for part in range(self.accumulate)]
+        return [batch.rows(slice(start, start + rows)) for start in starts]
 
 
-class From(Sampler[int]):
-    """The numbers from `start` to `stop`; its length is `stop`, which is what Lightning counts against."""
+class Loader:
+    """The parts of the optimiser steps from `start` to `stop`, one after another.
 
-    def __init__(self, start: int, stop: int) -> None:
-        self.start = start
-        self.stop = stop
+    Built when asked for, or ahead of time by `workers` processes in turn, a step's global batch by one
+    of them; `close` ends them. Its length is that of all parts up to `stop`, against which Lightning counts.
+    """
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start, self.stop))
+    def __init__(self, steps: Steps, start: int, stop: int, workers: int = 0) -> None:
+        self._length = stop * steps.accumulate
+        self._steps = DataLoader(
+            steps,
+            batch_size=None,
+            sampler=range(start, stop),
+            num_workers=workers,
+            # Elsewhere it is not safe (macOS), or not there; and what is forked need not be copied.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+            worker_init_fn=partial(_begin, os.getpid()) if workers else None,
+            pin_memory=torch.cuda.is_available(),
+        )
+        self._parts = self._read()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._parts
 
     def __len__(self) -> int:
-        return self.stop
+        return self._length
+
+    def _read(self) -> Generator[Batch, None, None]:
+        for built in self._steps:
+            if isinstance(built, UserError):
+                raise built
+            yield from built
+
+    def close(self) -> None:
+        self._parts.close()
 
 
-def loader(steps: Steps, start: int, stop: int) -> DataLoader[Batch]:
-    """Batches of the optimiser steps from `start` to `stop`."""
-    return DataLoader(
-        steps,
-        batch_size=None,
-        sampler=From(start * steps.accumulate, stop * steps.accumulate),
-        pin_memory=torch.cuda.is_available(),
-    )
+def _begin(trainer: int, number: int) -> None:
+    """A worker: signals are for the process that trains, and it ends with that one, however that ends."""
+    for each in (signal.SIGINT, *ASKS):
+        signal.signal(each, signal.SIG_IGN)
+    threading.Thread(target=end_with, args=(trainer,), daemon=True).start()

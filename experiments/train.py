@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch
 from archs.errors import UserError
 from archs.family import Family
+from archs.transformer import checkpoint_activations
 from experiments import budget, build
 from experiments.checkpoints import Checkpoint, Saved, newest_sound
 from experiments.data import task_text
@@ -31,11 +32,11 @@ from experiments.health import DivergedError, Health
 from experiments.learner import Learner
 from experiments.listeners import Bar, Record
 from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
-from experiments.processes import is_first_process, starts_others, train_together
+from experiments.processes import CrashedError, is_first_process, starts_others, train_together
 from experiments.recipe import BudgetConfig, Recipe
 from experiments.run import check_same_text, corpus_of, prepare
 from experiments.stages import Chain, Parent, check_began, note_began, order_of, parent_of, stage_of
-from experiments.steps import Steps, building, loader
+from experiments.steps import Building, Loader, Steps
 from experiments.stopping import Stop, Stopped
 from experiments.tracking import NoTracker, Tracker, tracker
 from objectives.base import Objective, Windows
@@ -109,7 +110,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
     try:
         module = make_module(run, recipe, corpus, plan, parent, follow, bar, resumed)
         if module.steps:  # else it stays untrained: the weights of its seed
-            run_steps(trainer, module, windows, resumed)
+            run_steps(trainer, module, windows, resumed, settings.workers)
         family = trained_family(recipe, module, plan)
         if first:
             finish(run, module, family, plan, corpus, windows, recipe, parent, left_out)
@@ -157,6 +158,8 @@ def make_module(
     asks = build.objective(recipe, corpus.vocabulary, model.layout)
     learner = Learner(model, asks)
     settings = recipe.training
+    if settings.checkpoint_activations:
+        checkpoint_activations(learner)
     if settings.compile:
         prepare_to_compile()
         # A mixture's parts have graphs of their own, in training and in validation; beyond the limit of 8,
@@ -195,25 +198,34 @@ def make_module(
 
 
 def run_steps(
-    trainer: lightning.Trainer, module: Pretraining, windows: WindowStream, resumed: Saved | None
+    trainer: lightning.Trainer,
+    module: Pretraining,
+    windows: WindowStream,
+    resumed: Saved | None,
+    workers: int,
 ) -> None:
     """Lightning's loop, from the step that was resumed."""
+    steps = module.steps if module.seconds is None else None
     rows = Steps(
-        building(
-            module.learner.objective, windows, module.seed, module.steps if module.seconds is None else None
-        ),
+        Building(module.learner.objective, windows, module.seed, steps),
         trainer.accumulate_grad_batches,
         trainer.global_rank,
         trainer.world_size,
     )
     start, checkpoint = (0, None) if resumed is None else (resumed.step, resumed.path)
     try:
-        fit(trainer, module, loader(rows, start, module.steps), ckpt_path=checkpoint, weights_only=True)
+        with closing(Loader(rows, start, module.steps, workers)) as batches:
+            fit(trainer, module, batches, ckpt_path=checkpoint, weights_only=True)
     except SIGTERMException as stop:  # before Stop listens
         raise Stopped(signal.SIGTERM) from stop
     except SystemExit as stop:  # how Lightning passes an interrupt on
         raise KeyboardInterrupt from stop
     except RuntimeError as error:
+        if str(error).startswith("DataLoader worker"):
+            raise CrashedError(
+                f"a process that builds batches has ended: {error}; the same command continues, and with "
+                "training.workers=0 without such processes"
+            ) from error
         if "loading state_dict" not in str(error):
             raise
         raise UserError(

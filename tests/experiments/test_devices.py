@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from live import children, is_alive, train_command
 from run_files import assert_same_to_the_last_bit, rows, weights
 
 from archs.errors import UserError
@@ -91,6 +92,10 @@ def test_two_processes_train_every_family_as_one_device_does(compose: Compose, t
         for way, how in TOGETHER.items()
         if name in FAMILIES or way != "ddp_in_parts"
     }
+    less_kept = "training.checkpoint_activations=true"
+    for name, way in (("in_turn", "ddp"), ("shared", "fsdp2"), ("encoder_decoder", "fsdp2")):
+        chosen = (FAMILIES | OTHERS)[name]
+        together[f"{name}-{way}_checkpointed"] = compose(*chosen, *same, *TOGETHER[way], less_kept)
     for name, recipe in trained.items():
         train(recipe, tmp_path / name)
     train_in_turn(tmp_path / "together", together, 2)
@@ -105,26 +110,6 @@ def test_two_gpus_train_as_one_does(way: str, compose: Compose, tmp_path: Path) 
     train(compose(*same), tmp_path / "one")
     train(compose(*same, *TOGETHER[way]), tmp_path / "two")
     assert_as_one_device(tmp_path / "one", tmp_path / "two")
-
-
-def children(pid: int) -> list[int]:
-    """In the order in which they were started."""
-    asked = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return sorted(int(line) for line in asked.stdout.split())
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return not Path(f"/proc/{pid}/stat").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-
-
-def train_command(recipe: Recipe, folder: Path) -> list[str]:
-    file = folder.with_name(f"{folder.name}.yaml")
-    recipe.to_yaml(file)
-    return [sys.executable, "-m", "experiments", "train", "--recipe", str(file), "--folder", str(folder)]
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from experiments.report import stages as stages_section
 from experiments.report.runs import load
 from experiments.run import restore
 from experiments.stages import order_of, parent_of
-from experiments.steps import building
+from experiments.steps import Building
 from experiments.sweep_recipe import SweepRecipe, TuningConfig
 from experiments.train import train
 from experiments.waves import check_stages, in_waves, waves
@@ -82,7 +82,7 @@ def test_its_first_loss_is_the_parents_on_its_first_batch(begin: Begin, parent: 
     run = restore(parent)
     order = order_of(recipe.seed, parent_of(recipe))
     windows = WindowStream(run.corpus.train, recipe.training.batch, recipe.size.length, order)
-    batch = building(run.objective, windows, recipe.seed, steps=1)(0)
+    batch = Building(run.objective, windows, recipe.seed, steps=1)(0)
     with torch.no_grad():
         loss = Learner(run.family, run.objective)(batch).value.item()
     assert rows(tmp_path / "run")[0]["loss"] == pytest.approx(loss, rel=1e-5)

@@ -262,4 +262,5 @@ def test_an_arm_that_diverges_is_counted_and_the_others_go_on(tmp_path: Path, ca
 def test_the_same_recipe_may_be_followed_elsewhere(compose: Compose) -> None:
     assert compose("tracking=none").digest() == compose("tracking=wandb").digest()
     assert compose("data.cache=/elsewhere").digest() == compose().digest()
+    assert compose("training.workers=2").digest() == compose().digest()
     assert compose("training.learning_rate=0.5").digest() != compose().digest()
