@@ -42,6 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9, help="loads and steps of each family (9)")
     rounds = parser.parse_args().rounds
+    if rounds < 2:
+        parser.error("--rounds: at least 2, so that there is a spread")
     with tempfile.TemporaryDirectory() as cache:
         cold, corpus = timed(lambda: load_corpus("sotu", cache=Path(cache)))
         warm, corpus = timed(lambda: load_corpus("sotu", cache=Path(cache)))

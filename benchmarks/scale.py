@@ -141,6 +141,8 @@ def main() -> None:
     parser.add_argument("--device", choices=BASE, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--figure", type=Path, help="an SVG: a panel for each axis, a line for each family")
     asked = parser.parse_args()
+    if asked.rounds < 2:
+        parser.error("--rounds: at least 2, so that there is a spread")
     base, device = BASE[asked.device], torch.device(asked.device)
     console, found = Console(), {}
     for axis in AXES:
