@@ -1,6 +1,6 @@
 """What a training step costs against length, width, depth, vocabulary and batch.
 
-    python -m benchmarks.scale [--families decoder_ar …] [--rounds N] [--device cpu|cuda] [--figure FILE.svg]
+    python -m benchmarks.scale [--families decoder_ar,…] [--rounds N] [--device cpu|cuda] [--figure FILE.svg]
 
 One thing varies at a time around a base shape; all values of an axis take turns in one process. Where the
 length varies the tokens of a batch do not: rows are longer and fewer, so that only what attention costs
@@ -12,6 +12,7 @@ that something other than products costs.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from archs.errors import UserError, unknown
 from benchmarks.measuring import Spread, in_turns, machine
 from benchmarks.workload import OBJECTIVE, Ours, Shape
 
@@ -136,19 +138,23 @@ def table(axis: Axis, points: dict[str, list[Point]], rounds: int) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--families", nargs="+", choices=OBJECTIVE, default=list(OBJECTIVE))
+    parser.add_argument("--families", default=",".join(OBJECTIVE), help="with commas between them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", choices=BASE, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--figure", type=Path, help="an SVG: a panel for each axis, a line for each family")
     asked = parser.parse_args()
     if asked.rounds < 2:
         parser.error("--rounds: at least 2, so that there is a spread")
+    families = asked.families.split(",")
+    for family in families:
+        if family not in OBJECTIVE:
+            raise unknown("family", family, OBJECTIVE)
     base, device = BASE[asked.device], torch.device(asked.device)
     console, found = Console(), {}
     for axis in AXES:
         found[axis.name] = {
             family: measured(family, axis, base, device, asked.device == "cuda", asked.rounds)
-            for family in asked.families
+            for family in families
         }
         console.print(table(axis, found[axis.name], asked.rounds))
     console.print(f"base: {base}", highlight=False)
@@ -160,4 +166,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
