@@ -182,7 +182,7 @@ def _sampled(recipe: Recipe, asks: Objective, vocabulary: Vocabulary) -> tuple[l
     the values would fill the memory.
     """
     rng = torch.Generator().manual_seed(0)
-    plain = (~vocabulary.special).nonzero().squeeze(1)
+    plain = vocabulary.ordinary
     shape = (recipe.training.batch, recipe.size.length)
     shapes: list[Batch] = []
     targets: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
@@ -45,6 +46,11 @@ class Vocabulary:
     sentence_ends: Tensor | None = None
     kinds: Tensor | None = None
     neighbours: Tensor | None = None
+
+    @cached_property
+    def ordinary(self) -> Tensor:
+        """The ids that are not special, int64."""
+        return (~self.special).nonzero().squeeze(1)
 
     def require(self, names: tuple[str, ...], who: str) -> None:
         """Raises UserError if a special token that `who` needs is missing."""

@@ -143,5 +143,4 @@ def _mask(vocabulary: Vocabulary) -> int:
 
 
 def _ordinary(shape: torch.Size, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
-    ordinary = (~vocabulary.special).nonzero().squeeze(1)
-    return ordinary[torch.randint(len(ordinary), shape, generator=rng)]
+    return vocabulary.ordinary[torch.randint(len(vocabulary.ordinary), shape, generator=rng)]

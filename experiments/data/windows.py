@@ -26,14 +26,16 @@ class WindowStream:
     """
 
     def __init__(self, part: Tokens, rows: int, width: int, seed: int) -> None:
-        self.tokens, self.offsets, self.marks = part.tokens, part.offsets, part.marks
+        self.offsets = part.offsets
         self.rows, self.width, self.seed = rows, width, seed
-        self.rows_per_epoch = len(self.tokens) // width
+        self.rows_per_epoch = len(part.tokens) // width
         if self.rows_per_epoch < rows:
             raise UserError(
-                f"the training text is shorter than one batch: {len(self.tokens):,} tokens where {rows} rows "
+                f"the training text is shorter than one batch: {len(part.tokens):,} tokens where {rows} rows "
                 f"of {width} need {rows * width:,}; lower training.batch or size.length, or give more text"
             )
+        self._tokens = self._in_rows(part.tokens)
+        self._marks = None if part.marks is None else self._in_rows(part.marks)
         self._orders: dict[int, np.ndarray] = {}
 
     def epochs(self, step: int) -> float:
@@ -52,13 +54,26 @@ class WindowStream:
 
     def __call__(self, step: int) -> Windows:
         """Rows (B,W) of step `step`. segments: None where no row holds a document's boundary inside."""
-        cells = self.row_numbers(step)[:, None] * self.width + np.arange(self.width)
-        tokens = torch.from_numpy(self.tokens[cells].astype(np.int64))
-        documents = np.searchsorted(self.offsets, cells, side="right")
-        segments = documents - documents[:, :1]
+        chosen = self.row_numbers(step)
         return Windows(
-            tokens, torch.from_numpy(segments) if segments.any() else None, marks=_cells(self.marks, cells)
+            torch.from_numpy(self._tokens[chosen].astype(np.int64)),
+            self._segments(chosen * self.width),
+            marks=None if self._marks is None else torch.from_numpy(self._marks[chosen]),
         )
+
+    def _in_rows(self, values: np.ndarray) -> np.ndarray:
+        """values (N) as (rows_per_epoch, W), memory-mapped as they were."""
+        return np.asarray(values[: self.rows_per_epoch * self.width]).reshape(-1, self.width)
+
+    def _segments(self, starts: np.ndarray) -> Tensor | None:
+        """Of the rows that begin at these cells (B) of the text."""
+        first, last = (
+            np.searchsorted(self.offsets, cells, side="right") for cells in (starts, starts + self.width - 1)
+        )
+        if (first == last).all():
+            return None
+        cells = starts[:, None] + np.arange(self.width)
+        return torch.from_numpy(np.searchsorted(self.offsets, cells, side="right") - first[:, None])
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
