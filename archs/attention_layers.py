@@ -31,6 +31,7 @@ class Context:
     keys: int  # how many leading rows are keys too
     angles: Angles | None
     between: Distances | None
+    first: int = 0  # the rows before this one are keys only: they ask nothing, and nothing is made of them
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class Source:
 
 
 class Attention(nn.Module):
-    """The rows x (B,R,D) attend to the first of them; `relative` scores by distance within each layer."""
+    """The rows x (B,R,D), from `Context.first` on, attend to the first `Context.keys` of them.
+
+    `relative` scores by distance within each layer.
+    """
 
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()
@@ -54,7 +58,7 @@ class Attention(nn.Module):
         self.relative = TransformerXL(config) if config.positions == "transformer_xl" else None
 
     def forward(self, x: Tensor, shared: Context, held: KeyValues | None) -> Tensor:
-        q, k, v = self._project(x, shared.keys, shared.angles)
+        q, k, v = self._project(x, shared)
         if held is not None:
             k, v = held.append(k, v)
         seen = shared.seen
@@ -64,10 +68,10 @@ class Attention(nn.Module):
             seen = seen.plus(added * self.scale)
         return self.out(joined(attend(q, k, v, seen, self.scale)))
 
-    def _project(self, x: Tensor, keys: int, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
-        """q (B,H,R,E), and k, v (B,H',keys,E)."""
-        H, K = self.heads, self.key_heads
-        if keys == x.shape[1]:  # one product, and one rotation of queries and keys
+    def _project(self, x: Tensor, shared: Context) -> tuple[Tensor, Tensor, Tensor]:
+        """q (B,H,R - first,E), and k, v (B,H',keys,E)."""
+        H, K, keys, first, angles = self.heads, self.key_heads, shared.keys, shared.first, shared.angles
+        if keys == x.shape[1] and not first:  # one product, and one rotation of queries and keys
             every = apart(self.query_key_value(x), self.head_width)
             if angles is None:
                 q, k, v = every.split((H, K, K), dim=1)
@@ -77,12 +81,13 @@ class Attention(nn.Module):
             return q, k, v
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         A = H * self.head_width
-        q = apart(linear(x, weight[:A], None if bias is None else bias[:A]), self.head_width)
+        q = apart(linear(x[:, first:], weight[:A], None if bias is None else bias[:A]), self.head_width)
         kv = linear(x[:, :keys], weight[A:], None if bias is None else bias[A:])
         k, v = apart(kv, self.head_width).split(K, dim=1)
         if angles is not None:
             cos, sin = angles
-            q, k = rotate(q, angles), rotate(k, (cos[:, :, :keys], sin[:, :, :keys]))
+            q = rotate(q, (cos[:, :, first:], sin[:, :, first:]))
+            k = rotate(k, (cos[:, :, :keys], sin[:, :, :keys]))
         return q, k, v
 
 

@@ -40,13 +40,23 @@ def parameters(family: type[Family], config: CoreConfig) -> Parameters:
     return Parameters(core=sum(sizes.values()) - embedding, embedding=embedding)
 
 
-def stack_flops(config: CoreConfig, layers: int, rows: int, keys: int, memory: int = 0) -> int:
+def stack_flops(
+    config: CoreConfig, layers: int, rows: int, keys: int, memory: int = 0, last: int | None = None
+) -> int:
     """Forward FLOPs of a stack for one sequence: `rows` rows, the first `keys` of them keys.
 
-    memory: rows of the encoder's output that every layer attends to besides. Widening the embeddings counts.
+    memory: rows of the encoder's output that every layer attends to besides. last: how many rows the last
+    layer computes, None = all. Widening the embeddings counts.
     """
     D, E = config.width, config.token_width
     widen = 0 if config.embedding_width is None else 2 * rows * E * D
+    last = rows if last is None else last
+    every = _layer_flops(config, rows, keys, memory)
+    return widen + (layers - 1) * every + _layer_flops(config, last, keys, memory)
+
+
+def _layer_flops(config: CoreConfig, rows: int, keys: int, memory: int) -> int:
+    D = config.width
     matrices = 3 if config.gated else 2
     per_layer = _attention_flops(config, rows, keys) + 2 * rows * matrices * D * config.ffn
     if config.positions == "transformer_xl":
@@ -54,7 +64,7 @@ def stack_flops(config: CoreConfig, layers: int, rows: int, keys: int, memory: i
         per_layer += 2 * rows * scored * config.heads * config.head_width
     if memory:
         per_layer += _attention_flops(config, rows, memory)
-    return widen + layers * per_layer
+    return per_layer
 
 
 def distance_flops(config: CoreConfig, layers: int, keys: int) -> int:

@@ -102,6 +102,10 @@ class Family(nn.Module, ABC):
     def hidden(self, batch: Batch) -> Hidden:
         """One pass over the batch; the head is not run."""
 
+    def asked(self, batch: Batch) -> Tensor:
+        """The targets of `hidden` (N,D) where nothing else of the pass is wanted, which may cost less."""
+        return self.hidden(batch).targets
+
     def generate(
         self, batch: Batch, length: int, how: Decoding = GREEDY, rng: torch.Generator | None = None
     ) -> Tensor:

@@ -55,6 +55,10 @@ class Mask:
             return other
         return Mask(_Either(self.rule, other.rule), f"{self._bracketed('&')} | {other._bracketed('&')}")
 
+    def from_row(self, first: int) -> Mask:
+        """The same for the queries from row `first` on, which count from 0."""
+        return Mask(_From(self.rule, first), self.name)
+
     def _bracketed(self, operator: str) -> str:
         return f"({self.name})" if f" {operator} " in self.name else self.name
 
@@ -130,6 +134,15 @@ class _Either:
 
     def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return self.one(b, q, k) | self.two(b, q, k)
+
+
+@dataclass(frozen=True, eq=False)
+class _From:
+    rule: Rule
+    first: int
+
+    def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.rule(b, q + self.first, k)
 
 
 @dataclass(frozen=True, eq=False)

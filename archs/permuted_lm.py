@@ -59,6 +59,15 @@ class PermutedLM(Family):
         self.query = nn.Parameter(torch.randn(config.token_width) * 0.02)
 
     def hidden(self, batch: Batch) -> Hidden:
+        T = batch.tokens.shape[1]
+        rows, layers = self._rows(batch)
+        return Hidden(self._take(rows[:, T:], batch), rows[:, :T], layers)
+
+    def asked(self, batch: Batch) -> Tensor:
+        """The last layer computes query rows alone: of content rows it needs keys and values."""
+        return self._take(self._rows(batch, last_from=batch.tokens.shape[1])[0], batch)
+
+    def _rows(self, batch: Batch, last_from: int = 0) -> tuple[Tensor, list[Tensor]]:
         self.check_length(batch.positions)
         T = batch.tokens.shape[1]
         queries, types = query_columns(batch), batch.token_types
@@ -68,8 +77,7 @@ class PermutedLM(Family):
         x = torch.cat((content, self.ask(positions[:, T:], asked_types)), dim=1)
         if types is not None and asked_types is not None:
             types = torch.cat((types, asked_types), dim=1)
-        rows, layers = self.stack(x, positions, mask(batch), keys=T, token_types=types)
-        return Hidden(self._take(rows[:, T:], batch), rows[:, :T], layers)
+        return self.stack(x, positions, mask(batch), keys=T, token_types=types, last_from=last_from)
 
     def ask(self, positions: Tensor, token_types: Tensor | None = None) -> Tensor:
         """The query rows (B,M,D) at these positions (B,M), before any layer."""
@@ -97,9 +105,10 @@ class PermutedLM(Family):
         return BlankSteps(self, batch, length)
 
     def flops(self, batch: Batch) -> int:
+        """Of `asked`: the last layer's content rows are keys and values alone."""
         B, T = batch.tokens.shape
         M = 0 if batch.queries is None else batch.queries.shape[1]
-        body = B * stack_flops(self.config, self.config.layers, rows=T + M, keys=T)
+        body = B * stack_flops(self.config, self.config.layers, rows=T + M, keys=T, last=M)
         body += distance_flops(self.config, self.config.layers, keys=T)
         return body + head_flops(self.config, len(batch.target_index))
 

@@ -45,7 +45,7 @@ class Block(nn.Module):
     ) -> Tensor:
         h = self.attention_norm(x) if self.pre else x
         held = None if cache is None else cache.layers[layer]
-        x = self._add(x, self.attention(h, shared, held), self.attention_norm)
+        x = self._add(x[:, shared.first :], self.attention(h, shared, held), self.attention_norm)
         if self.cross is not None:
             assert source is not None
             h = self.cross_norm(x) if self.pre else x
@@ -104,11 +104,13 @@ class Stack(nn.Module):
         memory_length: int = 0,
         cache: Cache | None = None,
         token_types: Tensor | None = None,
+        last_from: int = 0,
     ) -> tuple[Tensor, list[Tensor]]:
         """x (B,R,D), positions (B,R) -> final hidden states (B,R,D) and every layer's output before that.
 
         The first `keys` rows (all if None) are keys; the others only ask. With `cache`, the rows are
         appended to it and `mask` speaks of the rows of the whole cache. token_types (B,R) or None, all 0.
+        The last layer makes nothing of rows before `last_from`, nor do the final states hold them.
         """
         B, R = x.shape[:2]
         keys = R if keys is None else keys
@@ -124,6 +126,8 @@ class Stack(nn.Module):
             return self.final_norm(layers[-1]), layers
         layers = []
         for number in range(self.layers):
+            if last_from and number == self.layers - 1:
+                shared, local = self._share(x, positions, mask, keys, cache, token_types, last_from)
             block = self.blocks[number % len(self.blocks)]
             what = (x, local if self.config.is_local(number) else shared, source, cache, number)
             if self.recomputes and self.training and cache is None:
@@ -166,8 +170,9 @@ class Stack(nn.Module):
         keys: int,
         cache: Cache | None,
         token_types: Tensor | None,
+        first: int = 0,
     ) -> tuple[Context, Context | None]:
-        """What all layers share, and what the local ones do if there are any."""
+        """What all layers share, and what the local ones do if there are any; rows from `first` on ask."""
         config, (B, R) = self.config, x.shape[:2]
         start = None if cache is None else cache.length
         held = (start or 0) + keys
@@ -182,16 +187,21 @@ class Stack(nn.Module):
                 types = with_held(cache.types, token_types)
                 cache.types = types[:, :held]
             key_types = None if types is None else types[:, :held]
-            between = Distances.between(positions, known[:, :held], token_types, key_types, config.width)
+            asking = None if token_types is None else token_types[:, first:]
+            between = Distances.between(
+                positions[:, first:], known[:, :held], asking, key_types, config.width
+            )
         if self.bias is not None:
-            bias = self.bias(positions, known[:, :held])
+            bias = self.bias(positions[:, first:], known[:, :held])
         biased = between is not None or bias is not None
 
         def see(mask: Mask) -> Visible:
-            seen = visible(mask, B, R, held, x.device, start, biased)
+            seen = visible(
+                mask.from_row(first) if first else mask, B, R - first, held, x.device, start, biased
+            )
             return seen if bias is None else seen.plus(bias)
 
-        shared = Context(see(mask), keys, self._angles(positions, config.rope_base), between)
+        shared = Context(see(mask), keys, self._angles(positions, config.rope_base), between, first)
         if config.window is None:
             return shared, None
         angles = shared.angles

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from archs import FAMILIES
 from archs.attention import prepare_to_compile
 from archs.batch import Batch
 from archs.config import CoreConfig
+from archs.products import by_onednn
 from benchmarks.measuring import timed
 from benchmarks.peers.nanogpt import NanoConfig, NanoGPT
 from experiments.learner import Learner
@@ -73,6 +75,8 @@ def drawn(tokens: Tensor, length: int, rows: int, rng: torch.Generator) -> tuple
 class Pentarch(nn.Module):
     """Decoder-AR at its defaults (rope, RMS norm, no bias), with the causal objective's loss."""
 
+    products = staticmethod(by_onednn)  # as `experiments.devices.fit`
+
     def __init__(self, setting: Setting, characters: int) -> None:
         super().__init__()
         shape = CoreConfig(
@@ -105,6 +109,8 @@ class Reference(nn.Module):
         super().__init__()
         shape = (setting.layers, setting.heads, setting.width, setting.length, setting.dropout)
         self.model = NanoGPT(NanoConfig(characters, *shape))
+
+    products = staticmethod(nullcontext)
 
     def prepare(self) -> None:
         self.model.compile()
@@ -155,7 +161,9 @@ class Run:
     def step(self) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.rate_at((self.done + 0.5) / self.setting.iterations)
-        self.loss(*drawn(self.text.training, self.setting.length, self.setting.rows, self.batches)).backward()
+        drawn_here = drawn(self.text.training, self.setting.length, self.setting.rows, self.batches)
+        with self.model.products():
+            self.loss(*drawn_here).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.setting.clip)
         self.optimiser.step()
         self.optimiser.zero_grad()

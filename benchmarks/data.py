@@ -30,7 +30,7 @@ from benchmarks.workload import OBJECTIVE, Ours, Shape
 from experiments.data.sources import documents
 from experiments.data.store import Corpus, load_corpus
 from experiments.data.windows import WindowStream
-from experiments.steps import Steps, building, loader
+from experiments.steps import Building, Loader, Steps
 from objectives import OBJECTIVES
 
 Result = TypeVar("Result")
@@ -125,13 +125,13 @@ def batches(corpus: Corpus, family: str, rows: int, length: int) -> Iterator[Bat
     """What training of this family would read."""
     objective = OBJECTIVES[OBJECTIVE[family]](corpus.vocabulary, FAMILIES[family].layout)
     stream = WindowStream(corpus.train, rows, length, seed=0)
-    return iter(loader(Steps(building(objective, stream, seed=0, steps=None)), 0, 10**9))
+    return iter(Loader(Steps(Building(objective, stream, seed=0, steps=None)), 0, 10**9))
 
 
 def training(family: str, loaded: list[Batch]) -> Callable[[], object]:
     """A step of AdamW on one of these batches, the next one each time."""
     ours, turns = Ours(family, TRAINED), cycle(loaded)
-    return lambda: ours.train(next(turns))
+    return lambda: ours.train_on(next(turns))
 
 
 def read(stream: WindowStream) -> None:

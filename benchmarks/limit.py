@@ -87,7 +87,7 @@ def recorded(family: str, shape: Shape, packed: bool = False) -> Counter[Product
 
 
 class Products:
-    """Recorded products, ready to be done: each distinct one as often as it was recorded, in its fastest layout.
+    """Recorded products, ready to be done: each as often as it was recorded, in its fastest layout.
 
     default: by the library that torch.mm asks of itself; else by the one that ours trains with.
     """

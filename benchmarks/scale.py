@@ -86,7 +86,10 @@ def measured(
     steps = [Ours(family, axis.shape(base, value), device=device, autocast=autocast) for value in values]
     read = [each.batch(0) for each in steps]
     seconds = in_turns(
-        [lambda each=each, batch=batch: each.train(batch) for each, batch in zip(steps, read, strict=True)],
+        [
+            lambda each=each, batch=batch: each.train_on(batch)
+            for each, batch in zip(steps, read, strict=True)
+        ],
         rounds,
         warm_up=2,
     )

@@ -105,8 +105,11 @@ class Ours:
     def step(self) -> Tensor:
         """One optimiser step with its data; the loss before it."""
         self.taken += 1
+        return self.train_on(self.batch(self.taken))
+
+    def train_on(self, batch: Batch) -> Tensor:
         with by_onednn():  # as `experiments.devices.fit`
-            return self.train(self.batch(self.taken))
+            return self.train(batch)
 
 
 def objective(family: str, shape: Shape) -> Objective:

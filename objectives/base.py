@@ -147,6 +147,5 @@ class Objective:
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """The one weighted cross-entropy; overridden only where there is a second term."""
         _, targets, weights = batch.asked()
-        asked = family.hidden(batch).targets
-        value = token_loss(family, asked, targets, weights, batch.totals["tokens"])
+        value = token_loss(family, family.asked(batch), targets, weights, batch.totals["tokens"])
         return Loss(value, {"tokens": value.detach()})

@@ -127,7 +127,7 @@ def loss() -> Callable[[Family, Batch], Tensor]:
     def weighted(family: Family, batch: Batch) -> Tensor:
         """Nats per unit of weight of the global batch, from hidden states at the targets only."""
         _, targets, weights = batch.asked()
-        logits = family.logits(family.hidden(batch).targets)
+        logits = family.logits(family.asked(batch))
         nats = functional.cross_entropy(logits, targets, reduction="none")
         return (nats * weights).sum() / batch.totals["tokens"]
 

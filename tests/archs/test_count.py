@@ -73,7 +73,8 @@ def test_flops_charge_the_query_rows_of_a_permuted_lm(make_family, make_batch) -
     assert batch.queries is not None
     fewer = replace(batch, queries=batch.queries[:, :1])
     assert family.flops(fewer) < family.flops(batch)
-    assert family.flops(replace(batch, queries=None)) == make_family("decoder_ar").flops(batch)
+    # Without them the last layer's content rows are read by nobody.
+    assert family.flops(replace(batch, queries=None)) < make_family("decoder_ar").flops(batch)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])

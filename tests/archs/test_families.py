@@ -393,3 +393,19 @@ def test_what_is_no_mask_is_refused(make_family) -> None:
     numbers = DecoderAR(config, mask=lambda batch: Mask(lambda b, q, k: (q - k).float(), "numbers"))
     with pytest.raises(UserError, match="'numbers' gives"):
         numbers.hidden(Batch.of(torch.arange(6)[None]))
+
+
+@pytest.mark.parametrize("layout", ["unpacked", "packed and padded"])
+@pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_what_is_asked_alone_is_what_the_whole_pass_gives_with_its_gradients(
+    kind: str, changes: dict, layout: str, make_family, make_batch, layouts
+) -> None:
+    family, batch = make_family(kind, **changes), make_batch(*layouts[layout])
+    asked = batch.target_index >= 0
+    found = []
+    for targets in (family.hidden(batch).targets, family.asked(batch)):
+        family.zero_grad()
+        targets[asked].square().sum().backward()
+        found.append([targets[asked], *(weight.grad for weight in family.parameters())])
+    torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-5)

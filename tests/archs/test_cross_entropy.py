@@ -1,0 +1,109 @@
+"""The loss in chunks against the plain one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from archs import cross_entropy
+from archs.cross_entropy import linear_cross_entropy
+
+N, E, V = 37, 12, 50
+
+
+def given(biased: bool, dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], Tensor, Tensor]:
+    """hidden, weight, and a bias if asked; targets; weights with zeros among them."""
+    rng = torch.Generator().manual_seed(0)
+    shapes = [(N, E), (V, E), *([(V,)] if biased else [])]
+    learnt = [torch.randn(shape, generator=rng).to(dtype).requires_grad_() for shape in shapes]
+    weights = torch.rand(N, generator=rng) * (torch.rand(N, generator=rng) < 0.7)
+    return learnt, torch.randint(V, (N,), generator=rng), weights
+
+
+def plain(learnt: list[Tensor], targets: Tensor, weights: Tensor) -> Tensor:
+    logits = functional.linear(*learnt)
+    return (functional.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
+
+
+def chunked(learnt: list[Tensor], targets: Tensor, weights: Tensor) -> Tensor:
+    bias = learnt[2] if len(learnt) == 3 else None
+    return linear_cross_entropy(learnt[0], learnt[1], bias, targets, weights)
+
+
+@pytest.mark.parametrize("rows", [1, 8, N, N + 1])
+@pytest.mark.parametrize("biased", [False, True])
+def test_loss_and_gradients_are_the_plain_ones_whatever_the_chunk(
+    biased: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cross_entropy.LOGITS, "cpu", rows * V)
+    found = []
+    for way in (plain, chunked):
+        learnt, targets, weights = given(biased)
+        loss = way(learnt, targets, weights)
+        (loss * 0.3).backward()
+        found.append([loss, *(each.grad for each in learnt)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_under_autocast_the_loss_is_float32_and_the_weights_gradient_too() -> None:
+    learnt, targets, weights = given(True)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = chunked(learnt, targets, weights)
+        expected = plain(learnt, targets, weights)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(each.grad is not None and each.grad.dtype == torch.float32 for each in learnt)
+    torch.testing.assert_close(loss, expected, atol=0, rtol=2e-3)
+
+
+def test_without_gradients_no_product_but_the_logits_is_made() -> None:
+    learnt, targets, weights = given(True)
+    with torch.no_grad():
+        loss = chunked(learnt, targets, weights)
+    assert not loss.requires_grad
+    torch.testing.assert_close(loss, plain(learnt, targets, weights))
+    assert all(part.numel() == 0 for part in cross_entropy._nats(*learnt, targets, weights, False)[1:])
+
+
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that any operator made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for each in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(each, Tensor):
+                self.elements = max(self.elements, each.numel())
+        return made
+
+
+def test_the_logits_of_all_targets_are_never_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cross_entropy.LOGITS, "cpu", 8 * V)
+    with Largest() as of_plain:
+        plain(*given(True)).backward()
+    learnt, targets, weights = given(True)
+    with Largest() as of_chunked:  # inside the operator
+        cross_entropy._nats._init_fn(learnt[0].detach(), *learnt[1:], targets, weights, True)
+    assert of_plain.elements == N * V
+    assert of_chunked.elements == max(8 * V, V * E)
+
+
+def test_the_compiler_takes_any_number_of_targets_in_one_graph() -> None:
+    calls = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(chunked, backend=calls, fullgraph=True, dynamic=True)
+    learnt, targets, weights = given(True)
+    for n in (N, 8, 21):
+        hidden = learnt[0].detach()[:n].requires_grad_()
+        part = ([hidden, *learnt[1:]], targets[:n], weights[:n])
+        torch.testing.assert_close(compiled(*part), chunked(*part))
+    assert calls.frame_count == 1

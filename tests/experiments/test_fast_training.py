@@ -1,0 +1,85 @@
+"""What makes training fast changes no loss: fifty steps beside the plain way to take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from archs import FAMILIES, by_hand
+from archs.batch import Batch
+from archs.config import CoreConfig
+from archs.family import Family
+from archs.products import by_onednn
+from experiments.learner import Learner
+from objectives import OBJECTIVES
+from objectives.base import Vocabulary, Windows
+
+STEPS, WIDTH, ROWS, SPECIAL = 50, 32, 4, 24
+OBJECTIVE = {
+    "encoder_ae": "mlm",
+    "decoder_ar": "causal",
+    "prefix_lm": "prefix",
+    "encoder_decoder": "span",
+    "permuted_lm": "permutation",
+}
+VOCABULARY = Vocabulary(
+    size=128,
+    word_starts=torch.arange(128) % 2 == 0,
+    special=torch.arange(128) < SPECIAL,
+    pad=0,
+    bos=1,
+    eos=2,
+    mask=3,
+    sentinels=tuple(range(6, SPECIAL)),
+)
+
+
+def learner(kind: str) -> Learner:
+    torch.manual_seed(0)
+    depth = 2 if kind == "encoder_decoder" else None
+    family = FAMILIES[kind](CoreConfig(128, 2, 32, 2, 64, 64, decoder_layers=depth))
+    return Learner(family, OBJECTIVES[OBJECTIVE[kind]](VOCABULARY, family.layout))
+
+
+def plain(family: Family, batch: Batch) -> Tensor:
+    """All of the pass, all logits, PyTorch's own cross-entropy."""
+    _, targets, weights = batch.asked()
+    losses = functional.cross_entropy(family.logits(family.hidden(batch).targets), targets, reduction="none")
+    return (losses * weights).sum() / batch.totals["tokens"]
+
+
+def losses(trained: Learner, loss_of: Callable[[Batch], Tensor], fused: bool) -> list[float]:
+    """Of fifty steps on text with a pattern, rows of several documents among it."""
+    optimiser = torch.optim.AdamW(trained.parameters(), lr=2e-3, fused=fused)
+    rng, found = torch.Generator().manual_seed(0), []
+    for step in range(STEPS):
+        start = torch.randint(SPECIAL, 128 - WIDTH, (ROWS, 1), generator=rng)
+        tokens = start + torch.arange(WIDTH)
+        tokens[:, 19::20] = VOCABULARY.eos
+        segments = torch.arange(WIDTH).expand(ROWS, WIDTH) // 20 if step % 2 else None
+        batch = trained.objective.build(Windows(tokens, segments), rng)
+        loss = loss_of(batch)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        found.append(float(loss.detach()))
+    return found
+
+
+@pytest.mark.parametrize("kind", OBJECTIVE)
+def test_the_losses_of_fifty_steps_are_those_of_the_plain_way(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = learner(kind)
+    with by_onednn():
+        ours = losses(fast, lambda batch: fast(batch).value, fused=True)
+    monkeypatch.setattr(by_hand, "suits", lambda x: False)
+    slow = learner(kind)
+    theirs = losses(slow, lambda batch: plain(slow.family, batch), fused=False)
+    assert theirs[-1] < 0.95 * theirs[0], "nothing was learnt, so nothing was compared"
+    assert ours == pytest.approx(theirs, abs=1e-4)
