@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -125,15 +126,13 @@ class Stack(nn.Module):
             layers = self._row(x, shared, local, source, cache)
             return self.final_norm(layers[-1]), layers
         layers = []
+        recomputes = self.recomputes and self.training and cache is None and torch.is_grad_enabled()
         for number in range(self.layers):
             if last_from and number == self.layers - 1:
                 shared, local = self._share(x, positions, mask, keys, cache, token_types, last_from)
             block = self.blocks[number % len(self.blocks)]
             what = (x, local if self.config.is_local(number) else shared, source, cache, number)
-            if self.recomputes and self.training and cache is None:
-                x = checkpoint(block, *what, use_reentrant=False)
-            else:
-                x = block(*what)
+            x = checkpoint(block, *what, use_reentrant=False) if recomputes else block(*what)
             layers.append(x)
         return self.final_norm(x), layers
 

@@ -76,11 +76,28 @@ class Training(lightning.LightningModule):
             {"params": matrices, "weight_decay": self.optimiser.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        # In mixed precision Lightning refuses to clip for a fused optimiser, which unscales by itself.
-        fused = self.trainer.precision == "32-true"
         return torch.optim.AdamW(
-            groups, lr=self.optimiser.learning_rate, betas=self.optimiser.betas, fused=fused
+            groups, lr=self.optimiser.learning_rate, betas=self.optimiser.betas, fused=not self._scaled
         )
+
+    @property
+    def _scaled(self) -> bool:
+        """Whether gradients are scaled up: a fused optimiser would scale them down itself, after the clip."""
+        return self.trainer.precision == "16-mixed"
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if self._scaled:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        # Lightning would refuse to for a fused optimiser in bfloat16, where nothing is scaled.
+        assert gradient_clip_val is not None, "make_trainer always clips"
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         micro = batch_idx % self.trainer.accumulate_grad_batches

@@ -56,6 +56,18 @@ def test_dense_equals_flex_attention_equals_attention_by_hand(name: str) -> None
     torch.testing.assert_close(flex, dense, atol=1e-5, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize(("queries", "keys"), [(130, 130), (200, 75), (127, 129), (1, 300)])
+def test_flex_attention_takes_widths_that_are_no_multiple_of_its_blocks(queries: int, keys: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    rank = torch.randint(9, (2, 300), generator=rng)
+    mask = order(rank[:, :queries], rank[:, :keys]) & document(rank[:, :queries] // 3, rank[:, :keys] // 3)
+    with torch.no_grad():
+        dense = attend(*qkv(queries, keys), visible(mask, 2, queries, keys, CPU, backend="dense"))
+        flex = attend(*qkv(queries, keys), visible(mask, 2, queries, keys, CPU, backend="flex"))
+    torch.testing.assert_close(flex, dense, atol=1e-5, rtol=0)
+
+
 def test_is_causal_equals_the_causal_mask_made_dense() -> None:
     dense = attend(*qkv(), visible(CAUSAL, 2, 9, 9, CPU, backend="dense"))
     torch.testing.assert_close(attend(*qkv(), Visible("is_causal")), dense, atol=1e-5, rtol=0)

@@ -36,8 +36,12 @@ PAIR_IN_TURN = [
     "~objective.options.weights",
     "objective.options.weights={masked: 1, pair: 1}",
 ]
-# Weights of two names in an encoder-decoder of shared stacks.
-OTHERS = {"in_turn": PAIR_IN_TURN, "shared": ["family=encoder_decoder_shared"]}
+# Weights of two names in an encoder-decoder of shared stacks; products that are rounded to eight bits.
+OTHERS = {
+    "in_turn": PAIR_IN_TURN,
+    "shared": ["family=encoder_decoder_shared"],
+    "bf16": ["family=decoder_ar", "training.precision=bf16-mixed"],
+}
 TOGETHER = {
     "ddp": ["training.devices=2"],
     "ddp_in_parts": ["training.devices=2", "training.accumulate=2"],
@@ -48,6 +52,7 @@ LOSS = 2e-5  # nats, of some 8: sums of floats in another order, after ten steps
 # Adam divides by the size of gradients: where one is nothing but such sums' error, so is its whole step. Ten
 # steps at learning rates up to 2e-3 move a weight by some 1e-2.
 WEIGHT = 1e-3
+ROUNDED = 50  # times as far apart they may be where products are rounded
 
 
 def train_in_turn(folder: Path, recipes: dict[str, Recipe], processes: int) -> None:
@@ -65,20 +70,20 @@ def train_in_turn(folder: Path, recipes: dict[str, Recipe], processes: int) -> N
     assert [process.returncode for process in started] == [0] * processes, said
 
 
-def assert_as_one_device(one: Path, several: Path) -> None:
+def assert_as_one_device(one: Path, several: Path, looser: float = 1) -> None:
     left, right = rows(one), rows(several)
     for key in ("step", "tokens", "targets", "learning_rate"):
         assert [row[key] for row in right] == [row[key] for row in left], key
     for key in sorted({key for row in left for key in row if "loss" in key}):
         found = [(row[key], other[key]) for row, other in zip(left, right, strict=True) if key in row]
-        assert [b for _, b in found] == pytest.approx([a for a, _ in found], abs=LOSS), key
+        assert [b for _, b in found] == pytest.approx([a for a, _ in found], abs=LOSS * looser), key
     first, second = weights(one), weights(several)
     assert {name: weight.shape for name, weight in second.items()} == {
         name: weight.shape for name, weight in first.items()
     }
     for name, weight in first.items():
-        assert torch.allclose(second[name], weight, rtol=0, atol=WEIGHT), name
-        assert (second[name] - weight).abs().mean() < WEIGHT / 100, name
+        assert torch.allclose(second[name], weight, rtol=0, atol=WEIGHT * looser), name
+        assert (second[name] - weight).abs().mean() < WEIGHT * looser / 100, name
     assert read_json(several / "audit.json")["parameters"] == read_json(one / "audit.json")["parameters"]
 
 
@@ -100,7 +105,8 @@ def test_two_processes_train_every_family_as_one_device_does(compose: Compose, t
         train(recipe, tmp_path / name)
     train_in_turn(tmp_path / "together", together, 2)
     for name in together:
-        assert_as_one_device(tmp_path / name.partition("-")[0], tmp_path / "together" / name)
+        alone, looser = name.partition("-")[0], ROUNDED if name.startswith("bf16") else 1
+        assert_as_one_device(tmp_path / alone, tmp_path / "together" / name, looser)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")

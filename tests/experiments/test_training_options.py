@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_files import assert_same_to_the_last_bit
+import torch
+from run_files import assert_same_to_the_last_bit, rows
 
 from archs.transformer import Stack
 from experiments import train as training
@@ -43,3 +44,30 @@ def test_checkpointed_activations_change_no_bit_of_a_run_and_no_flop_of_its_audi
     assert_same_to_the_last_bit(tmp_path / "plain", tmp_path / "checkpointed")
     one, two = (read_json(tmp_path / name / "audit.json")["spent"] for name in ("plain", "checkpointed"))
     assert one["flops"] == two["flops"]
+
+
+def test_bfloat16_takes_the_fused_optimiser_and_clips_to_the_norm(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = Pretraining.configure_gradient_clipping
+    seen: list[tuple[bool, float, float]] = []
+
+    def watch(self: Pretraining, optimizer: torch.optim.Optimizer, *how, **more) -> None:
+        gradients = [parameter.grad for parameter in self.learner.parameters()]
+        before = torch.nn.utils.get_total_norm(gradients).item()
+        clip(self, optimizer, *how, **more)
+        after = torch.nn.utils.get_total_norm(gradients).item()
+        seen.append((optimizer.defaults["fused"], before, after))
+
+    monkeypatch.setattr(Pretraining, "configure_gradient_clipping", watch)
+    losses = {}
+    for precision in ("32-true", "bf16-mixed"):
+        seen.clear()
+        same = ["training.log_every=1", "budget.amount=10", "training.clip=0.5"]
+        train(compose(f"training.precision={precision}", *same), tmp_path / precision)
+        assert len(seen) == 10
+        assert all(fused and before > 0.5 >= after - 1e-5 for fused, before, after in seen)
+        assert all(after > 0.499 for _, _, after in seen)
+        losses[precision] = [row["loss"] for row in rows(tmp_path / precision)]
+    assert losses["bf16-mixed"] != losses["32-true"]
+    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], abs=0.02)
