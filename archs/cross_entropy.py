@@ -48,11 +48,14 @@ def _nats(
         logits = asked @ product.t()
         if bias is not None:
             logits += bias
-        logp = logits.float().log_softmax(dim=-1)
-        chosen = targets[here, None]
-        loss -= (logp.gather(1, chosen) * weigh).sum()
+        logits = logits.float()
+        chosen, top = targets[here, None], logits.amax(dim=-1, keepdim=True)
+        p = logits.softmax(dim=-1)
+        # The likeliest token's p is above 1/V: its logarithm is sure, where that of the target's may not be.
+        logp = logits.gather(1, chosen) - top + p.amax(dim=-1, keepdim=True).log()
+        loss -= (logp * weigh).sum()
         if learns:
-            wrong = logp.exp_().scatter_add_(1, chosen, -torch.ones_like(weigh))  # by the logits, unweighted
+            wrong = p.scatter_add_(1, chosen, -torch.ones_like(weigh))  # by the logits, unweighted
             if bias is not None:
                 by_bias += weigh[:, 0] @ wrong
             wrong = wrong.to(hidden.dtype)

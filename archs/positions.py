@@ -24,7 +24,7 @@ def rope(positions: Tensor, head_width: int, base: float = 10_000.0) -> tuple[Te
     if head_width % 2:
         raise ValueError(f"rope needs an even head width, got {head_width}")
     frequencies = base ** -(torch.arange(0, head_width, 2, device=positions.device) / head_width)
-    angles = positions[:, None, :, None] * frequencies
+    angles = positions[:, None, :, None].to(frequencies.dtype) * frequencies  # mixed types are slow
     return angles.cos(), angles.sin()
 
 

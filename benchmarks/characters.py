@@ -21,6 +21,7 @@ from archs.products import by_onednn
 from benchmarks.measuring import timed
 from benchmarks.peers.nanogpt import NanoConfig, NanoGPT
 from experiments.learner import Learner
+from experiments.memory import keep_freed_memory
 from experiments.module import Optimiser, mixed
 from objectives import OBJECTIVES
 from objectives.base import Vocabulary
@@ -126,6 +127,7 @@ class Run:
     """A system in training. On a GPU in bfloat16 and compiled, as nanoGPT's README has it."""
 
     def __init__(self, system: str, seed: int, setting: Setting, text: Text, device: torch.device) -> None:
+        keep_freed_memory()
         torch.manual_seed(seed)
         self.system, self.seed, self.setting, self.text, self.device = system, seed, setting, text, device
         self.model = SYSTEMS[system](setting, text.vocabulary).to(device)

@@ -18,6 +18,7 @@ from archs.batch import Batch
 from archs.config import CoreConfig
 from archs.products import by_onednn
 from experiments.learner import Learner
+from experiments.memory import keep_freed_memory
 from objectives import OBJECTIVES, Objective
 from objectives.base import Vocabulary, Windows
 from objectives.marks import BLANK, FUNCTION, NUMBER, UPPER
@@ -78,6 +79,7 @@ class Ours:
     autocast: bool = False  # bfloat16
 
     def __post_init__(self) -> None:
+        keep_freed_memory()  # as `experiments.run.prepare`; of the whole process, so for peers in it too
         torch.manual_seed(0)
         family = FAMILIES[self.family](self.shape.config(self.family))
         self.learner = Learner(family, objective(self.family, self.shape)).to(self.device)

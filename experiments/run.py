@@ -18,6 +18,7 @@ from experiments.data.marks import marker
 from experiments.data.store import Corpus, load_corpus
 from experiments.environment import tell_scored_elsewhere, tell_what_changed
 from experiments.folder import RunFolder, read_json
+from experiments.memory import keep_freed_memory
 from experiments.recipe import Recipe
 from experiments.stages import tokenizer_of
 from objectives.base import Objective
@@ -82,7 +83,8 @@ def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
 
 
 def prepare(recipe: Recipe) -> None:
-    """Quiets what would only distract, and sets threads."""
+    """Quiets what would only distract, sets threads, and has freed memory kept."""
+    keep_freed_memory()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Our loader starts at the checkpoint's step by itself; batches are built faster than workers could.

@@ -95,3 +95,9 @@ def test_the_logits_of_all_targets_are_never_held_at_once(monkeypatch: pytest.Mo
         cross_entropy._nats._init_fn(learnt[0].detach(), *learnt[1:], targets, weights, True)
     assert of_plain.elements == N * V
     assert of_chunked.elements == max(8 * V, V * E)
+
+
+def test_a_target_that_the_model_rules_out_costs_what_its_logits_say() -> None:
+    hidden, weight = torch.tensor([[1.0]]), torch.tensor([[0.0], [200.0], [100.0]])
+    loss = linear_cross_entropy(hidden, weight, None, torch.tensor([0]), torch.ones(1))
+    assert float(loss) == 200.0  # exp(-200) is 0 in float32
