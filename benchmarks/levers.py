@@ -1,0 +1,119 @@
+"""What each thing that makes training fast is worth: a step without it beside a step with all.
+
+    python -m benchmarks.levers [--families encoder_ae,decoder_ar] [--rounds 9]
+
+On a CPU, at the shape of the goals (4 layers x 256, vocabulary 8192, 32 x 128). All take turns in one process;
+but what the C library does with freed memory is a matter of the process, so there two processes take turns.
+A ratio above 1 is what the lever gains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from unittest.mock import patch
+
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn import functional
+
+from archs import by_hand
+from archs.family import Family
+from archs.heads import LanguageModelHead
+from archs.permuted_lm import PermutedLM
+from benchmarks import workload
+from benchmarks.measuring import Spread, in_turns, machine, ratio, timed
+from benchmarks.workload import OBJECTIVE, Ours, Shape
+
+WARM_UP = 3
+Without = Callable[[], AbstractContextManager[object]]
+MEMORY = "freed memory kept"
+
+
+def plain_nats(head: LanguageModelHead, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    return (functional.cross_entropy(head(hidden).float(), targets, reduction="none") * weights).sum()
+
+
+def by_autograd() -> AbstractContextManager[object]:
+    return patch.object(by_hand, "suits", lambda x: False)
+
+
+LEVERS: dict[str, Without] = {
+    "oneDNN's products": lambda: patch.object(workload, "by_onednn", nullcontext),
+    "norm and rotation by hand": by_autograd,
+    "loss in chunks": lambda: patch.object(LanguageModelHead, "nats", plain_nats),
+    "last layer at queries alone": lambda: patch.object(PermutedLM, "asked", Family.asked),
+}
+
+
+def without(ours: Ours, lever: Without) -> None:
+    with lever():
+        ours.step()
+
+
+def measured(family: str, rounds: int) -> Iterator[tuple[str, Spread]]:
+    """Each lever, and how many times as long a step takes without it; then compiled over not compiled."""
+    ours, compiled = Ours(family, Shape()), Ours(family, Shape(), compiled=True)
+    levers = {
+        name: lever for name, lever in LEVERS.items() if "last layer" not in name or family == "permuted_lm"
+    }
+    steps = [ours.step, *(partial(without, ours, lever) for lever in levers.values()), compiled.step]
+    every, *others, traced = in_turns(steps, rounds, WARM_UP)
+    for name, seconds in zip(levers, others, strict=True):
+        yield name, ratio(every, seconds)
+    kept, given_back = in_processes(family, rounds)
+    yield MEMORY, ratio(kept, given_back)
+    yield "torch.compile besides", ratio(traced, every)
+
+
+def in_processes(family: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of steps in a process that keeps freed memory, and in one that gives it back, in turns."""
+    with fresh(True, family) as kept, fresh(False, family) as given_back:
+        taken = [(kept(), given_back()) for _ in range(WARM_UP + rounds)][WARM_UP:]
+    return [each[0] for each in taken], [each[1] for each in taken]
+
+
+@contextmanager
+def fresh(keeps: bool, family: str) -> Iterator[Callable[[], float]]:
+    """A call that takes a step in a process of its own and gives its seconds."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=_begin, initargs=(keeps, family)) as process:
+        yield lambda: process.submit(_step).result()
+
+
+def _begin(keeps: bool, family: str) -> None:
+    global _ours
+    with nullcontext() if keeps else patch.object(workload, "keep_freed_memory"):
+        _ours = Ours(family, Shape())
+
+
+def _step() -> float:
+    return timed(_ours.step)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--families", default=",".join(OBJECTIVE), help="with commas between them")
+    parser.add_argument("--rounds", type=int, default=9)
+    given = parser.parse_args()
+    table = Table(title=f"Times as long without: median (middle half) of {given.rounds} rounds")
+    for heading in ("family", *(name for name in LEVERS), MEMORY, "torch.compile besides"):
+        table.add_column(heading)
+    for family in given.families.split(","):
+        found = dict(measured(family, given.rounds))
+        cells = [
+            found[str(each.header)].shown(".2f") if each.header in found else "" for each in table.columns[1:]
+        ]
+        table.add_row(family, *cells)
+    console = Console(width=150)
+    console.print(table)
+    console.print(machine())
+
+
+if __name__ == "__main__":
+    main()
