@@ -2,9 +2,9 @@
 
     python -m benchmarks.levers [--families encoder_ae,decoder_ar] [--rounds 9]
 
-On a CPU, at the shape of the goals (4 layers x 256, vocabulary 8192, 32 x 128). All take turns in one process;
-but what the C library does with freed memory is a matter of the process, so there two processes take turns.
-A ratio above 1 is what the lever gains.
+On a CPU, at the shape of the goals (4 layers x 256, vocabulary 8192, 32 x 128). All take turns in one
+process; but what the C library does with freed memory is a matter of the process, so there two processes
+take turns. A ratio above 1 is what the lever gains.
 """
 
 from __future__ import annotations
