@@ -5,16 +5,18 @@ With its flash attention, rotary positions and RMS norms, as its README advises.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
-from x_transformers import Decoder, Encoder, TransformerWrapper
-from x_transformers.x_transformers import AttentionLayers, PrefixDecoder
 
 from archs.batch import Batch
 from benchmarks.peers import Peer, Question, labels
 from benchmarks.workload import Shape
+
+# By name, so that types are checked where it is not installed too.
+library: Any = import_module("x_transformers.x_transformers")
 
 
 class LanguageModel(nn.Module):
@@ -31,7 +33,7 @@ class LanguageModel(nn.Module):
 class SourceToTarget(nn.Module):
     """As the library's XTransformer, which ties only embeddings and would shift our tokens again."""
 
-    def __init__(self, encoder: TransformerWrapper, decoder: TransformerWrapper) -> None:
+    def __init__(self, encoder: Any, decoder: Any) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, LanguageModel(decoder)
         decoder.token_emb = encoder.token_emb
@@ -42,25 +44,28 @@ class SourceToTarget(nn.Module):
 
 
 def encoder(shape: Shape) -> Peer:
-    return Peer(LanguageModel(stack(shape, Encoder)), in_one_stack)
+    return Peer(LanguageModel(stack(shape, library.Encoder)), in_one_stack)
 
 
 def decoder(shape: Shape) -> Peer:
-    return Peer(LanguageModel(stack(shape, Decoder)), in_one_stack)
+    return Peer(LanguageModel(stack(shape, library.Decoder)), in_one_stack)
 
 
 def prefix_decoder(shape: Shape) -> Peer:
-    return Peer(LanguageModel(stack(shape, PrefixDecoder)), with_prefix)
+    return Peer(LanguageModel(stack(shape, library.PrefixDecoder)), with_prefix)
 
 
 def encoder_decoder(shape: Shape) -> Peer:
     """Halves: as many layers in both stacks together as the single stacks have."""
-    one, two = stack(shape, Encoder, parts=2), stack(shape, Decoder, parts=2, cross_attend=True)
+    one, two = (
+        stack(shape, library.Encoder, parts=2),
+        stack(shape, library.Decoder, parts=2, cross_attend=True),
+    )
     return Peer(SourceToTarget(one, two), from_source)
 
 
-def stack(shape: Shape, layers: type[AttentionLayers], parts: int = 1, **options: Any) -> TransformerWrapper:
-    return TransformerWrapper(
+def stack(shape: Shape, layers: Any, parts: int = 1, **options: Any) -> nn.Module:
+    return library.TransformerWrapper(
         num_tokens=shape.vocabulary,
         max_seq_len=shape.length,
         use_abs_pos_emb=False,
