@@ -182,6 +182,8 @@ class Pretraining(Training):
         self.spent.steps += 1
         self.spent.tokens += self.raw_tokens
         self.spent.targets += self.learner.objective.supervised(batch)
+        if self.seconds is not None and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # what was asked of it is to be paid for, not only the asking
         self.spent.seconds += time.perf_counter() - self._started
         if self.trainer.world_size > 1:
             self._agree()
