@@ -158,8 +158,8 @@ def _by_products(q: Tensor, k: Tensor, v: Tensor, added: Added, scale: float) ->
     scores = (q * scale) @ k.transpose(-2, -1)
     if added.scores is not None:
         scores = scores + added.scores
-    found = scores.softmax(dim=-1) @ v
-    return found if added.sees is None else found * added.sees
+    found = scores.softmax(dim=-1).to(v.dtype) @ v
+    return found if added.sees is None else found * added.sees.to(found.dtype)
 
 
 @cache

@@ -25,14 +25,15 @@ def linear_cross_entropy(
 ) -> Tensor:
     """The sum of weights x -log softmax(hidden weight^T + bias)[targets], in nats and float32.
 
-    hidden (N,E), weight (V,E), bias (V) or None, targets (N) int64, weights (N) float. Gradients go to
+    hidden (N,E), weight (V,E), bias (V) or None, targets (N) int64, weights (N). Gradients go to
     hidden, weight and bias, not to weights. Under autocast products are in its type, softmax and
     sums in float32.
     """
     if torch.is_autocast_enabled(hidden.device.type):
         hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
-    learns = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
-    return _nats(hidden, weight, bias, targets, weights.detach(), learns)[0]
+    learnt = any(each is not None and each.requires_grad for each in (hidden, weight, bias))
+    learns = torch.is_grad_enabled() and learnt
+    return _nats(hidden, weight, bias, targets, weights.detach().float(), learns)[0]
 
 
 @custom_op("pentarch::linear_cross_entropy", mutates_args=())
@@ -100,6 +101,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 def _backward(ctx: Any, upstream: Tensor, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
+    if any(each is not None for each in unused):
+        raise RuntimeError("linear_cross_entropy has no second derivative: its gradients are made beforehand")
     by_hidden, by_weight, by_bias = ctx.saved_tensors
     by_bias = upstream * by_bias if ctx.has_bias else None
     return (upstream * by_hidden).to(by_hidden.dtype), upstream * by_weight, by_bias, None, None, None

@@ -31,7 +31,6 @@ class EncoderAE(SingleStack):
     decoding = "mask-predict"
     unit = "pll"
 
-    @by_onednn()
     def score(self, batch: Batch, rows_at_once: int = 128, words: Tensor | None = None) -> Score:
         """Pseudo-log-likelihood: each asked token, one at a time, hidden behind `batch.extras["mask"]`.
 
@@ -56,8 +55,9 @@ class EncoderAE(SingleStack):
             if words is not None:
                 hide |= (words[rows] == words[rows, cells][:, None]) & (columns > cells[:, None])
             tokens = batch.tokens[rows].masked_fill(hide, mask_id)
-            hidden = self.hidden(replace(batch.rows(rows), tokens=tokens)).rows[each, cells]
-            logp = self.logits(hidden).float().log_softmax(dim=-1)
+            with by_onednn(batch.device):
+                hidden = self.hidden(replace(batch.rows(rows), tokens=tokens)).rows[each, cells]
+                logp = self.logits(hidden).float().log_softmax(dim=-1)
             targets = batch.targets[rows, cells]
             nats[part] = logp[each, targets]
             greedy[part] = logp.argmax(dim=-1) == targets

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from archs.batch import Batch
 from archs.config import CoreConfig
@@ -175,18 +176,21 @@ class Family(nn.Module, ABC):
     def nats(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of -log p(target) in nats by `logits`, whose (N,V) are never held at once.
 
-        hidden (N,D), targets (N) int64, weights (N) float. A family with logits of its own gives its own.
+        hidden (N,D), targets (N) int64, weights (N).
         """
+        if type(self).logits is not Family.logits:  # of its own, such as a cap: all of them, then
+            losses = functional.cross_entropy(self.logits(hidden).float(), targets, reduction="none")
+            return (losses * weights).sum()
         return self.head.nats(hidden, targets, weights)
 
-    @by_onednn()
     def score(self, batch: Batch) -> Score:
         """Log-probability of each asked target in one teacher-forced pass.
 
         Of the family as it is: in training mode dropout is on and no two calls agree; call `eval()` first.
         """
         index, targets, weights = batch.asked()
-        logp = self.logits(self.hidden(batch).targets).float().log_softmax(dim=-1)
+        with by_onednn(batch.device):
+            logp = self.logits(self.hidden(batch).targets).float().log_softmax(dim=-1)
         asked, shape = weights > 0, batch.tokens.shape
         nats = torch.zeros(batch.tokens.numel(), device=logp.device)
         nats.index_add_(0, index, logp.gather(1, targets[:, None]).squeeze(1) * asked)

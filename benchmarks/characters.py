@@ -164,7 +164,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.rate_at((self.done + 0.5) / self.setting.iterations)
         drawn_here = drawn(self.text.training, self.setting.length, self.setting.rows, self.batches)
-        with self.model.products():
+        with self.model.products(self.device):
             self.loss(*drawn_here).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.setting.clip)
         self.optimiser.step()

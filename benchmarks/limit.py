@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -96,7 +97,7 @@ class Products:
         self, products: Counter[Product], device: torch.device, dtype: torch.dtype, default: bool = False
     ) -> None:
         self.flops = sum(product.flops * times for product, times in products.items())
-        self.library = nullcontext if default else by_onednn
+        self.library = nullcontext if default else partial(by_onednn, device)
         with self.library():
             found = ((fastest(ways(product, device, dtype)), times) for product, times in products.items())
             self.work = list(found)

@@ -79,7 +79,7 @@ class Ours:
     autocast: bool = False  # bfloat16
 
     def __post_init__(self) -> None:
-        keep_freed_memory()  # as `experiments.run.prepare`; of the whole process, so for peers in it too
+        keep_freed_memory()  # as `experiments.devices.fit`; of the whole process, so for peers in it too
         torch.manual_seed(0)
         family = FAMILIES[self.family](self.shape.config(self.family))
         self.learner = Learner(family, objective(self.family, self.shape)).to(self.device)
@@ -110,7 +110,7 @@ class Ours:
         return self.train_on(self.batch(self.taken))
 
     def train_on(self, batch: Batch) -> Tensor:
-        with by_onednn():  # as `experiments.devices.fit`
+        with by_onednn(self.device):  # as `experiments.devices.fit`
             return self.train(batch)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from archs.errors import UserError
 from archs.products import by_onednn
 from experiments.learner import Learner
+from experiments.memory import keep_freed_memory
 from experiments.processes import is_first_process
 from experiments.recipe import TrainingConfig
 from objectives.base import Loss
@@ -73,8 +74,9 @@ def strategy(settings: TrainingConfig, devices: int, unused: bool) -> str | Stra
 
 
 def fit(trainer: lightning.Trainer, *what: Any, **how: Any) -> None:
-    """Lightning's `fit`, by the faster products where it runs on a CPU."""
-    with by_onednn():
+    """Lightning's `fit`, by the faster products where it runs on a CPU, and freed memory kept."""
+    keep_freed_memory()
+    with by_onednn(trainer.strategy.root_device):
         trainer.fit(*what, **how)
 
 

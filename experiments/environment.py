@@ -84,7 +84,7 @@ def versions(environment: dict[str, Any]) -> dict[str, str]:
 
 def machine(environment: dict[str, Any]) -> dict[str, str]:
     """Of an environment.json, what decides bits on one machine and not on another."""
-    return {name: str(environment[name]) for name in ("threads", "device") if name in environment}
+    return {name: str(environment[name]) for name in ("threads", "device", "products") if name in environment}
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:

@@ -18,7 +18,6 @@ from experiments.data.marks import marker
 from experiments.data.store import Corpus, load_corpus
 from experiments.environment import tell_scored_elsewhere, tell_what_changed
 from experiments.folder import RunFolder, read_json
-from experiments.memory import keep_freed_memory
 from experiments.recipe import Recipe
 from experiments.stages import tokenizer_of
 from objectives.base import Objective
@@ -83,11 +82,10 @@ def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
 
 
 def prepare(recipe: Recipe) -> None:
-    """Quiets what would only distract, sets threads, and has freed memory kept."""
-    keep_freed_memory()
+    """Quiets what would only distract, and sets threads."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Our loader starts at the checkpoint's step by itself; batches are built faster than workers could.
+    # Our loader starts at the checkpoint's step by itself; workers are the recipe's to ask for.
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # each run is one machine's

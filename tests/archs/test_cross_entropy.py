@@ -101,3 +101,31 @@ def test_a_target_that_the_model_rules_out_costs_what_its_logits_say() -> None:
     hidden, weight = torch.tensor([[1.0]]), torch.tensor([[0.0], [200.0], [100.0]])
     loss = linear_cross_entropy(hidden, weight, None, torch.tensor([0]), torch.ones(1))
     assert float(loss) == 200.0  # exp(-200) is 0 in float32
+
+
+def test_a_bias_alone_can_be_learnt() -> None:
+    (hidden, weight, bias), targets, weights = given(True)
+    found = []
+    for way in (plain, chunked):
+        bias.grad = None
+        way([hidden.detach(), weight.detach(), bias], targets, weights).backward()
+        assert bias.grad is not None
+        found.append(bias.grad)
+    torch.testing.assert_close(*found)
+
+
+def test_weights_may_be_of_any_type() -> None:
+    learnt, targets, _ = given(False)
+    whole = torch.arange(N) % 3
+    losses = [
+        chunked(learnt, targets, whole.to(dtype)) for dtype in (torch.float32, torch.int64, torch.double)
+    ]
+    assert len({float(loss) for loss in losses}) == 1
+
+
+def test_a_second_derivative_is_refused() -> None:
+    learnt, targets, weights = given(False)
+    loss = chunked(learnt, targets, weights)
+    (gradient,) = torch.autograd.grad(loss, learnt[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        gradient.square().sum().backward()

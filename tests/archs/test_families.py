@@ -19,8 +19,10 @@ from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch
 from archs.decoder_ar import DecoderAR
 from archs.errors import UserError
+from archs.family import Hidden
 from archs.heads import Classifier
 from archs.masks import Mask
+from archs.permuted_lm import PermutedLM
 from archs.positions import rope, rotate
 
 
@@ -409,3 +411,27 @@ def test_what_is_asked_alone_is_what_the_whole_pass_gives_with_its_gradients(
         targets[asked].square().sum().backward()
         found.append([targets[asked], *(weight.grad for weight in family.parameters())])
     torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-5)
+
+
+class Capped(DecoderAR):
+    def logits(self, hidden: Tensor) -> Tensor:
+        return 3 * (super().logits(hidden) / 3).tanh()
+
+
+class Shifted(PermutedLM):
+    def hidden(self, batch: Batch) -> Hidden:
+        whole = super().hidden(batch)
+        return replace(whole, targets=whole.targets + 1)
+
+
+def test_a_family_with_logits_of_its_own_is_trained_by_them(make_family, make_batch) -> None:
+    family, batch = Capped(make_family("decoder_ar").config), make_batch()
+    _, targets, weights = batch.asked()
+    rows = 10 * family.asked(batch)
+    expected = functional.cross_entropy(family.logits(rows), targets, reduction="none") * weights
+    torch.testing.assert_close(family.nats(rows, targets, weights), expected.sum())
+
+
+def test_a_permuted_lm_with_a_pass_of_its_own_is_asked_by_it(make_family, make_batch) -> None:
+    family, batch = Shifted(make_family("permuted_lm").config), make_batch()
+    torch.testing.assert_close(family.asked(batch), family.hidden(batch).targets)

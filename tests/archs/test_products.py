@@ -36,16 +36,17 @@ def test_a_product_within_has_the_error_of_float32(shape: tuple[int, int, int]) 
     rng = torch.Generator().manual_seed(0)
     one, two = torch.randn(rows, inner, generator=rng), torch.randn(inner, columns, generator=rng)
     exact = one.double() @ two.double()
-    with by_onednn():
+    with by_onednn(CPU) as taken:
+        assert (switch() == "bf16") == taken == onednn_is_exact()
         for found in (one @ two, one @ two.t().contiguous().t(), one.t().contiguous().t() @ two):
             assert float((found - exact).abs().max() / exact.abs().max()) < products.FLOAT32
 
 
 def test_the_switch_is_as_before_afterwards_even_after_an_error() -> None:
     before = switch()
-    with by_onednn() as taken:
+    with by_onednn(CPU) as taken:
         assert chosen() == taken == onednn_is_exact()
-        with pytest.raises(ZeroDivisionError), by_onednn():
+        with pytest.raises(ZeroDivisionError), by_onednn(CPU):
             _ = 1 / 0
         assert chosen() == taken, "an inner one ended the outer one"
     assert not chosen()
@@ -57,12 +58,32 @@ def test_where_a_trial_shows_less_than_float32_nothing_is_switched(monkeypatch: 
     monkeypatch.setattr(products, "FLOAT32", 1e-12)  # as if this processor rounded to bfloat16
     before = switch()
     try:
-        with by_onednn() as taken:
+        with by_onednn(CPU) as taken:
             assert not taken
             assert not chosen()
             assert switch() == before
     finally:
         onednn_is_exact.cache_clear()
+
+
+def test_for_another_device_nothing_is_switched_and_its_libraries_can_ask_for_the_precision() -> None:
+    before = switch()
+    with by_onednn(torch.device("meta")) as taken:
+        assert not taken
+        assert not chosen()
+        assert switch() == before
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_the_first_to_enter_may_leave_before_the_second() -> None:
+    before, one, two = switch(), by_onednn(CPU), by_onednn(CPU)
+    taken = one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)
+    assert chosen() == taken, "the second is still inside"
+    two.__exit__(None, None, None)
+    assert not chosen()
+    assert switch() == before
 
 
 def qkv() -> list[Tensor]:
@@ -94,6 +115,17 @@ def test_attention_by_products_has_the_values_and_gradients_of_the_fused_kernel(
 @pytest.mark.parametrize("mask", [FULL, CAUSAL], ids=str)
 def test_few_keys_go_by_products_only_within_and_many_never(mask: Mask) -> None:
     assert visible(mask, 2, FEW, FEW, CPU).backend != "products"
-    with by_onednn():
+    with by_onednn(CPU):
         assert visible(mask, 2, FEW, FEW, CPU).backend == "products"
         assert visible(mask, 2, FEW + 1, FEW + 1, CPU).backend != "products"
+
+
+@needs_onednn
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_models_of_other_types_attend_by_products_too(dtype: torch.dtype) -> None:
+    given = [each.detach().to(dtype) for each in qkv()]
+    for mask in MASKS.values():
+        found = attend(*given, visible(mask, 2, 8, 8, CPU, backend="products"))
+        fused = attend(*given, visible(mask, 2, 8, 8, CPU, backend="dense"))
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, fused, atol=3e-2, rtol=3e-2)

@@ -76,7 +76,7 @@ def test_the_losses_of_fifty_steps_are_those_of_the_plain_way(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast = learner(kind)
-    with by_onednn():
+    with by_onednn(torch.device("cpu")):
         ours = losses(fast, lambda batch: fast(batch).value, fused=True)
     monkeypatch.setattr(by_hand, "suits", lambda x: False)
     slow = learner(kind)
