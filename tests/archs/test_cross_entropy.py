@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from archs import cross_entropy
 from archs.cross_entropy import linear_cross_entropy
@@ -103,6 +104,19 @@ def test_a_target_that_the_model_rules_out_costs_what_its_logits_say() -> None:
     assert float(loss) == 200.0  # exp(-200) is 0 in float32
 
 
+@pytest.mark.parametrize("learns", [False, True])
+def test_the_flops_told_of_the_operator_are_those_counted_inside_it(learns: bool) -> None:
+    learnt, targets, weights = given(False)
+    hidden, weight = (each.detach() for each in learnt)
+    # In bfloat16, where a chunk's part of the weight's gradient is a product that the counter sees.
+    call = (hidden.bfloat16(), weight, None, targets, weights, learns)
+    with FlopCounterMode(display=False) as told:
+        cross_entropy._nats(*call)
+    with FlopCounterMode(display=False) as inside:
+        cross_entropy._nats._init_fn(*call)
+    assert told.get_total_flops() == inside.get_total_flops() > 0
+
+
 def test_a_bias_alone_can_be_learnt() -> None:
     (hidden, weight, bias), targets, weights = given(True)
     found = []
@@ -120,7 +134,7 @@ def test_weights_may_be_of_any_type() -> None:
     losses = [
         chunked(learnt, targets, whole.to(dtype)) for dtype in (torch.float32, torch.int64, torch.double)
     ]
-    assert len({float(loss) for loss in losses}) == 1
+    assert len({float(loss.detach()) for loss in losses}) == 1
 
 
 def test_a_second_derivative_is_refused() -> None:
