@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from archs import products
 from archs.errors import UserError
 from archs.masks import CAUSAL, FULL, Mask
+from archs.products import chosen
 
 Backend = Literal["full", "is_causal", "dense", "products", "flex"]
 FEW = 128  # keys, up to which a CPU is faster by plain products
@@ -109,7 +109,7 @@ def visible(
 def _choose(
     mask: Mask, queries: int, keys: int, device: torch.device, start: int | None, biased: bool
 ) -> Backend:
-    if device.type == "cpu" and products.chosen() and keys <= FEW:
+    if device.type == "cpu" and chosen() and keys <= FEW:
         return "products"  # the fused kernel multiplies tiles too small for oneDNN
     newest = start is not None and queries == 1  # a cache's newest row comes after all others
     if mask == FULL or (mask == CAUSAL and newest):

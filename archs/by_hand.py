@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+ENABLED = True  # what compares with autograd turns it off
+
 
 def suits(x: Tensor) -> bool:
     """Whether what is computed from x should go through this file."""
     return (
-        x.device.type == "cpu"
+        ENABLED
+        and x.device.type == "cpu"
         and x.dtype == torch.float32
         and torch.is_grad_enabled()
         and not torch.compiler.is_compiling()

@@ -8,7 +8,8 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from archs import by_hand
+from archs.by_hand import RMSNorm as RMSNormByHand
+from archs.by_hand import suits
 from archs.config import Activation, CoreConfig
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -33,8 +34,8 @@ class RMSNorm(nn.RMSNorm):
     """PyTorch's, with a backward pass by hand where that is faster."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if by_hand.suits(x):
-            return by_hand.RMSNorm.apply(x, self.weight, self.eps)  # type: ignore[return-value]
+        if suits(x):
+            return RMSNormByHand.apply(x, self.weight, self.eps)  # type: ignore[return-value]
         return super().forward(x)
 
 

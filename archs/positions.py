@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from archs import by_hand
+from archs.by_hand import Rotation, suits
 from archs.config import CoreConfig
 
 
@@ -31,8 +31,8 @@ def rope(positions: Tensor, head_width: int, base: float = 10_000.0) -> tuple[Te
 def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
     """Rotates x (B,H,R,head_width), whose halves hold the pairs, by `angles` from `rope`."""
     cos, sin = (part.to(x.dtype) for part in angles)
-    if by_hand.suits(x):
-        return by_hand.Rotation.apply(x, cos, sin)  # type: ignore[return-value]
+    if suits(x):
+        return Rotation.apply(x, cos, sin)  # type: ignore[return-value]
     one, two = x.chunk(2, dim=-1)
     return torch.cat((one * cos - two * sin, two * cos + one * sin), dim=-1)
 

@@ -40,7 +40,7 @@ def plain_nats(head: LanguageModelHead, hidden: Tensor, targets: Tensor, weights
 
 
 def by_autograd() -> AbstractContextManager[object]:
-    return patch.object(by_hand, "suits", lambda x: False)
+    return patch.object(by_hand, "ENABLED", False)
 
 
 LEVERS: dict[str, Without] = {
