@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.library import custom_op
+from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
 LOGITS = {"cpu": 2**22, "cuda": 2**27}  # held at once: what stays in a CPU's cache, what fills a GPU
@@ -35,6 +36,11 @@ def linear_cross_entropy(
     learnt = any(each is not None and each.requires_grad for each in (hidden, weight, bias))
     learns = torch.is_grad_enabled() and learnt
     return _nats(hidden, weight, bias, targets, weights.detach().float(), learns)[0]
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The same of logits (N,V) that are there already."""
+    return (functional.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
 
 
 @custom_op("pentarch::linear_cross_entropy", mutates_args=())

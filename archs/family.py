@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from archs.batch import Batch
 from archs.config import CoreConfig
+from archs.cross_entropy import cross_entropy
 from archs.decoding import GREEDY, Decoding, Steps
 from archs.embeddings import Placement
 from archs.errors import UserError
@@ -179,8 +179,7 @@ class Family(nn.Module, ABC):
         hidden (N,D), targets (N) int64, weights (N).
         """
         if type(self).logits is not Family.logits:  # of its own, such as a cap: all of them, then
-            losses = functional.cross_entropy(self.logits(hidden).float(), targets, reduction="none")
-            return (losses * weights).sum()
+            return cross_entropy(self.logits(hidden), targets, weights)
         return self.head.nats(hidden, targets, weights)
 
     def score(self, batch: Batch) -> Score:

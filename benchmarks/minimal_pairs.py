@@ -11,11 +11,9 @@ pairs by a decoder-AR in 15 minutes on two CPU cores.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from archs import FAMILIES, CoreConfig, Family
+from benchmarks.measuring import machine
 from experiments.data.tokenizer import Tokenizer, train, vocabulary
 from experiments.scorable import Pll
 from experiments.scoring import score_texts
@@ -102,10 +101,7 @@ def main() -> None:
         print(*row, file=sys.stderr)
     console = Console(width=110)
     console.print(table)
-    console.print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}. Goal: {GOAL} minutes by decoder_ar on two cores."
-    )
+    console.print(f"{machine()}. Goal: {GOAL} minutes by decoder_ar on two cores.")
 
 
 if __name__ == "__main__":

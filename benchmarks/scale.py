@@ -12,7 +12,6 @@ that something other than products costs.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +21,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from archs.errors import UserError, unknown
+from benchmarks import command
 from benchmarks.measuring import Spread, in_turns, machine
-from benchmarks.workload import OBJECTIVE, Ours, Shape
+from benchmarks.workload import ALL, Ours, Shape, families_of
 
 BASE = {
     "cpu": Shape(layers=4, width=128, heads=4, vocabulary=4096, rows=8, length=128),
@@ -141,25 +140,20 @@ def table(axis: Axis, points: dict[str, list[Point]], rounds: int) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--families", default=",".join(OBJECTIVE), help="with commas between them")
+    parser.add_argument("--families", default=ALL, help="with commas between them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", choices=BASE, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--figure", type=Path, help="an SVG: a panel for each axis, a line for each family")
     asked = parser.parse_args()
-    if asked.rounds < 2:
-        parser.error("--rounds: at least 2, so that there is a spread")
-    families = asked.families.split(",")
-    for family in families:
-        if family not in OBJECTIVE:
-            raise unknown("family", family, OBJECTIVE)
+    families, rounds = families_of(asked.families), command.rounds(asked.rounds)
     base, device = BASE[asked.device], torch.device(asked.device)
     console, found = Console(), {}
     for axis in AXES:
         found[axis.name] = {
-            family: measured(family, axis, base, device, asked.device == "cuda", asked.rounds)
+            family: measured(family, axis, base, device, asked.device == "cuda", rounds)
             for family in families
         }
-        console.print(table(axis, found[axis.name], asked.rounds))
+        console.print(table(axis, found[axis.name], rounds))
     console.print(f"base: {base}", highlight=False)
     console.print(machine(), highlight=False)
     if asked.figure:
@@ -169,8 +163,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    command.run(main)

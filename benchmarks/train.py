@@ -23,11 +23,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from archs.errors import UserError, unknown
+from archs.errors import UserError
+from benchmarks import command
 from benchmarks.measuring import Spread, machine, ratio
 from benchmarks.training import LIMIT, LIMIT_OF_TORCH, OURS, Measured, Row, Settings
 from benchmarks.variants import compared
-from benchmarks.workload import OBJECTIVE, Shape
+from benchmarks.workload import ALL, Shape, families_of
 
 OF_LIMIT = 0.75
 GOALS = {  # on two CPU cores, at the default shape: times as fast
@@ -125,7 +126,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--families", default=",".join(OBJECTIVE), help="with commas between them")
+    parser.add_argument("--families", default=ALL, help="with commas between them")
     for part in fields(Shape):
         parser.add_argument(
             f"--{part.name}", type=int, help=f"{part.default} if neither this nor --gpu is given"
@@ -155,7 +156,7 @@ def settings_of(given: argparse.Namespace) -> Iterator[Settings]:
         yield Settings(
             shape,
             torch.device("cuda" if given.gpu else given.device),
-            given.rounds,
+            command.rounds(given.rounds),
             compiled=given.compile or given.gpu,
             packed=given.packed,
             autocast=given.gpu,
@@ -166,10 +167,7 @@ def settings_of(given: argparse.Namespace) -> Iterator[Settings]:
 
 def main() -> int:
     given = arguments()
-    families = given.families.split(",")
-    for family in families:
-        if family not in OBJECTIVE:
-            raise unknown("family", family, OBJECTIVE)
+    families = families_of(given.families)
     if (given.gpu or given.device == "cuda") and not torch.cuda.is_available():
         raise UserError(
             "torch finds no GPU here; leave --gpu and --device cuda out, or run where there is one"
@@ -191,8 +189,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    command.run(main)

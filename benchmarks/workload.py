@@ -16,6 +16,7 @@ from archs import FAMILIES
 from archs.attention import prepare_to_compile
 from archs.batch import Batch
 from archs.config import CoreConfig
+from archs.errors import unknown
 from archs.products import by_onednn
 from experiments.learner import Learner
 from experiments.memory import keep_freed_memory
@@ -32,6 +33,16 @@ OBJECTIVE = {  # of each family, as in the sweep five_families
     "prefix_lm": "prefix",
     "permuted_lm": "permutation",
 }
+ALL = ",".join(OBJECTIVE)
+
+
+def families_of(names: str) -> list[str]:
+    """Of names with commas between them. Raises UserError for one that is none."""
+    found = names.split(",")
+    for family in found:
+        if family not in OBJECTIVE:
+            raise unknown("family", family, OBJECTIVE)
+    return found
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from archs.batch import Batch
 from experiments.devices import shard
@@ -33,6 +33,16 @@ class Optimiser:
             return self.learning_rate * fraction / self.warmup
         through = min((fraction - self.warmup) / (1 - self.warmup), 1.0)
         return self.learning_rate * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * through)))
+
+
+def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """AdamW's groups: matrices decay, vectors (biases and norms) do not."""
+    matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
+    vectors = [weight for weight in model.parameters() if weight.dim() < 2]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
 
 
 @dataclass
@@ -70,12 +80,7 @@ class Training(lightning.LightningModule):
             shard(self.learner, self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        matrices = [p for p in self.learner.parameters() if p.dim() >= 2]
-        vectors = [p for p in self.learner.parameters() if p.dim() < 2]
-        groups = [
-            {"params": matrices, "weight_decay": self.optimiser.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
+        groups = decayed(self.learner, self.optimiser.weight_decay)
         return torch.optim.AdamW(
             groups, lr=self.optimiser.learning_rate, betas=self.optimiser.betas, fused=not self._scaled
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
+from archs.cross_entropy import cross_entropy
 from archs.family import Family
 
 
@@ -23,5 +23,4 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, tot
     keeps the sum over processes and accumulation steps equal to the whole batch's loss; a mean of
     micro-batch means would not be.
     """
-    losses = functional.cross_entropy(logits.float(), targets, reduction="none")
-    return (losses * weights).sum() / max(total, 1.0)
+    return cross_entropy(logits, targets, weights) / max(total, 1.0)

@@ -40,7 +40,7 @@ def repository(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
     shutil.copy(ROOT / "archs" / "errors.py", tmp_path / "archs")
-    for name in ("commits.py", "measuring.py"):
+    for name in ("command.py", "commits.py", "measuring.py"):
         shutil.copy(ROOT / "benchmarks" / name, tmp_path / "benchmarks")
     (tmp_path / ".gitignore").write_text("__pycache__\n")
     git(tmp_path, "init", "--quiet")

@@ -11,6 +11,7 @@ import pytest
 from run_files import KilledError
 
 from experiments import cli
+from experiments import train as training
 from experiments.compose import compose_recipe
 from experiments.data.store import Corpus, load_corpus
 from experiments.listeners import Bar
@@ -45,6 +46,34 @@ def compose(cache: Path, tmp_path: Path) -> Callable[..., Recipe]:
         return compose_recipe([*small, *shorter, *finetune, *places, *overrides])
 
     return composed
+
+
+@pytest.fixture
+def finished(monkeypatch: pytest.MonkeyPatch) -> list[Pretraining]:
+    """The module of each run that ends its training from here on."""
+    modules: list[Pretraining] = []
+    finish = training.finish
+
+    def keep(run, module, *rest):
+        modules.append(module)
+        finish(run, module, *rest)
+
+    monkeypatch.setattr(training, "finish", keep)
+    return modules
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Writes a user's module into their folder, the present one from here on; its name, no other test's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def write(text: str) -> str:
+        name = f"mine_{abs(hash(tmp_path))}"
+        (tmp_path / f"{name}.py").write_text(text)
+        return name
+
+    return write
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,13 +71,8 @@ NUMBER = 3
 
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A user's folder with a module of a name that no other test uses."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    name = f"mine_{abs(hash(tmp_path))}"
-    (tmp_path / f"{name}.py").write_text(MODULE)
-    return name
+def mine(own_module: Callable[[str], str]) -> str:
+    return own_module(MODULE)
 
 
 def test_classes_and_functions_of_one_s_own_are_built_from_import_paths(mine: str):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from archs.errors import UserError
+from benchmarks.workload import OBJECTIVE as NATURAL
 from experiments.compose import compose_recipe, compose_sweep
 from experiments.presets import configs_dir
 from experiments.recipe import GROUPS, NOT_CONTENT, Recipe
@@ -20,13 +21,6 @@ NEEDED = {
     "parquet": "data.path=novel.parquet",
     "jsonl": "data.path=novel.jsonl",
     "huggingface": "data.name=owner/name",
-}
-NATURAL = {
-    "encoder_ae": "mlm",
-    "decoder_ar": "causal",
-    "encoder_decoder": "span",
-    "prefix_lm": "prefix",
-    "permuted_lm": "permutation",
 }
 
 

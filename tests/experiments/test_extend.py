@@ -122,15 +122,11 @@ NUMBER = 3
 
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A user's folder, which is the present one, with a module of a name that no other test uses."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def mine(own_module: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A user's module that imports another of theirs."""
     monkeypatch.delitem(sys.modules, "widths_of_mine", raising=False)
-    name = f"extend_{abs(hash(tmp_path))}"
-    (tmp_path / f"{name}.py").write_text(MODULE)
     (tmp_path / "widths_of_mine.py").write_text("WIDTH = 4\n")
-    return name
+    return own_module(MODULE)
 
 
 def pentarch(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:

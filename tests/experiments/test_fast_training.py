@@ -14,34 +14,19 @@ from archs.batch import Batch
 from archs.config import CoreConfig
 from archs.family import Family
 from archs.products import by_onednn
+from benchmarks.workload import OBJECTIVE, SPECIAL, vocabulary
 from experiments.learner import Learner
 from objectives import OBJECTIVES
-from objectives.base import Vocabulary, Windows
+from objectives.base import Windows
 
-STEPS, WIDTH, ROWS, SPECIAL = 50, 32, 4, 24
-OBJECTIVE = {
-    "encoder_ae": "mlm",
-    "decoder_ar": "causal",
-    "prefix_lm": "prefix",
-    "encoder_decoder": "span",
-    "permuted_lm": "permutation",
-}
-VOCABULARY = Vocabulary(
-    size=128,
-    word_starts=torch.arange(128) % 2 == 0,
-    special=torch.arange(128) < SPECIAL,
-    pad=0,
-    bos=1,
-    eos=2,
-    mask=3,
-    sentinels=tuple(range(6, SPECIAL)),
-)
+STEPS, WIDTH, ROWS = 50, 32, 4
+VOCABULARY = vocabulary(256)
 
 
 def learner(kind: str) -> Learner:
     torch.manual_seed(0)
     depth = 2 if kind == "encoder_decoder" else None
-    family = FAMILIES[kind](CoreConfig(128, 2, 32, 2, 64, 64, decoder_layers=depth))
+    family = FAMILIES[kind](CoreConfig(VOCABULARY.size, 2, 32, 2, 64, 64, decoder_layers=depth))
     return Learner(family, OBJECTIVES[OBJECTIVE[kind]](VOCABULARY, family.layout))
 
 
@@ -57,7 +42,7 @@ def losses(trained: Learner, loss_of: Callable[[Batch], Tensor], fused: bool) ->
     optimiser = torch.optim.AdamW(trained.parameters(), lr=2e-3, fused=fused)
     rng, found = torch.Generator().manual_seed(0), []
     for step in range(STEPS):
-        start = torch.randint(SPECIAL, 128 - WIDTH, (ROWS, 1), generator=rng)
+        start = torch.randint(SPECIAL, VOCABULARY.size - WIDTH, (ROWS, 1), generator=rng)
         tokens = start + torch.arange(WIDTH)
         tokens[:, 19::20] = VOCABULARY.eos
         segments = torch.arange(WIDTH).expand(ROWS, WIDTH) // 20 if step % 2 else None

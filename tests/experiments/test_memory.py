@@ -9,18 +9,20 @@ import sys
 import pytest
 
 MEASURED = """
-import resource, sys, torch
+import resource, statistics, sys, torch
 from experiments.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def step():
-    blocks = [torch.ones(2**22) for _ in range(4)]  # 16 MiB each
+    blocks = [torch.ones(2**24) for _ in range(4)]  # 64 MiB each: malloc never keeps them by itself
 for _ in range(3):
     step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+pages = []
+for _ in range(9):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     step()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 5)
+    pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(statistics.median(pages))  # a system short of memory may take some away between two steps
 """
 
 
@@ -32,5 +34,4 @@ def test_a_step_asks_for_no_page_that_the_one_before_it_freed() -> None:
         )
         return float(ended.stdout)
 
-    assert pages("keep") < 100
-    assert pages("leave") > 1000, "malloc keeps it by itself here: nothing is gained any more"
+    assert pages("keep") < 100 < pages("leave"), "of the latter, 128 even where pages are of 2 MiB"

@@ -18,7 +18,6 @@ from run_files import KilledError, assert_same_to_the_last_bit, rows, weights
 
 from archs.decoder_ar import DecoderAR
 from archs.errors import UserError
-from experiments import train as training
 from experiments.evaluate import evaluate_run
 from experiments.folder import RunFolder, read_json, read_lines
 from experiments.module import Optimiser, Pretraining
@@ -213,21 +212,13 @@ def test_a_run_that_is_not_trained_cannot_be_asked(tmp_path: Path) -> None:
 
 
 def test_a_restored_run_scores_as_the_one_that_was_trained(
-    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compose: Compose, tmp_path: Path, finished: list[Pretraining]
 ) -> None:
-    kept: list[Pretraining] = []
-    finish = training.finish
-
-    def keep(run, module, *rest):
-        kept.append(module)
-        finish(run, module, *rest)
-
-    monkeypatch.setattr(training, "finish", keep)
     train(compose("budget.amount=3", "size.tied=false"), tmp_path / "run")
     run = restore(tmp_path / "run")
     tokens = torch.from_numpy(run.corpus.test.tokens[:64].astype("int64")).view(2, 32)
     batch = run.objective.ask(tokens[:, :8], tokens[:, 8:])
-    trained = kept[0].learner.family.eval()
+    trained = finished[0].learner.family.eval()
     assert torch.equal(run.family.score(batch).nats, trained.score(batch).nats)
 
 

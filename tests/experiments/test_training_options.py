@@ -9,15 +9,14 @@ import pytest
 import torch
 from run_files import assert_same_to_the_last_bit, rows
 
+from archs import FAMILIES
 from archs.transformer import Stack
-from experiments import train as training
 from experiments.folder import read_json
 from experiments.module import Pretraining
 from experiments.recipe import Recipe
 from experiments.train import train
 
 Compose = Callable[..., Recipe]
-FAMILIES = ["encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm"]
 # A second family that the objective trains, and two stacks of one set of weights.
 OTHERS = ["system=electra", "family=encoder_decoder_shared"]
 SHORT = ["size.dropout=0.1", "training.log_every=1", "training.accumulate=2", "budget.amount=4"]
@@ -25,19 +24,11 @@ SHORT = ["size.dropout=0.1", "training.log_every=1", "training.accumulate=2", "b
 
 @pytest.mark.parametrize("recipe_of", [*(f"family={family}" for family in FAMILIES), *OTHERS])
 def test_checkpointed_activations_change_no_bit_of_a_run_and_no_flop_of_its_audit(
-    recipe_of: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe_of: str, compose: Compose, tmp_path: Path, finished: list[Pretraining]
 ) -> None:
-    trained: list[Pretraining] = []
-    finish = training.finish
-
-    def keep(run, module, *rest):
-        trained.append(module)
-        finish(run, module, *rest)
-
-    monkeypatch.setattr(training, "finish", keep)
     train(compose(recipe_of, *SHORT), tmp_path / "plain")
     train(compose(recipe_of, *SHORT, "training.checkpoint_activations=true"), tmp_path / "checkpointed")
-    for module, checkpointed in zip(trained, (False, True), strict=True):
+    for module, checkpointed in zip(finished, (False, True), strict=True):
         stacks = [part for part in module.learner.modules() if isinstance(part, Stack)]
         assert stacks
         assert all(stack.recomputes is checkpointed for stack in stacks)

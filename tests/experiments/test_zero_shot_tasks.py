@@ -16,6 +16,7 @@ import torch
 from archs import FAMILIES, CoreConfig
 from archs import build as build_family
 from archs.errors import UserError
+from benchmarks.workload import OBJECTIVE as NATURAL
 from experiments.asking import answered
 from experiments.data.store import Corpus
 from experiments.folder import RunFolder
@@ -36,13 +37,6 @@ PAIRS = [
     {"good": "These states", "bad": "This states", "paradigm": "noun", "phenomenon": "a"},
     {"good": "No one ever came.", "bad": "No one ever came.", "paradigm": "npi", "phenomenon": "b"},
 ]
-NATURAL = {
-    "encoder_ae": "mlm",
-    "decoder_ar": "causal",
-    "prefix_lm": "prefix",
-    "permuted_lm": "permutation",
-    "encoder_decoder": "span",
-}
 
 
 @pytest.fixture

@@ -15,17 +15,11 @@ from archs import FAMILIES, attention
 from archs.attention import TAKEN, prepare_to_compile
 from archs.batch import Batch, index_targets
 from archs.transformer import checkpoint_activations
+from benchmarks.workload import OBJECTIVE as NATURAL
 from experiments.learner import Learner
 from objectives import OBJECTIVES
 from objectives.base import Objective
 
-NATURAL = {
-    "encoder_ae": "mlm",
-    "decoder_ar": "causal",
-    "encoder_decoder": "span",
-    "prefix_lm": "prefix",
-    "permuted_lm": "permutation",
-}
 PAIRS = [*NATURAL.items(), ("encoder_ae", "replaced_tokens")]
 WIDTH = 45  # no multiple of anything that a kernel likes
 ROWS = 64
