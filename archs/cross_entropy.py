@@ -11,6 +11,7 @@ Axes: N targets, E width of the embeddings, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -56,20 +57,43 @@ def _nats(
         logits = asked @ product.t()
         if bias is not None:
             logits += bias
-        logits = logits.float()
-        chosen, top = targets[here, None], logits.amax(dim=-1, keepdim=True)
-        p = logits.softmax(dim=-1)
-        # The likeliest token's p is above 1/V: its logarithm is sure, where that of the target's may not be.
-        logp = logits.gather(1, chosen) - top + p.amax(dim=-1, keepdim=True).log()
+        logp, wrong = (_compiled() if logits.is_cuda else _by_passes)(logits, targets[here, None], learns)
         loss -= (logp * weigh).sum()
-        if learns:
-            wrong = p.scatter_add_(1, chosen, -torch.ones_like(weigh))  # by the logits, unweighted
+        if wrong is not None:
+            weigh = weigh.to(wrong.dtype)
             if bias is not None:
                 by_bias += weigh[:, 0] @ wrong
-            wrong = wrong.to(hidden.dtype)
             by_hidden[here] = (wrong @ product) * weigh
-            _add_product(by_weight, wrong.t(), asked * weigh.to(asked.dtype))
+            _add_product(by_weight, wrong.t(), asked * weigh)
     return loss, by_hidden, by_weight, by_bias
+
+
+def _by_passes(logits: Tensor, chosen: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
+    """logits (n,V), chosen (n,1) -> log p(chosen) (n,1) in float32, and -log p's gradients by the logits.
+
+    Those (n,V) in the logits' type; None if nothing learns.
+    """
+    dtype, logits = logits.dtype, logits.float()
+    top, p = logits.amax(dim=-1, keepdim=True), logits.softmax(dim=-1)
+    # The likeliest token's p is above 1/V: its logarithm is sure, where that of the target's may not be.
+    logp = logits.gather(1, chosen) - top + p.amax(dim=-1, keepdim=True).log()
+    return logp, p.scatter_add_(1, chosen, -torch.ones_like(logp)).to(dtype) if learns else None
+
+
+def _at_once(logits: Tensor, chosen: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
+    """The same for a compiler, which makes of it two readings of the logits and one writing."""
+    dtype, logits = logits.dtype, logits.float()
+    spread = logits.logsumexp(dim=-1, keepdim=True)
+    logp = logits.gather(1, chosen) - spread
+    if not learns:
+        return logp, None
+    is_chosen = torch.arange(logits.shape[1], device=logits.device) == chosen
+    return logp, ((logits - spread).exp() - is_chosen.float()).to(dtype)
+
+
+@cache
+def _compiled() -> Any:
+    return torch.compile(_at_once, dynamic=True)
 
 
 def chunks(targets: int, vocabulary: int, device: torch.device) -> Iterator[slice]:

@@ -31,10 +31,13 @@ class Spread:
         return f"{self.median:{form}} ({self.low:{form}}-{self.high:{form}})"
 
 
-def in_turns(work: Sequence[Callable[[], object]], rounds: int, warm_up: int = 3) -> list[list[float]]:
+def in_turns(
+    work: Sequence[Callable[[], object]], rounds: int, warm_up: int = 3, block: int = 1
+) -> list[list[float]]:
     """Seconds of each work in each round: A B C A B C …, so that a slow minute of the machine is shared.
 
-    Each is first run `warm_up` times, untimed.
+    Each is first run `warm_up` times, untimed. A turn is `block` times in a row, and its seconds are one's
+    share of them: a GPU is asked for the next while it does the last.
     """
     for each in work:
         for _ in range(warm_up):
@@ -42,7 +45,7 @@ def in_turns(work: Sequence[Callable[[], object]], rounds: int, warm_up: int = 3
     seconds: list[list[float]] = [[] for _ in work]
     for _ in range(rounds):
         for each, taken in zip(work, seconds, strict=True):
-            taken.append(timed(each))
+            taken.append(timed(lambda each=each: [each() for _ in range(block)]) / block)
     return seconds
 
 

@@ -26,7 +26,7 @@ from rich.table import Table
 from archs.errors import UserError
 from benchmarks import command
 from benchmarks.measuring import Spread, machine, ratio
-from benchmarks.training import LIMIT, LIMIT_OF_TORCH, OURS, Measured, Row, Settings
+from benchmarks.training import LIMIT, LIMIT_OF_TORCH, OURS, RATE, Measured, Row, Settings
 from benchmarks.variants import compared
 from benchmarks.workload import ALL, Shape, families_of
 
@@ -37,6 +37,8 @@ GOALS = {  # on two CPU cores, at the default shape: times as fast
     "Hugging Face T5": ("encoder_decoder", 2.0),
     "Hugging Face XLNet": ("permuted_lm", 3.0),
 }
+GPU_GOALS = {"nanoGPT": 1.0}  # times as fast; of Hugging Face's 1.5
+GPU_OF_RATE = {"decoder_ar": 0.45, "encoder_ae": 0.45}  # of the others 0.35
 GPU = {"layers": 12, "width": 768, "heads": 12, "vocabulary": 32768}
 GPU_LENGTHS, GPU_TOKENS = (512, 1024), 2**14
 
@@ -66,7 +68,7 @@ def compare(measured: Measured, row: Row) -> tuple[list[str], bool | None]:
         return [f"{row.system}: {row.missing}", "not installed", "", "", "", "", ""], None
     system, speed = row.system, Spread.of([row.tokens / each for each in row.seconds])
     cells = [system, "", speed.shown(), f"{speed.median * row.targets / row.tokens:,.0f}", "", "", ""]
-    if system in (LIMIT, LIMIT_OF_TORCH):
+    if system in (LIMIT, LIMIT_OF_TORCH, RATE):
         cells[0] = f"{system}, {speed.median * row.flops / row.tokens / 1e9:,.0f} GFLOP/s"
         return cells, None
     assert row.parameters is not None
@@ -76,7 +78,7 @@ def compare(measured: Measured, row: Row) -> tuple[list[str], bool | None]:
         times = ratio(measured.row(OURS).seconds, row.seconds)
         cells[4] = times.shown(".2f") + "x"
     if not measured.settings.alone:
-        share = ratio(row.seconds, measured.row(LIMIT).seconds)
+        share = ratio(row.seconds, measured.row(LIMIT if measured.on_cpu else RATE).seconds)
         cells[5] = share.shown(".0%")
     goal = goal_of(measured, system)
     if goal is None:
@@ -91,12 +93,26 @@ def compare(measured: Measured, row: Row) -> tuple[list[str], bool | None]:
 def goal_of(measured: Measured, system: str) -> tuple[float, str] | None:
     """The least that is wanted of this row and how it is written."""
     settings = measured.settings
-    if settings.device.type != "cpu" or settings.packed or settings.alone or settings.shape != Shape():
+    if settings.packed or settings.alone:
+        return None
+    if not measured.on_cpu:
+        return goal_on_a_gpu(settings, measured.family, system)
+    if settings.shape != Shape():
         return None
     if system == OURS:
         return OF_LIMIT, ".0%"
     family, least = GOALS.get(system, ("", 0.0))
     return (least, ".1f") if family == measured.family else None
+
+
+def goal_on_a_gpu(settings: Settings, family: str, system: str) -> tuple[float, str] | None:
+    shape = settings.shape
+    if not settings.autocast or any(getattr(shape, name) != value for name, value in GPU.items()):
+        return None
+    if system == OURS:
+        return GPU_OF_RATE.get(family, 0.35), ".0%"
+    least = GPU_GOALS.get(system, 1.5 if system.startswith("Hugging Face") else None)
+    return None if least is None else (least, ".1f")
 
 
 def described(settings: Settings) -> str:

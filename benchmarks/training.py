@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from benchmarks.limit import Products, recorded
+from benchmarks.limit import Product, Products, recorded
 from benchmarks.measuring import in_turns, peak_memory
 from benchmarks.peers import PEERS, Peer, Theirs, builder
 from benchmarks.workload import Ours, Shape, batches
 
 OURS = "pentarch"
-LIMIT, LIMIT_OF_TORCH = "limit", "limit of torch.mm"
+LIMIT, LIMIT_OF_TORCH, RATE = "limit", "limit of torch.mm", "the card's rate"
+LARGE = Product(1, 8192, 8192, 8192)  # at which a card's rate is measured
 SMALL = Shape(layers=2, width=64, heads=2, vocabulary=512, rows=2, length=32)
 
 
@@ -41,6 +43,11 @@ class Settings:
     def warm_up(self) -> int:
         """Steps. Compiled, one of each batch: another number of targets is another graph."""
         return 8 if self.compiled else 3
+
+    @property
+    def block(self) -> int:
+        """Steps in a row of a turn."""
+        return 8 if self.device.type == "cuda" else 1
 
     def ours(self, family: str) -> Ours:
         return Ours(family, self.shape, self.compiled, self.packed, self.device, self.autocast)
@@ -92,7 +99,7 @@ class Measured:
                 systems[name] = self.settings.theirs(build, self.family)
         limits = {} if self.settings.alone else self.limits()
         steps = [each.step for each in (*systems.values(), *limits.values())]
-        taken = in_turns(steps, self.settings.rounds, self.settings.warm_up)
+        taken = in_turns(steps, self.settings.rounds, self.settings.warm_up, self.settings.block)
         flops, targets = step_of(ours)
         did = (self.settings.shape.tokens, targets, flops)
         for (name, system), seconds in zip(systems.items(), taken, strict=False):
@@ -103,17 +110,26 @@ class Measured:
             needed = [each * flops / products.flops for each in seconds]
             self.rows.append(Row(self.family, name, needed, *did))
 
+    @property
+    def on_cpu(self) -> bool:
+        return self.settings.device.type == "cpu"
+
     def row(self, system: str) -> Row:
         return next(row for row in self.rows if row.system == system)
 
     def limits(self) -> dict[str, Products]:
-        """By any library, and where that is another on this device by torch.mm, all that peers could use."""
+        """On a CPU by any library, and by torch.mm's, all that peers could use. On a GPU its rate.
+
+        There scores never leave the chip, so that products of attention by themselves are no limit.
+        """
         settings = self.settings
+        if not self.on_cpu:
+            return {RATE: Products(Counter({LARGE: 1}), settings.device, settings.dtype)}
         products = recorded(self.family, settings.shape, settings.packed)
-        found = {LIMIT: Products(products, settings.device, settings.dtype)}
-        if settings.device.type == "cpu":
-            found[LIMIT_OF_TORCH] = Products(products, settings.device, settings.dtype, default=True)
-        return found
+        return {
+            LIMIT: Products(products, settings.device, settings.dtype),
+            LIMIT_OF_TORCH: Products(products, settings.device, settings.dtype, default=True),
+        }
 
     def peaks(self) -> dict[str, int]:
         """Bytes by system. Resident memory never falls, so that on a CPU each has a process of its own."""

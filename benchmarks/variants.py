@@ -34,5 +34,6 @@ def compared(settings: Settings, families: list[str]) -> list[tuple[Beside, Spre
     pairs = [pair for pair in BESIDE if {pair.work[0], pair.base[0]} <= set(families)]
     kinds = list(dict.fromkeys(kind for pair in pairs for kind in (pair.base, pair.work)))
     steps = [replace(settings, packed=rows == PACKED).ours(family).step for family, rows in kinds]
-    seconds = dict(zip(kinds, in_turns(steps, settings.rounds, settings.warm_up), strict=True))
+    taken = in_turns(steps, settings.rounds, settings.warm_up, settings.block)
+    seconds = dict(zip(kinds, taken, strict=True))
     return [(pair, ratio(seconds[pair.base], seconds[pair.work])) for pair in pairs]

@@ -20,11 +20,13 @@ from archs.errors import unknown
 from archs.products import by_onednn
 from experiments.learner import Learner
 from experiments.memory import keep_freed_memory
+from experiments.steps import Loader, Steps
 from objectives import OBJECTIVES, Objective
 from objectives.base import Vocabulary, Windows
 from objectives.marks import BLANK, FUNCTION, NUMBER, UPPER
 
 SPECIAL = 6 + 100
+WORKERS, FAR = 4, 10**9  # of the loader on a GPU; more steps than anybody takes
 Asked = TypeVar("Asked")  # what a model's loss is computed from
 OBJECTIVE = {  # of each family, as in the sweep five_families
     "encoder_ae": "mlm",
@@ -77,7 +79,9 @@ class Shape:
 
 @dataclass
 class Ours:
-    """A family of ours at this shape, ready to take steps; each builds its batch, as the loader does.
+    """A family of ours at this shape, ready to take steps, each on a batch from the loader.
+
+    The batch is built in the step, but for a GPU ahead of time by workers, as `training=gpu` has it.
 
     packed: rows hold documents of some 64 tokens, as real text's do; else each row is one document.
     """
@@ -101,24 +105,27 @@ class Ours:
             self.learner, lambda batch: self.learner(batch).value, self.device, self.autocast
         )
         self.text = windows(self.shape, self.packed)
-        self.taken = 0
+        workers = WORKERS if self.device.type == "cuda" else 0
+        self.loaded = iter(Loader(Steps(self.built), 1, FAR, workers))
 
     @property
     def parameters(self) -> int:
         return sum(each.numel() for each in self.learner.parameters())
 
+    def built(self, step: int) -> Batch:
+        """The batch of step `step`."""
+        return self.learner.objective.build(self.text[step % len(self.text)], generator(step))
+
     def batch(self, step: int) -> Batch:
-        """Of step `step`, on the device."""
-        built = self.learner.objective.build(self.text[step % len(self.text)], generator(step))
-        return built.to(self.device)
+        """The same on the device."""
+        return self.built(step).to(self.device)
 
     def loss(self, batch: Batch) -> Tensor:
         return self.learner(batch).value
 
     def step(self) -> Tensor:
         """One optimiser step with its data; the loss before it."""
-        self.taken += 1
-        return self.train_on(self.batch(self.taken))
+        return self.train_on(next(self.loaded).to(self.device, non_blocking=True))
 
     def train_on(self, batch: Batch) -> Tensor:
         with by_onednn(self.device):  # as `experiments.devices.fit`

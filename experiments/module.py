@@ -104,6 +104,10 @@ class Training(lightning.LightningModule):
         trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        # Lightning would wait until the device has done all that it was asked before.
+        return batch.to(device, non_blocking=True)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         micro = batch_idx % self.trainer.accumulate_grad_batches
         torch.manual_seed(mixed(self.seed, self.spent.steps, micro, self.global_rank))

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from archs.batch import Batch
 from archs.errors import UserError
 from experiments.module import mixed
-from experiments.processes import end_with
+from experiments.processes import CrashedError, end_with
 from experiments.stopping import ASKS
 from objectives.base import Objective, Windows
 
@@ -92,13 +92,30 @@ class Loader:
         return self._length
 
     def _read(self) -> Generator[Batch, None, None]:
-        for built in self._steps:
+        each = iter(self._steps)
+        while True:
+            try:
+                built = next(each, None)
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                raise _ended(error) from error
+            if built is None:
+                return
             if isinstance(built, UserError):
                 raise built
             yield from built
 
     def close(self) -> None:
         self._parts.close()
+
+
+def _ended(error: Exception) -> Exception:
+    """What to raise where a worker has ended: PyTorch says so, or the line to it broke before it looked."""
+    if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+        return error
+    return CrashedError(
+        f"a process that builds batches has ended: {error}; the same command continues, and with "
+        "training.workers=0 without such processes"
+    )
 
 
 def _begin(trainer: int, number: int) -> None:

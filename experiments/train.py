@@ -32,7 +32,7 @@ from experiments.health import DivergedError, Health
 from experiments.learner import Learner
 from experiments.listeners import Bar, Record
 from experiments.module import Listener, Optimiser, Pretraining, Spent, mixed
-from experiments.processes import CrashedError, is_first_process, starts_others, train_together
+from experiments.processes import is_first_process, starts_others, train_together
 from experiments.recipe import BudgetConfig, Recipe
 from experiments.run import check_same_text, corpus_of, prepare
 from experiments.stages import Chain, Parent, check_began, note_began, order_of, parent_of, stage_of
@@ -221,11 +221,6 @@ def run_steps(
     except SystemExit as stop:  # how Lightning passes an interrupt on
         raise KeyboardInterrupt from stop
     except RuntimeError as error:
-        if str(error).startswith("DataLoader worker"):
-            raise CrashedError(
-                f"a process that builds batches has ended: {error}; the same command continues, and with "
-                "training.workers=0 without such processes"
-            ) from error
         if "loading state_dict" not in str(error):
             raise
         raise UserError(

@@ -13,7 +13,7 @@ def token_loss(family: Family, hidden: Tensor, targets: Tensor, weights: Tensor,
 
     hidden (N,D), targets (N) int64, weights (N) float.
     """
-    return family.nats(hidden, targets, weights) / max(total, 1.0)
+    return share(family.nats(hidden, targets, weights), total)
 
 
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, total: float) -> Tensor:
@@ -23,4 +23,12 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, tot
     keeps the sum over processes and accumulation steps equal to the whole batch's loss; a mean of
     micro-batch means would not be.
     """
-    return cross_entropy(logits, targets, weights) / max(total, 1.0)
+    return share(cross_entropy(logits, targets, weights), total)
+
+
+def share(sum_here: Tensor, total: float) -> Tensor:
+    """sum_here () over the global batch's total, or over 1 where nothing is asked.
+
+    The total becomes a tensor by a product: a comparison of it would be compiled again for each batch's own.
+    """
+    return sum_here / (sum_here.new_ones(()) * total).clamp(min=1.0)

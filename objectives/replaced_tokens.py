@@ -17,7 +17,7 @@ from archs.encoder_ae import EncoderAE
 from archs.errors import UserError, unknown
 from archs.family import Family
 from objectives.base import Layout, Loss, Vocabulary, Windows
-from objectives.loss import weighted_cross_entropy
+from objectives.loss import share, weighted_cross_entropy
 from objectives.mlm import MLM, check_weight
 from objectives.replace import mask_only
 from objectives.replaced_tokens_heads import (
@@ -162,7 +162,7 @@ class ReplacedTokens(MLM):
         hidden = family.hidden(batch)
         cells = every_cell(hidden, batch) if self.everywhere else hidden_cells(hidden, batch)
         losses = modules["discriminator"](family, cells)
-        return (losses * cells.weights).sum() / max(batch.totals[self.head.term], 1.0)
+        return share((losses * cells.weights).sum(), batch.totals[self.head.term])
 
 
 @torch.no_grad()
