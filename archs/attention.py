@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -21,6 +20,8 @@ from archs.products import chosen
 
 Backend = Literal["full", "is_causal", "dense", "products", "flex"]
 FEW = 128  # keys, up to which a CPU is faster by plain products
+SOME = 1024  # keys, up to which a GPU is faster under a dense mask than by blocks
+HIDDEN = torch.finfo(torch.float16).min  # far below any score, and a number in every type that scores have
 
 log = logging.getLogger(__name__)
 TAKEN: set[tuple[str, str, str]] = set()  # (backend, mask, device) of this process, for the log and audits
@@ -30,8 +31,7 @@ TAKEN: set[tuple[str, str, str]] = set()  # (backend, mask, device) of this proc
 class Visible:
     """A mask made concrete for one batch, shared by all layers. Make one with `visible`.
 
-    what: for "dense" (B,1,Q,K) booleans, or what is added to the scores, -inf where hidden; for "products"
-    `Added`; for "flex" a BlockMask.
+    what: for "dense" and "products" `Added`; for "flex" a BlockMask.
     """
 
     backend: Backend
@@ -40,18 +40,17 @@ class Visible:
     def plus(self, bias: Tensor) -> Visible:
         """With bias (B,H,Q,K) on the scores of what is seen: dense or by products, whatever it was."""
         if self.backend == "full":
-            return Visible("dense", bias)
-        if self.backend == "products":
-            return Visible("products", self.what.plus(bias))
-        assert self.backend == "dense", "tell `visible` that there is a bias"
-        return Visible("dense", bias.masked_fill(~self.what, float("-inf")))
+            return Visible("dense", Added(bias))
+        assert self.backend in ("dense", "products"), "tell `visible` that there is a bias"
+        return Visible(self.backend, self.what.plus(bias))
 
 
 @dataclass(frozen=True)
 class Added:
     """What is added to the scores, very little where hidden: (B,H or 1,Q,K), None = nothing is hidden.
 
-    sees (B,1,Q,1): 0 for a query that sees no key, else 1.
+    As booleans: nothing is added to what is seen. sees (B,1,Q,1): 0 for a query that sees no key, else 1;
+    None where the backend knows by itself.
     """
 
     scores: Tensor | None = None
@@ -60,13 +59,24 @@ class Added:
     @classmethod
     def hiding(cls, seen: Tensor) -> Added:
         """seen (B,1,Q,K) booleans."""
-        hidden = torch.zeros(seen.shape, device=seen.device).masked_fill(
-            ~seen, torch.finfo(torch.float32).min
-        )
-        return cls(hidden, seen.any(dim=-1, keepdim=True).float())
+        hidden = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, HIDDEN)
+        return cls(hidden, seeing(seen).float())
 
     def plus(self, bias: Tensor) -> Added:
-        return replace(self, scores=bias if self.scores is None else self.scores + bias)
+        if self.scores is None:
+            return replace(self, scores=bias)
+        if self.scores.dtype != torch.bool:
+            return replace(self, scores=self.scores + bias)
+        return Added(bias.masked_fill(~self.scores, HIDDEN), seeing(self.scores))
+
+    def mend(self, found: Tensor) -> Tensor:
+        """found (B,H,Q,E), zero where nothing is seen: what a kernel gives there is anything but nan."""
+        return found if self.sees is None else found * self.sees.to(found.dtype)
+
+
+def seeing(seen: Tensor) -> Tensor:
+    """(B,1,Q,K) booleans -> (B,1,Q,1): whether a query sees any key."""
+    return seen.any(dim=-1, keepdim=True)
 
 
 def visible(
@@ -103,7 +113,10 @@ def visible(
         return Visible(backend, Added())
     q = torch.arange(start or 0, (start or 0) + queries, device=device)
     seen = mask.dense(batch, q, torch.arange(keys, device=device)).unsqueeze(1)
-    return Visible(backend, Added.hiding(seen) if backend == "products" else seen)
+    if backend == "products":
+        return Visible(backend, Added.hiding(seen))
+    # cuDNN gives a query that sees nothing the mean of all values; a CPU's kernels give it zeros.
+    return Visible(backend, Added(seen, seeing(seen) if device.type == "cuda" else None))
 
 
 def _choose(
@@ -115,10 +128,11 @@ def _choose(
     if mask == FULL or (mask == CAUSAL and newest):
         return "full"
     if start is not None or biased:
-        return "dense"  # also for a prompt's rows: compiling FlexAttention for each length does not pay
+        return "dense"
     if mask == CAUSAL and queries == keys:
         return "is_causal"
-    return "flex" if device.type == "cuda" else "dense"
+    by_blocks = device.type == "cuda" and keys > SOME and torch.compiler.is_compiling()
+    return "flex" if by_blocks else "dense"  # uncompiled, FlexAttention materialises all scores
 
 
 def _say_once(backend: str, mask: str, device: str) -> None:
@@ -145,24 +159,22 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None =
     if groups > 1:
         k, v = (part.repeat_interleave(groups, dim=1) for part in (k, v))
     if seen.backend == "flex":
-        call = _compiled_flex() if q.is_cuda and not torch.compiler.is_compiling() else flex_attention
-        return call(q, k, v, block_mask=seen.what, scale=scale)  # type: ignore[return-value]
+        return flex_attention(q, k, v, block_mask=seen.what, scale=scale)  # type: ignore[return-value]
+    if seen.what is None:
+        return functional.scaled_dot_product_attention(
+            q, k, v, is_causal=seen.backend == "is_causal", scale=scale
+        )
     if seen.backend == "products":
-        return _by_products(q, k, v, seen.what, q.shape[-1] ** -0.5 if scale is None else scale)
-    return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=seen.what, is_causal=seen.backend == "is_causal", scale=scale
-    )
+        return seen.what.mend(
+            _by_products(q, k, v, seen.what.scores, q.shape[-1] ** -0.5 if scale is None else scale)
+        )
+    scores = seen.what.scores
+    scores = scores if scores.dtype == torch.bool else scores.to(q.dtype)
+    return seen.what.mend(functional.scaled_dot_product_attention(q, k, v, attn_mask=scores, scale=scale))
 
 
-def _by_products(q: Tensor, k: Tensor, v: Tensor, added: Added, scale: float) -> Tensor:
+def _by_products(q: Tensor, k: Tensor, v: Tensor, added: Tensor | None, scale: float) -> Tensor:
     scores = (q * scale) @ k.transpose(-2, -1)
-    if added.scores is not None:
-        scores = scores + added.scores
-    found = scores.softmax(dim=-1).to(v.dtype) @ v
-    return found if added.sees is None else found * added.sees.to(found.dtype)
-
-
-@cache
-def _compiled_flex() -> Any:
-    # Uncompiled FlexAttention materialises all scores: right, and as slow as a dense mask.
-    return torch.compile(flex_attention, dynamic=False)
+    if added is not None:
+        scores = scores + added
+    return scores.softmax(dim=-1).to(v.dtype) @ v

@@ -20,7 +20,7 @@ from torch.library import custom_op
 from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
-LOGITS = {"cpu": 2**22, "cuda": 2**27}  # held at once: what stays in a CPU's cache, what fills a GPU
+LOGITS = {"cpu": 2**22, "cuda": 2**28}  # held at once: what stays in a CPU's cache, what fills a GPU
 
 
 def linear_cross_entropy(

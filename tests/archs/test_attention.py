@@ -109,12 +109,47 @@ def test_no_mask_is_made_where_nothing_is_hidden() -> None:
     assert visible(FULL & document(None), 2, 1, 9, CPU, start=8) == Visible("full")
 
 
-def test_cuda_takes_flex_attention_for_composed_masks_but_not_for_a_cached_step() -> None:
+def test_cuda_takes_blocks_for_long_composed_masks_where_it_compiles_but_not_for_a_cached_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cuda = torch.device("cuda")  # only the choice is made: nothing is put there
-    assert attention._choose(MASKS["prefix"], 9, 9, cuda, None, False) == "flex"
-    assert attention._choose(MASKS["prefix"], 9, 9, cuda, None, True) == "dense"
-    assert attention._choose(MASKS["prefix"], 1, 9, cuda, 8, False) == "dense"
-    assert attention._choose(CAUSAL, 9, 9, cuda, None, False) == "is_causal"
+    many = attention.SOME + 1
+    assert attention._choose(MASKS["prefix"], many, many, cuda, None, False) == "dense"
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert attention._choose(MASKS["prefix"], many, many, cuda, None, False) == "flex"
+    assert attention._choose(MASKS["prefix"], many, many - 1, cuda, None, False) == "dense"
+    assert attention._choose(MASKS["prefix"], many, many, cuda, None, True) == "dense"
+    assert attention._choose(MASKS["prefix"], 1, many, cuda, many - 1, False) == "dense"
+    assert attention._choose(CAUSAL, many, many, cuda, None, False) == "is_causal"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="asks a GPU's kernels")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("backend", ["dense", "biased", "flex"])
+@pytest.mark.parametrize("name", MASKS)
+def test_a_gpu_s_kernels_equal_attention_by_hand_where_nothing_is_seen_too(
+    name: str, backend: str, dtype: torch.dtype
+) -> None:
+    mask, cells, cuda = MASKS[name], torch.arange(9), torch.device("cuda")
+    given = [part.to(cuda, dtype).requires_grad_() for part in qkv()]
+
+    def found(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if backend == "biased":
+            none = torch.zeros(2, 4, 9, 9, device=cuda)
+            return attend(q, k, v, visible(mask, 2, 9, 9, cuda, biased=True).plus(none))
+        return attend(q, k, v, visible(mask, 2, 9, 9, cuda, backend=backend))  # type: ignore[arg-type]
+
+    rows = (torch.compile(found) if backend == "flex" else found)(*given)
+    close = {"atol": 2e-2, "rtol": 2e-2} if dtype == torch.bfloat16 else {"atol": 1e-5, "rtol": 0}
+    expected = by_hand(*(part.detach().float().cpu() for part in given), mask.dense(2, cells, cells))
+    torch.testing.assert_close(rows.float().cpu(), expected, **close)
+    rows.float().square().sum().backward()
+    hidden = ~mask.dense(2, cells, cells).any(dim=-1)
+    for part in given:
+        assert part.grad is not None
+        assert part.grad.isfinite().all()
+    assert given[0].grad is not None
+    assert given[0].grad.transpose(1, 2)[hidden.to(cuda)].eq(0).all()
 
 
 def test_the_newest_row_of_a_causal_cache_sees_everything_without_a_mask() -> None:
