@@ -101,7 +101,9 @@ class Pentarch(nn.Module):
 
     def forward(self, tokens: Tensor, targets: Tensor, device: torch.device) -> Tensor:
         # As nanoGPT's, a row begins with the true character where the objective's own would with bos.
-        return self.learner(Batch.of(tokens, targets, torch.ones(tokens.shape)).to(device)).value
+        batch = Batch.of(tokens, targets, torch.ones(tokens.shape))
+        batch = batch.pin_memory() if device.type == "cuda" else batch
+        return self.learner(batch.to(device, non_blocking=True)).value
 
 
 class Reference(nn.Module):
@@ -118,7 +120,9 @@ class Reference(nn.Module):
         self.model.compile()
 
     def forward(self, tokens: Tensor, targets: Tensor, device: torch.device) -> Tensor:
-        return self.model(tokens.to(device), targets.to(device))
+        if device.type == "cuda":
+            tokens, targets = tokens.pin_memory(), targets.pin_memory()
+        return self.model(*(each.to(device, non_blocking=True) for each in (tokens, targets)))
 
 
 SYSTEMS = {"reference": Reference, "pentarch": Pentarch}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
+from weakref import finalize
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,17 @@ class Shape:
         )
 
 
+@dataclass(frozen=True)
+class Building:
+    """step -> its batch, of the few windows in turn."""
+
+    objective: Objective
+    text: list[Windows]
+
+    def __call__(self, step: int) -> Batch:
+        return self.objective.build(self.text[step % len(self.text)], generator(step))
+
+
 @dataclass
 class Ours:
     """A family of ours at this shape, ready to take steps, each on a batch from the loader.
@@ -104,21 +116,18 @@ class Ours:
         self.train = trainer(
             self.learner, lambda batch: self.learner(batch).value, self.device, self.autocast
         )
-        self.text = windows(self.shape, self.packed)
-        workers = WORKERS if self.device.type == "cuda" else 0
-        self.loaded = iter(Loader(Steps(self.built), 1, FAR, workers))
+        self.building = Building(self.learner.objective, windows(self.shape, self.packed))
+        loader = Loader(Steps(self.building), 1, FAR, WORKERS if self.device.type == "cuda" else 0)
+        self.loaded = iter(loader)
+        finalize(self, loader.close)  # workers that are not told would outlive whoever ends without a word
 
     @property
     def parameters(self) -> int:
         return sum(each.numel() for each in self.learner.parameters())
 
-    def built(self, step: int) -> Batch:
-        """The batch of step `step`."""
-        return self.learner.objective.build(self.text[step % len(self.text)], generator(step))
-
     def batch(self, step: int) -> Batch:
-        """The same on the device."""
-        return self.built(step).to(self.device)
+        """Of step `step`, on the device."""
+        return self.building(step).to(self.device)
 
     def loss(self, batch: Batch) -> Tensor:
         return self.learner(batch).value
