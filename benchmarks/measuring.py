@@ -37,7 +37,7 @@ def in_turns(
     """Seconds of each work in each round: A B C A B C …, so that a slow minute of the machine is shared.
 
     Each is first run `warm_up` times, untimed. A turn is `block` times in a row, and its seconds are one's
-    share of them: a GPU is asked for the next while it does the last.
+    share of them: a GPU is asked for the next while it does the last. Before a block it does one untimed.
     """
     for each in work:
         for _ in range(warm_up):
@@ -45,6 +45,8 @@ def in_turns(
     seconds: list[list[float]] = [[] for _ in work]
     for _ in range(rounds):
         for each, taken in zip(work, seconds, strict=True):
+            if block > 1:
+                each()
             taken.append(timed(lambda each=each: [each() for _ in range(block)]) / block)
     return seconds
 

@@ -96,8 +96,8 @@ class Loader:
         while True:
             try:
                 built = next(each, None)
-            except (RuntimeError, ConnectionError, EOFError) as error:
-                raise _ended(error) from error
+            except (ConnectionError, EOFError) as error:  # the line to it, before it is seen to have ended
+                raise worker_ended(error) from error
             if built is None:
                 return
             if isinstance(built, UserError):
@@ -108,10 +108,7 @@ class Loader:
         self._parts.close()
 
 
-def _ended(error: Exception) -> Exception:
-    """What to raise where a worker has ended: PyTorch says so, or the line to it broke before it looked."""
-    if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
-        return error
+def worker_ended(error: Exception) -> CrashedError:
     return CrashedError(
         f"a process that builds batches has ended: {error}; the same command continues, and with "
         "training.workers=0 without such processes"

@@ -36,7 +36,7 @@ from experiments.processes import is_first_process, starts_others, train_togethe
 from experiments.recipe import BudgetConfig, Recipe
 from experiments.run import check_same_text, corpus_of, prepare
 from experiments.stages import Chain, Parent, check_began, note_began, order_of, parent_of, stage_of
-from experiments.steps import Building, Loader, Steps
+from experiments.steps import Building, Loader, Steps, worker_ended
 from experiments.stopping import Stop, Stopped
 from experiments.tracking import NoTracker, Tracker, tracker
 from objectives.base import Objective, Windows
@@ -221,6 +221,8 @@ def run_steps(
     except SystemExit as stop:  # how Lightning passes an interrupt on
         raise KeyboardInterrupt from stop
     except RuntimeError as error:
+        if str(error).startswith("DataLoader worker"):  # torch says so wherever we are just then
+            raise worker_ended(error) from error
         if "loading state_dict" not in str(error):
             raise
         raise UserError(

@@ -63,6 +63,39 @@ def test_under_autocast_the_loss_is_float32_and_the_weights_gradient_too() -> No
     torch.testing.assert_close(loss, expected, atol=0, rtol=2e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("learns", [False, True])
+def test_what_is_compiled_for_a_gpu_is_the_same_loss_and_slopes(learns: bool, dtype: torch.dtype) -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits, targets = (9 * torch.randn(N, V, generator=rng)).to(dtype), torch.arange(N)[:, None]
+    for way in (cross_entropy._at_once, torch.compile(cross_entropy._at_once, dynamic=True)):
+        logp, slopes = way(logits, targets, learns)
+        expected, wrong = cross_entropy._by_passes(logits, targets, learns)
+        torch.testing.assert_close(logp, expected)
+        assert (slopes is None) == (wrong is None) == (not learns)
+        if learns:
+            torch.testing.assert_close(
+                slopes, wrong, atol=1e-6, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5
+            )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="compiled in parts on a GPU alone")
+@pytest.mark.parametrize("biased", [False, True])
+def test_loss_and_gradients_are_the_plain_ones_on_a_gpu(
+    biased: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cross_entropy.LOGITS, "cuda", 8 * V)
+    found = []
+    for way in (plain, chunked):
+        learnt, targets, weights = given(biased)
+        learnt = [each.detach().cuda().requires_grad_() for each in learnt]
+        loss = way(learnt, targets.cuda(), weights.cuda())
+        (loss * 0.3).backward()
+        found.append([loss, *(each.grad for each in learnt)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
 def test_without_gradients_no_product_but_the_logits_is_made() -> None:
     learnt, targets, weights = given(True)
     with torch.no_grad():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from archs.batch import Batch
 from experiments.build import objective
 from experiments.data.windows import WindowStream
 from experiments.folder import RunFolder
+from experiments.processes import CrashedError
 from experiments.recipe import Recipe
 from experiments.run import corpus_of, prepare
 from experiments.steps import Building, Loader, Steps
@@ -85,6 +87,27 @@ def test_a_loader_that_is_closed_early_leaves_no_process(tmp_path: Path) -> None
         next(iter(loader))
         assert len(children(os.getpid())) == len(before) + 2
     assert children(os.getpid()) == before
+
+
+def broken_line() -> None:
+    raise ConnectionResetError("the line to its builder broke")
+
+
+class Broken:
+    """A batch whose builder is killed while it is handed over."""
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return broken_line, ()
+
+
+def broken(step: int) -> Any:
+    return Broken()
+
+
+def test_a_worker_that_ends_while_it_hands_a_batch_over_is_told_of_as_one_that_has_ended() -> None:
+    with closing(Loader(Steps(broken), 0, 9, workers=1)) as loader, pytest.raises(CrashedError) as caught:
+        next(iter(loader))
+    assert "a process that builds batches has ended: the line to its builder broke" in str(caught.value)
 
 
 MODULE = """
