@@ -87,20 +87,21 @@ def visible(
     device: torch.device,
     start: int | None = None,
     biased: bool = False,
+    drops: bool = False,
     backend: Backend | None = None,
 ) -> Visible:
     """Chooses the backend for `mask` and materialises it once.
 
     start: the first query's row number where the queries are the newest rows of a cache of `keys`. With it,
     `is_causal` would be silently wrong and is never taken. biased: something is to be added to the scores
-    (`Visible.plus`). `backend` forces one, for tests.
+    (`Visible.plus`). drops: `attend` is to drop weights. `backend` forces one, for tests.
     """
     if not isinstance(mask, Mask):
         raise UserError(
             f"a mask builder returned {type(mask).__name__}; return a Mask, as archs.masks makes them"
         )
     if backend is None:
-        backend = _choose(mask, queries, keys, device, start, biased)
+        backend = _choose(mask, queries, keys, device, start, biased, drops)
         _say_once(backend, mask.name, device.type)
     if backend in ("full", "is_causal"):
         return Visible(backend)
@@ -120,7 +121,13 @@ def visible(
 
 
 def _choose(
-    mask: Mask, queries: int, keys: int, device: torch.device, start: int | None, biased: bool
+    mask: Mask,
+    queries: int,
+    keys: int,
+    device: torch.device,
+    start: int | None,
+    biased: bool,
+    drops: bool = False,
 ) -> Backend:
     if device.type == "cpu" and chosen() and keys <= FEW:
         return "products"  # the fused kernel multiplies tiles too small for oneDNN
@@ -131,8 +138,9 @@ def _choose(
         return "dense"
     if mask == CAUSAL and queries == keys:
         return "is_causal"
-    by_blocks = device.type == "cuda" and keys > SOME and torch.compiler.is_compiling()
-    return "flex" if by_blocks else "dense"  # uncompiled, FlexAttention materialises all scores
+    # FlexAttention has no dropout, and uncompiled it materialises all scores.
+    by_blocks = device.type == "cuda" and keys > SOME and not drops and torch.compiler.is_compiling()
+    return "flex" if by_blocks else "dense"
 
 
 def _say_once(backend: str, mask: str, device: str) -> None:
@@ -150,31 +158,40 @@ def prepare_to_compile() -> None:
     torch.compiler.assume_constant_result(_say_once)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None = None) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, seen: Visible, scale: float | None = None, dropout: float = 0.0
+) -> Tensor:
     """Scaled dot-product attention of q (B,H,Q,E) over k, v (B,H',K,E), H' dividing H: (B,H,Q,E).
 
     `scale` defaults to 1/√E. A query that sees no key gives zeros and finite gradients in every backend.
+    dropout: the share of weights set to 0, drawn anew at each call; the others grow by 1/(1 - dropout).
     """
     groups = q.shape[1] // k.shape[1]
     if groups > 1:
         k, v = (part.repeat_interleave(groups, dim=1) for part in (k, v))
     if seen.backend == "flex":
+        if dropout:
+            raise ValueError("FlexAttention drops no weights: tell `visible` that attention drops")
         return flex_attention(q, k, v, block_mask=seen.what, scale=scale)  # type: ignore[return-value]
     if seen.what is None:
         return functional.scaled_dot_product_attention(
-            q, k, v, is_causal=seen.backend == "is_causal", scale=scale
+            q, k, v, dropout_p=dropout, is_causal=seen.backend == "is_causal", scale=scale
         )
     if seen.backend == "products":
-        return seen.what.mend(
-            _by_products(q, k, v, seen.what.scores, q.shape[-1] ** -0.5 if scale is None else scale)
-        )
+        factor = q.shape[-1] ** -0.5 if scale is None else scale
+        return seen.what.mend(_by_products(q, k, v, seen.what.scores, factor, dropout))
     scores = seen.what.scores
     scores = scores if scores.dtype == torch.bool else scores.to(q.dtype)
-    return seen.what.mend(functional.scaled_dot_product_attention(q, k, v, attn_mask=scores, scale=scale))
+    return seen.what.mend(
+        functional.scaled_dot_product_attention(q, k, v, attn_mask=scores, dropout_p=dropout, scale=scale)
+    )
 
 
-def _by_products(q: Tensor, k: Tensor, v: Tensor, added: Tensor | None, scale: float) -> Tensor:
+def _by_products(
+    q: Tensor, k: Tensor, v: Tensor, added: Tensor | None, scale: float, dropout: float
+) -> Tensor:
     scores = (q * scale) @ k.transpose(-2, -1)
     if added is not None:
         scores = scores + added
-    return scores.softmax(dim=-1).to(v.dtype) @ v
+    weights = scores.softmax(dim=-1).to(v.dtype)
+    return (functional.dropout(weights, dropout) if dropout else weights) @ v

@@ -51,7 +51,7 @@ class Attention(nn.Module):
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()
         self.heads, self.key_heads, self.head_width = config.heads, config.key_heads, config.head_width
-        self.scale = score_scale(config)
+        self.scale, self.dropout = score_scale(config), config.attention_dropout
         A, E, bias = self.heads * self.head_width, self.key_heads * self.head_width, config.attention_bias
         self.query_key_value = nn.Linear(config.width, A + 2 * E, bias=bias)
         self.out = nn.Linear(A, config.width, bias=bias)
@@ -66,7 +66,8 @@ class Attention(nn.Module):
             assert shared.between is not None
             q, added = self.relative(q, shared.between)
             seen = seen.plus(added * self.scale)
-        return self.out(joined(attend(q, k, v, seen, self.scale)))
+        dropout = self.dropout if self.training else 0.0
+        return self.out(joined(attend(q, k, v, seen, self.scale, dropout)))
 
     def _project(self, x: Tensor, shared: Context) -> tuple[Tensor, Tensor, Tensor]:
         """q (B,H,R - first,E), and k, v (B,H',keys,E)."""
@@ -97,7 +98,7 @@ class CrossAttention(nn.Module):
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()
         self.key_heads, self.head_width = config.key_heads, config.head_width
-        self.scale = score_scale(config)
+        self.scale, self.dropout = score_scale(config), config.attention_dropout
         A, E, bias = config.heads * self.head_width, self.key_heads * self.head_width, config.attention_bias
         self.query = nn.Linear(config.width, A, bias=bias)
         self.key_value = nn.Linear(config.width, 2 * E, bias=bias)
@@ -110,7 +111,8 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, kv: tuple[Tensor, Tensor], seen: Visible) -> Tensor:
         q = apart(self.query(x), self.head_width)
-        return self.out(joined(attend(q, *kv, seen, self.scale)))
+        dropout = self.dropout if self.training else 0.0
+        return self.out(joined(attend(q, *kv, seen, self.scale, dropout)))
 
 
 def score_scale(config: CoreConfig) -> float:

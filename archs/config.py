@@ -10,6 +10,7 @@ from archs.errors import UserError, unknown
 
 Positions = Literal["rope", "learned", "relative", "transformer_xl"]
 Activation = Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu", "geglu_tanh"]
+DROPOUTS = ("dropout", "attention_dropout")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class CoreConfig:
     Head
         tied to the embeddings; head_transform: dense, activation and norm before it (BERT); head_bias;
         logit_scale: a factor on what the head reads (T5: 1/√D).
+    In training alone (Srivastava et al. 2014)
+        dropout: of embeddings and of what a layer adds; attention_dropout: of attention weights.
     """
 
     vocabulary: int
@@ -73,6 +76,7 @@ class CoreConfig:
     head_bias: bool = False
     logit_scale: float = 1.0
     dropout: float = 0.0
+    attention_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -95,6 +99,11 @@ class CoreConfig:
             )
         if self.window is None and (self.global_every, self.local_rope_base) != (None, None):
             raise UserError("global_every and local_rope_base speak of local attention: give window too")
+
+    @property
+    def drops(self) -> bool:
+        """Whether no two passes in training mode agree."""
+        return self.dropout > 0 or self.attention_dropout > 0
 
     @property
     def key_heads(self) -> int:
@@ -126,10 +135,12 @@ def _check(name: str, value: Any, hint: Any) -> None:
         hint = get_args(hint)[0]
     if get_origin(hint) is Literal and value not in get_args(hint):
         raise unknown(name, value, get_args(hint))
-    least = 0 if name in ("token_types", "dropout") else 1 if hint is int else None
+    least = 0 if name in ("token_types", *DROPOUTS) else 1 if hint is int else None
     if hint in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise UserError(f"{name}={value!r} is no number")
     if least is not None and value < least:
         raise UserError(f"{name}={value} is below {least}, the least allowed")
-    if hint is float and name != "dropout" and value <= 0:
+    if name in DROPOUTS and value >= 1:
+        raise UserError(f"{name}={value} is not below 1")
+    if hint is float and name not in DROPOUTS and value <= 0:
         raise UserError(f"{name}={value} is not above 0")

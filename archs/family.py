@@ -126,7 +126,7 @@ class Family(nn.Module, ABC):
 
     def ready(self, batch: Batch, length: int, how: Decoding, never: Tensor | None = None) -> Decoding:
         """`how` for this family, checked with what it is to go on from; `never` as in `generate.check`."""
-        if self.training and self.config.dropout > 0:
+        if self.training and self.config.drops:
             raise UserError(
                 "the family is in training mode, where dropout changes what is written; call family.eval()"
             )

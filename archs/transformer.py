@@ -118,7 +118,7 @@ class Stack(nn.Module):
         start = None if cache is None else cache.length
         memory_seen = None
         if memory_mask is not None:
-            memory_seen = visible(memory_mask, B, R, memory_length, x.device, start)
+            memory_seen = visible(memory_mask, B, R, memory_length, x.device, start, drops=self._drops())
         shared, local = self._share(x, positions, mask, keys, cache, token_types)
         source = None if memory_seen is None else Source(memory, memory_seen)
         single = R == keys == 1 and not self.training and shared.between is None
@@ -195,9 +195,8 @@ class Stack(nn.Module):
         biased = between is not None or bias is not None
 
         def see(mask: Mask) -> Visible:
-            seen = visible(
-                mask.from_row(first) if first else mask, B, R - first, held, x.device, start, biased
-            )
+            mask = mask.from_row(first) if first else mask
+            seen = visible(mask, B, R - first, held, x.device, start, biased, self._drops())
             return seen if bias is None else seen.plus(bias)
 
         shared = Context(see(mask), keys, self._angles(positions, config.rope_base), between, first)
@@ -207,6 +206,9 @@ class Stack(nn.Module):
         if config.local_rope_base is not None:
             angles = self._angles(positions, config.local_rope_base)
         return shared, replace(shared, seen=see(self._local(mask, known)), angles=angles)
+
+    def _drops(self) -> bool:
+        return self.training and self.config.attention_dropout > 0
 
     def _angles(self, positions: Tensor, base: float) -> Angles | None:
         return rope(positions, self.config.head_width, base) if self.config.positions == "rope" else None

@@ -89,6 +89,7 @@ class Pentarch(nn.Module):
             ffn=4 * setting.width,
             max_length=setting.length,
             dropout=setting.dropout,
+            attention_dropout=setting.dropout,
         )
         family = FAMILIES["decoder_ar"](shape)
         none = torch.zeros(characters, dtype=torch.bool)

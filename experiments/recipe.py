@@ -157,6 +157,7 @@ class SizeConfig(Config):
     head_bias: bool = False
     logit_scale: Amount = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    attention_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _is_a_core(self) -> SizeConfig:

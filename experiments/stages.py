@@ -13,7 +13,7 @@ from typing import Any
 
 import safetensors.torch
 
-from archs.config import CoreConfig
+from archs.config import DROPOUTS, CoreConfig
 from archs.errors import UserError
 from archs.family import Family
 from experiments import build
@@ -24,7 +24,7 @@ from experiments.recipe import Recipe
 
 FILE = "init_from.json"
 FOLDERS_OWN = "tokenizer_config.json"  # where a tokenizer of Hugging Face's keeps what its tokens are for
-FREE = ("dropout",)  # what a stage may have of its own in its family's shape
+FREE = DROPOUTS  # what a stage may have of its own in its family's shape
 FREE_BUT_LEARNED = "max_length"  # no weights depend on it where positions are not learned
 
 

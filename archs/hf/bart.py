@@ -42,6 +42,7 @@ class Bart(Reference):
             tied=tied,
             head_bias=True,
             dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
         )
 
     def config(self, core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:
@@ -58,7 +59,7 @@ class Bart(Reference):
             "activation_function": their_activation(core),
             "tie_word_embeddings": core.tied,
             "dropout": core.dropout,
-            "attention_dropout": 0.0,
+            "attention_dropout": core.attention_dropout,
             "activation_dropout": 0.0,
             "decoder_start_token_id": tokens.get("bos_token_id"),
             "forced_eos_token_id": None,

@@ -67,6 +67,7 @@ def bert_core(config: Any) -> dict[str, Any]:
         "head_transform": True,
         "head_bias": True,
         "dropout": config.hidden_dropout_prob,
+        "attention_dropout": config.attention_probs_dropout_prob,
     }
 
 
@@ -83,7 +84,7 @@ def bert_config(core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:
         "layer_norm_eps": core.norm_eps,
         "hidden_act": their_activation(core),
         "hidden_dropout_prob": core.dropout,
-        "attention_probs_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": core.attention_dropout,
         "tie_word_embeddings": core.tied,
         **tokens,
     }

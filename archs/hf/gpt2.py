@@ -36,6 +36,7 @@ class GPT2(Reference):
             ffn_bias=True,
             tied=tied,
             dropout=config.resid_pdrop,
+            attention_dropout=config.attn_pdrop,
         )
 
     def config(self, core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class GPT2(Reference):
             "tie_word_embeddings": core.tied,
             "resid_pdrop": core.dropout,
             "embd_pdrop": core.dropout,
-            "attn_pdrop": 0.0,
+            "attn_pdrop": core.attention_dropout,
             **tokens,
         }
 

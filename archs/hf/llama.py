@@ -34,6 +34,7 @@ class Llama(Reference):
             attention_bias=config.attention_bias,
             ffn_bias=config.mlp_bias,
             tied=tied,
+            attention_dropout=config.attention_dropout,
         )
 
     def config(self, core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:
@@ -52,6 +53,7 @@ class Llama(Reference):
             "attention_bias": core.attention_bias,
             "mlp_bias": core.ffn_bias,
             "tie_word_embeddings": core.tied,
+            "attention_dropout": core.attention_dropout,
             **tokens,
         }
 

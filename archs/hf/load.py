@@ -22,8 +22,8 @@ def from_hf(source: PreTrainedModel | str | Path) -> Family:
     """The family that computes what a Hugging Face model with a language-model head does, in eval mode.
 
     source: the model, or a folder with config.json and weights. The weights are copied, in float32.
-    Dropout is the config's on hidden states, GPT-2's resid_pdrop also that of the embeddings; dropout of
-    attention weights is not taken over.
+    Dropout is the config's: of hidden states, GPT-2's resid_pdrop also that of the embeddings, and of
+    attention weights; T5 and XLNet have one for both.
 
     Raises UserError for an architecture or an option that pentarch does not have, for weights that are
     missing, left over, of another shape or on the meta device, and for a folder without a config; nothing is

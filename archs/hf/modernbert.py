@@ -42,6 +42,7 @@ class ModernBert(Reference):
             head_transform=True,
             head_bias=config.decoder_bias,
             dropout=config.mlp_dropout,
+            attention_dropout=config.attention_dropout,
         )
 
     def config(self, core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:
@@ -71,7 +72,7 @@ class ModernBert(Reference):
             "tie_word_embeddings": core.tied,
             "embedding_dropout": core.dropout,
             "mlp_dropout": core.dropout,
-            "attention_dropout": 0.0,
+            "attention_dropout": core.attention_dropout,
             **tokens,
         }
 

@@ -96,6 +96,7 @@ def _spelled_out(core: CoreConfig, like: CoreConfig) -> CoreConfig:
         attention_width=core.heads * core.head_width,
         local_rope_base=core.rope_base if rotated else core.local_rope_base,
         dropout=like.dropout,
+        attention_dropout=like.attention_dropout,
         max_length=core.max_length if core.positions == "learned" else like.max_length,
     )
 

@@ -45,6 +45,7 @@ class T5(Reference):
             tied=tied,
             logit_scale=config.d_model**-0.5 if config.scale_decoder_outputs else 1.0,
             dropout=config.dropout_rate,
+            attention_dropout=config.dropout_rate,
         )
 
     def config(self, core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:

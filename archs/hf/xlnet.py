@@ -33,6 +33,7 @@ class XLNet(Reference):
             tied=tied,
             head_bias=True,
             dropout=config.dropout,
+            attention_dropout=config.dropout,
         )
 
     def config(self, core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:

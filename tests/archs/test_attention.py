@@ -126,8 +126,10 @@ def test_cuda_takes_blocks_for_long_composed_masks_where_it_compiles_but_not_for
     assert attention._choose(MASKS["prefix"], many, many, cuda, None, False) == "flex"
     assert attention._choose(MASKS["prefix"], many, many - 1, cuda, None, False) == "dense"
     assert attention._choose(MASKS["prefix"], many, many, cuda, None, True) == "dense"
+    assert attention._choose(MASKS["prefix"], many, many, cuda, None, False, drops=True) == "dense"
     assert attention._choose(MASKS["prefix"], 1, many, cuda, many - 1, False) == "dense"
     assert attention._choose(CAUSAL, many, many, cuda, None, False) == "is_causal"
+    assert attention._choose(CAUSAL, many, many, cuda, None, False, drops=True) == "is_causal"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="asks a GPU's kernels")

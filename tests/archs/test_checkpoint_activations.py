@@ -38,7 +38,7 @@ def test_loss_gradients_and_what_is_drawn_next_are_the_same_to_the_last_bit(
 ) -> None:
     batch, found = make_batch(*layouts["packed and padded"]), []
     for checkpointed in (False, True):
-        family = make_family(kind, dropout=0.3, **changes).train()
+        family = make_family(kind, dropout=0.3, attention_dropout=0.3, **changes).train()
         if checkpointed:
             checkpoint_activations(family)
         torch.manual_seed(1)

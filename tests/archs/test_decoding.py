@@ -363,9 +363,12 @@ def test_a_source_with_a_token_out_of_the_vocabulary_is_refused_by_those_who_rea
     assert make_family("decoder_ar").generate(batch, 3).shape == (2, 3)
 
 
+@pytest.mark.parametrize("dropout", ["dropout", "attention_dropout"])
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_family_that_drops_out_writes_nothing_until_eval(kind: str, make_family: Make) -> None:
-    family = make_family(kind, dropout=0.1).train()
+def test_a_family_that_drops_out_writes_nothing_until_eval(
+    kind: str, dropout: str, make_family: Make
+) -> None:
+    family = make_family(kind, **{dropout: 0.1}).train()
     with pytest.raises(UserError, match=r"training mode, where dropout changes .* call family\.eval\(\)"):
         family.generate(readable(kind), 3)
     assert family.eval().generate(readable(kind), 3).shape == (2, 3)

@@ -363,6 +363,10 @@ BAD_SHAPES = [
     ({"width": "16"}, "width='16' is no number"),
     ({"norm_eps": 0.0}, "norm_eps=0.0 is not above 0"),
     ({"dropout": -0.1}, "dropout=-0.1 is below 0"),
+    ({"dropout": 1.5}, "dropout=1.5 is not below 1"),
+    ({"attention_dropout": -0.1}, "attention_dropout=-0.1 is below 0"),
+    ({"attention_dropout": 1.0}, "attention_dropout=1.0 is not below 1"),
+    ({"attention_dropout": None}, "attention_dropout=None is no number"),
     ({"positions": "relative", "relative_distance": 16}, "relative_distance 16"),
     ({"global_every": 2}, "give window too"),
 ]

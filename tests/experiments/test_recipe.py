@@ -52,6 +52,19 @@ def test_a_saved_recipe_reads_back_equal(tmp_path: Path):
     assert Recipe.from_yaml(tmp_path / "recipe.yaml") == recipe
 
 
+def test_a_size_s_dropout_of_attention_weights_is_kept_and_becomes_its_core_s(tmp_path: Path):
+    tiny(size={**TINY, "attention_dropout": 0.2}).to_yaml(tmp_path / "recipe.yaml")
+    read = Recipe.from_yaml(tmp_path / "recipe.yaml")
+    assert read.size.attention_dropout == read.size.core(512, max_length=64).attention_dropout == 0.2
+
+
+def test_a_recipe_written_before_there_was_an_option_has_its_default(tmp_path: Path):
+    content = tiny().model_dump(mode="json")
+    del content["size"]["attention_dropout"]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert Recipe.from_yaml(tmp_path / "recipe.yaml") == tiny()
+
+
 def test_a_recipe_is_frozen():
     with pytest.raises(ValidationError):
         tiny().seed = 1
@@ -94,6 +107,7 @@ def test_a_run_lies_under_its_group_label_and_seed():
         ({"training": {"betas": [0.9]}}, ["training.betas"]),
         ({"training": {"batch": 0}}, ["training.batch", "greater than or equal to 1"]),
         ({"training": {"batch": 30, "accumulate": 4}}, ["training.batch 30", "= 4"]),
+        ({"size": {**TINY, "attention_dropout": 1}}, ["size.attention_dropout", "1"]),
         ({"size": {**TINY, "heads": 3}}, ["size: width 64", "heads 3"]),
         ({"size": {**TINY, "heads": 64}}, ["rope", "got 1", "change width or heads"]),
         ({"size": {**TINY, "heads": 4, "kv_heads": 3}}, ["size: heads 4", "kv_heads 3"]),

@@ -117,7 +117,7 @@ def test_dropout_and_longer_windows_are_a_stages_own(begin: Begin, parent: Path)
     from experiments.budget import plan_arm
     from experiments.run import corpus_of
 
-    recipe = begin(f"init_from={parent}", "size.dropout=0.1", "size.length=96")
+    recipe = begin(f"init_from={parent}", "size.dropout=0.1", "size.attention_dropout=0.2", "size.length=96")
     found = parent_of(recipe)
     assert found is not None
     found.check_shape(recipe, plan_arm(recipe, corpus_of(recipe, found.tokenizer).vocabulary).config)

@@ -45,6 +45,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     recipe = compose(
         recipe_of,
         "size.dropout=0.1",
+        "size.attention_dropout=0.1",
         "training.accumulate=2",
         "training.checkpoint_every=3",
         "training.log_every=1",

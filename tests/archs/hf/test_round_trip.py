@@ -47,6 +47,31 @@ def test_there_and_back_again_nothing_has_changed(name: str, tmp_path: Path) -> 
     assert not list((tmp_path / "ours").glob("*.py"))  # native: no code of ours
 
 
+# The dropout of hidden states and of attention weights in the words of each config.
+BERT_S = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+RATES: dict[str, tuple[str | None, str]] = {
+    **dict.fromkeys(("bert", "roberta", "albert", "electra"), BERT_S),
+    "modernbert": ("mlp_dropout", "attention_dropout"),
+    "gpt2": ("resid_pdrop", "attn_pdrop"),
+    "llama": (None, "attention_dropout"),
+    "t5": ("dropout_rate", "dropout_rate"),
+    "bart": ("dropout", "attention_dropout"),
+    "xlnet": ("dropout", "dropout"),
+}
+
+
+@pytest.mark.parametrize("model_type", REFERENCES)
+def test_both_kinds_of_dropout_are_taken_over_and_written_back(model_type: str, tmp_path: Path) -> None:
+    hidden, attention = RATES[model_type]
+    rates = {attention: 0.2} if hidden in (None, attention) else {hidden: 0.3, attention: 0.2}
+    family = from_hf(made(model_type, **rates))
+    expected = (0.0 if hidden is None else rates[hidden], 0.2)
+    assert (family.config.dropout, family.config.attention_dropout) == expected
+    to_hf(family, tmp_path, model_type=model_type)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert {name: written[name] for name in rates} == rates
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shared_weight_stays_shared(name: str) -> None:
     family = from_hf(cases.build(*NAMES[name]))
@@ -98,7 +123,11 @@ def test_token_ids_stand_in_the_config_and_no_others(tmp_path: Path) -> None:
     [
         ("decoder_ar", {"activation": "swiglu"}, "LlamaForCausalLM"),
         ("decoder_ar", {"activation": "swiglu", "kv_heads": 1, "tied": False}, "LlamaForCausalLM"),
-        ("decoder_ar", {"activation": "swiglu", "dropout": 0.1}, "LlamaForCausalLM"),
+        (
+            "decoder_ar",
+            {"activation": "swiglu", "dropout": 0.1, "attention_dropout": 0.2},
+            "LlamaForCausalLM",
+        ),
         ("decoder_ar", {}, "PentarchForCausalLM"),
         ("prefix_lm", {"activation": "swiglu"}, "PentarchForCausalLM"),
         ("permuted_lm", {}, "PentarchForCausalLM"),
