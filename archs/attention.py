@@ -21,7 +21,6 @@ from archs.products import chosen
 Backend = Literal["full", "is_causal", "dense", "products", "flex"]
 FEW = 128  # keys, up to which a CPU is faster by plain products
 SOME = 1024  # keys, up to which a GPU is faster under a dense mask than by blocks
-HIDDEN = torch.finfo(torch.float16).min  # far below any score, and a number in every type that scores have
 
 log = logging.getLogger(__name__)
 TAKEN: set[tuple[str, str, str]] = set()  # (backend, mask, device) of this process, for the log and audits
@@ -59,19 +58,24 @@ class Added:
     @classmethod
     def hiding(cls, seen: Tensor) -> Added:
         """seen (B,1,Q,K) booleans."""
-        hidden = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, HIDDEN)
-        return cls(hidden, seeing(seen).float())
+        hidden = torch.zeros(seen.shape, device=seen.device)
+        return cls(hidden.masked_fill(~seen, lowest(hidden)), seeing(seen).float())
 
     def plus(self, bias: Tensor) -> Added:
         if self.scores is None:
             return replace(self, scores=bias)
         if self.scores.dtype != torch.bool:
             return replace(self, scores=self.scores + bias)
-        return Added(bias.masked_fill(~self.scores, HIDDEN), seeing(self.scores))
+        return Added(bias.masked_fill(~self.scores, lowest(bias)), seeing(self.scores))
 
     def mend(self, found: Tensor) -> Tensor:
         """found (B,H,Q,E), zero where nothing is seen: what a kernel gives there is anything but nan."""
         return found if self.sees is None else found * self.sees.to(found.dtype)
+
+
+def lowest(scores: Tensor) -> float:
+    """Below any score that they may have, and still a number: minus infinity alone in a row gives nan."""
+    return torch.finfo(scores.dtype).min
 
 
 def seeing(seen: Tensor) -> Tensor:
@@ -181,7 +185,8 @@ def attend(
         factor = q.shape[-1] ** -0.5 if scale is None else scale
         return seen.what.mend(_by_products(q, k, v, seen.what.scores, factor, dropout))
     scores = seen.what.scores
-    scores = scores if scores.dtype == torch.bool else scores.to(q.dtype)
+    if scores.dtype not in (torch.bool, q.dtype):  # what is lowest in float32 is infinite in bfloat16
+        scores = scores.to(q.dtype).clamp(min=lowest(q))
     return seen.what.mend(
         functional.scaled_dot_product_attention(q, k, v, attn_mask=scores, dropout_p=dropout, scale=scale)
     )

@@ -20,7 +20,8 @@ from torch.library import custom_op
 from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
-LOGITS = {"cpu": 2**22, "cuda": 2**28}  # held at once: what stays in a CPU's cache, what fills a GPU
+# Held at once: what stays in a CPU's cache, what fills a GPU.
+LOGITS = {"cpu": 2**22, "mps": 2**26, "cuda": 2**28}
 
 
 def linear_cross_entropy(
@@ -57,13 +58,13 @@ def _nats(
         logits = asked @ product.t()
         if bias is not None:
             logits += bias
-        logp, wrong = (_compiled() if logits.is_cuda else _by_passes)(logits, targets[here, None], learns)
+        logp, wrong = (_compiled if logits.is_cuda else _by_passes)(logits, targets[here, None], learns)
         loss -= (logp * weigh).sum()
         if wrong is not None:
+            by_hidden[here] = (wrong @ product) * weigh
             weigh = weigh.to(wrong.dtype)
             if bias is not None:
                 by_bias += weigh[:, 0] @ wrong
-            by_hidden[here] = (wrong @ product) * weigh
             _add_product(by_weight, wrong.t(), asked * weigh)
     return loss, by_hidden, by_weight, by_bias
 
@@ -91,8 +92,14 @@ def _at_once(logits: Tensor, chosen: Tensor, learns: bool) -> tuple[Tensor, Tens
     return logp, ((logits - spread).exp() - is_chosen.float()).to(dtype)
 
 
+def _compiled(logits: Tensor, chosen: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
+    # Always in one mode: each of the caller's would be compiled for, up to a limit that few know of.
+    with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
+        return _compiler()(logits, chosen, learns)
+
+
 @cache
-def _compiled() -> Any:
+def _compiler() -> Any:
     return torch.compile(_at_once, dynamic=True)
 
 

@@ -24,12 +24,14 @@ def rope(positions: Tensor, head_width: int, base: float = 10_000.0) -> tuple[Te
     """
     if head_width % 2:
         raise ValueError(f"rope needs an even head width, got {head_width}")
-    return (_waves_once if torch.compiler.is_compiling() else _waves)(positions, head_width, base)
+    compiles = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    return (_waves_once if compiles else _waves)(positions, head_width, base, torch.get_default_dtype())
 
 
-def _waves(positions: Tensor, head_width: int, base: float) -> tuple[Tensor, Tensor]:
-    frequencies = base ** -(torch.arange(0, head_width, 2, device=positions.device) / head_width)
-    angles = positions[:, None, :, None].to(frequencies.dtype) * frequencies  # mixed types are slow
+def _waves(positions: Tensor, head_width: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    places = torch.arange(0, head_width, 2, device=positions.device, dtype=dtype)
+    frequencies = base ** -(places / head_width)
+    angles = positions.contiguous()[:, None, :, None].to(dtype) * frequencies  # mixed types are slow
     return angles.cos(), angles.sin()
 
 
@@ -39,9 +41,9 @@ _waves_once = custom_op("pentarch::rope", _waves, mutates_args=())
 
 
 @_waves_once.register_fake
-def _(positions: Tensor, head_width: int, base: float) -> tuple[Tensor, Tensor]:
+def _(positions: Tensor, head_width: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     shape = (positions.shape[0], 1, positions.shape[1], head_width // 2)
-    cos, sin = (positions.new_empty(shape, dtype=torch.get_default_dtype()) for _ in range(2))
+    cos, sin = (positions.new_empty(shape, dtype=dtype) for _ in range(2))
     return cos, sin
 
 

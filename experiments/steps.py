@@ -96,7 +96,10 @@ class Loader:
         while True:
             try:
                 built = next(each, None)
-            except (ConnectionError, EOFError) as error:  # the line to it, before it is seen to have ended
+            except (ConnectionError, EOFError) as error:
+                # The line to a worker, before that is seen to have ended; what a builder raises is its own.
+                if not self._steps.num_workers or str(error).startswith("Caught "):
+                    raise
                 raise worker_ended(error) from error
             if built is None:
                 return

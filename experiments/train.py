@@ -221,7 +221,8 @@ def run_steps(
     except SystemExit as stop:  # how Lightning passes an interrupt on
         raise KeyboardInterrupt from stop
     except RuntimeError as error:
-        if str(error).startswith("DataLoader worker"):  # torch says so wherever we are just then
+        # torch says so wherever we are just then. The thread reads what workers send, and ends with them.
+        if str(error).startswith(("DataLoader worker", "Pin memory thread")):
             raise worker_ended(error) from error
         if "loading state_dict" not in str(error):
             raise

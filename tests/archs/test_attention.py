@@ -132,6 +132,25 @@ def test_cuda_takes_blocks_for_long_composed_masks_where_it_compiles_but_not_for
     assert attention._choose(CAUSAL, many, many, cuda, None, False, drops=True) == "is_causal"
 
 
+@pytest.mark.parametrize("way", ["dense", "products", "biased"])
+def test_a_hidden_key_is_not_read_however_large_its_score(way: str) -> None:
+    q, k = torch.full((1, 1, 3, 1), 300.0), torch.tensor([-300.0, 0, 300]).view(1, 1, 3, 1)
+    if way == "biased":
+        seen = visible(CAUSAL, 1, 3, 3, CPU, biased=True).plus(torch.zeros(1, 1, 3, 3))
+    else:
+        seen = visible(CAUSAL, 1, 3, 3, CPU, backend=way)  # type: ignore[arg-type]
+    v = torch.arange(3.0).view(1, 1, 3, 1)
+    assert attend(q, k, v, seen, scale=1.0).flatten().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_bias_in_float32_hides_in_half_precision_too(dtype: torch.dtype) -> None:
+    q, k, v = (part.to(dtype) for part in qkv())
+    seen = visible(MASKS["document"], 2, 9, 9, CPU, biased=True).plus(torch.zeros(2, 4, 9, 9))
+    expected = by_hand(q.float(), k.float(), v.float(), MASKS["document"].dense(2, *(torch.arange(9),) * 2))
+    torch.testing.assert_close(attend(q, k, v, seen).float(), expected, atol=2e-2, rtol=2e-2)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="asks a GPU's kernels")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backend", ["dense", "biased", "flex"])

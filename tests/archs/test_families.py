@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -23,7 +24,7 @@ from archs.family import Hidden
 from archs.heads import Classifier
 from archs.masks import Mask
 from archs.permuted_lm import PermutedLM
-from archs.positions import rope, rotate
+from archs.positions import _waves_once, rope, rotate
 
 
 @pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
@@ -263,6 +264,32 @@ def test_a_layer_is_attention_and_feed_forward_by_hand(activation: str, norm_ord
             x = norm(x + attention(x))
             x = norm(x + ffn(x))
         torch.testing.assert_close(family.hidden(Batch.of(tokens)).rows, x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("positions", [torch.arange(12).view(2, 6), torch.arange(12).view(6, 2).t()])
+def test_the_operator_of_rotary_angles_keeps_what_it_promises_to_a_compiler(positions: Tensor) -> None:
+    torch.library.opcheck(_waves_once, (positions, 8, 10_000.0, torch.float32))
+
+
+def test_compiled_angles_are_one_operator_and_an_exported_program_has_none_of_ours() -> None:
+    class Angles(torch.nn.Module):
+        def forward(self, positions: Tensor) -> Tensor:
+            return rope(positions, 8)[0]
+
+    ours = torch.ops.pentarch.rope.default
+    seen: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., object]:
+        seen.extend(node.target for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    positions = torch.arange(6).view(2, 3)
+    compiled = torch.compile(Angles(), backend=backend)(positions)
+    assert seen.count(ours) == 1
+    assert torch.ops.aten.cos not in seen
+    assert compiled.equal(rope(positions, 8)[0])
+    program = torch.export.export(Angles(), (positions,))
+    assert ours not in {node.target for node in program.graph.nodes}
 
 
 def test_rope_depends_on_differences_of_positions_only() -> None:

@@ -110,6 +110,17 @@ def test_a_worker_that_ends_while_it_hands_a_batch_over_is_told_of_as_one_that_h
     assert "a process that builds batches has ended: the line to its builder broke" in str(caught.value)
 
 
+def ends_early(step: int) -> Any:
+    raise EOFError("a file of the builder's own")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_builder_s_own_error_is_not_told_as_a_worker_s_end(workers: int) -> None:
+    with closing(Loader(Steps(ends_early), 0, 9, workers)) as loader, pytest.raises(EOFError) as caught:
+        next(iter(loader))
+    assert "a file of the builder's own" in str(caught.value)
+
+
 MODULE = """
 import torch
 from archs.errors import UserError
