@@ -92,26 +92,24 @@ class Loader:
         return self._length
 
     def _read(self) -> Generator[Batch, None, None]:
-        each = iter(self._steps)
-        while True:
-            try:
-                built = next(each, None)
-            except (ConnectionError, EOFError) as error:
-                # The line to a worker, before that is seen to have ended; what a builder raises is its own.
-                if not self._steps.num_workers or str(error).startswith("Caught "):
-                    raise
-                raise worker_ended(error) from error
-            if built is None:
-                return
-            if isinstance(built, UserError):
-                raise built
-            yield from built
+        try:
+            for built in self._steps:
+                if isinstance(built, UserError):
+                    raise built
+                yield from built
+        except (ConnectionError, EOFError) as error:
+            # The line to a worker, before that is seen to have ended; what a builder raises is its own.
+            if not self._steps.num_workers or str(error).startswith("Caught "):
+                raise
+            raise worker_ended(error) from error
 
     def close(self) -> None:
         self._parts.close()
 
 
 def worker_ended(error: Exception) -> CrashedError:
+    # Its traceback holds the other workers, for whose end a process would wait for ever at its own.
+    error.__traceback__ = None
     return CrashedError(
         f"a process that builds batches has ended: {error}; the same command continues, and with "
         "training.workers=0 without such processes"

@@ -79,8 +79,8 @@ def test_block_masks_of_other_batches_compile_nothing_and_hide_what_dense_ones_d
     objective = OBJECTIVES[NATURAL[kind]](VOCABULARY, family.layout)
     choose, cuda = attention._choose, torch.device("cuda")
 
-    def as_on_a_gpu(mask, queries, keys, device, start, biased):
-        return choose(mask, queries, keys, cuda, start, biased)
+    def as_on_a_gpu(mask, queries, keys, device, *rest):
+        return choose(mask, queries, keys, cuda, *rest)
 
     def hidden(batch: Batch) -> Tensor:
         return family.hidden(batch).targets
