@@ -66,7 +66,7 @@ class Added:
             return replace(self, scores=bias)
         if self.scores.dtype != torch.bool:
             return replace(self, scores=self.scores + bias)
-        return Added(bias.masked_fill(~self.scores, lowest(bias)), seeing(self.scores))
+        return replace(self, scores=bias.masked_fill(~self.scores, lowest(bias)))
 
     def mend(self, found: Tensor) -> Tensor:
         """found (B,H,Q,E), zero where nothing is seen: what a kernel gives there is anything but nan."""
@@ -120,8 +120,9 @@ def visible(
     seen = mask.dense(batch, q, torch.arange(keys, device=device)).unsqueeze(1)
     if backend == "products":
         return Visible(backend, Added.hiding(seen))
-    # cuDNN gives a query that sees nothing the mean of all values; a CPU's kernels give it zeros.
-    return Visible(backend, Added(seen, seeing(seen) if device.type == "cuda" else None))
+    # To a query that sees nothing cuDNN gives the mean of all values, and so does whatever adds a bias; under
+    # booleans a CPU's kernels give zeros.
+    return Visible(backend, Added(seen, seeing(seen) if biased or device.type == "cuda" else None))
 
 
 def _choose(

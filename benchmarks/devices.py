@@ -21,6 +21,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from archs.errors import UserError
+from benchmarks import command
 from benchmarks.measuring import Spread, machine
 from experiments.folder import read_lines
 
@@ -59,7 +61,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=200)
     options, overrides = parser.parse_known_args()
     if options.steps < EVERY * 2 * WARM_UP:
-        parser.error(f"--steps: came {options.steps}, at least {EVERY * 2 * WARM_UP} are needed")
+        raise UserError(f"--steps {options.steps}: give at least {EVERY * 2 * WARM_UP}")
     on_gpus = torch.cuda.device_count() >= options.devices
     overrides = [f"training.accelerator={'gpu' if on_gpus else 'cpu'}", *overrides]
     with tempfile.TemporaryDirectory() as place:
@@ -81,4 +83,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from archs import cross_entropy
 from archs.attention import Backend, Visible, attend, prepare_to_compile, visible
-from archs.errors import UserError
 from archs.masks import CAUSAL, Mask, document, prefix
 from benchmarks import command
 from benchmarks.measuring import Spread, in_turns, machine
@@ -117,12 +116,11 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
-    rounds, device = command.rounds(given.rounds), torch.device(given.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("torch finds no GPU here; leave --device cuda out, or run where there is one")
+    rounds, device = command.rounds(given.rounds), command.device(given.device)
     prepare_to_compile()
     console = Console()
     for length in LENGTHS:
+        torch._dynamo.reset()  # beyond eight graphs of one function the rest would run uncompiled
         ways = attention(length, device)
         table = Table(
             "mask", "way", "ms", title=f"attention of {tokens_on(device):,} tokens, rows of {length}"

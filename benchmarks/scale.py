@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="an SVG: a panel for each axis, a line for each family")
     asked = parser.parse_args()
     families, rounds = families_of(asked.families), command.rounds(asked.rounds)
-    base, device = BASE[asked.device], torch.device(asked.device)
+    base, device = BASE[asked.device], command.device(asked.device)
     console, found = Console(), {}
     for axis in AXES:
         found[axis.name] = {

@@ -18,6 +18,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from archs.errors import UserError
+from benchmarks import command
 from benchmarks.characters import SYSTEMS, Run, Setting, Text
 from benchmarks.measuring import Spread, machine, ratio
 
@@ -69,13 +71,13 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), help="in place of the setting's")
     given = parser.parse_args()
     if given.iterations is not None and given.iterations < 2:
-        parser.error(f"--iterations {given.iterations}: give 2 or more, each block of them is timed")
-    device = torch.device(given.device or DEVICES[given.setting])
-    if device.type == "cuda" and not torch.cuda.is_available():
-        parser.error("no CUDA device is here; give --device cpu, which takes float32 and many hours for gpu")
+        raise UserError(f"--iterations {given.iterations}: give 2 or more, each block of them is timed")
+    device = command.device(given.device or DEVICES[given.setting])
     setting = SETTINGS[given.setting]
     setting = replace(setting, iterations=given.iterations or setting.iterations)
     file = given.text / FILE if given.text.is_dir() else given.text
+    if not file.is_file():
+        raise UserError(f"--text {given.text}: no file '{file}'; give a text, or the folder of {FILE}")
     text = Text(file.read_text(encoding="utf-8"))
     systems = list(SYSTEMS) if given.system == "both" else [given.system]
     table = Table(title=f"{file.name}, setting {given.setting}; nanoGPT states {POINTS[given.setting]}")
@@ -94,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

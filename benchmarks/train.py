@@ -19,11 +19,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from archs.errors import UserError
 from benchmarks import command
 from benchmarks.measuring import Spread, machine, ratio
 from benchmarks.training import LIMIT, LIMIT_OF_TORCH, OURS, RATE, Measured, Row, Settings
@@ -171,7 +169,7 @@ def settings_of(given: argparse.Namespace) -> Iterator[Settings]:
     for shape in shapes:
         yield Settings(
             shape,
-            torch.device("cuda" if given.gpu else given.device),
+            command.device("cuda" if given.gpu else given.device),
             command.rounds(given.rounds),
             compiled=given.compile or given.gpu,
             packed=given.packed,
@@ -184,10 +182,6 @@ def settings_of(given: argparse.Namespace) -> Iterator[Settings]:
 def main() -> int:
     given = arguments()
     families = families_of(given.families)
-    if (given.gpu or given.device == "cuda") and not torch.cuda.is_available():
-        raise UserError(
-            "torch finds no GPU here; leave --gpu and --device cuda out, or run where there is one"
-        )
     console, rows, any_missed = Console(width=None if sys.stdout.isatty() else 150), [], False
     for settings in settings_of(given):
         for family in families:

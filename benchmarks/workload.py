@@ -21,13 +21,14 @@ from archs.errors import unknown
 from archs.products import by_onednn
 from experiments.learner import Learner
 from experiments.memory import keep_freed_memory
-from experiments.steps import Loader, Steps
+from experiments.steps import Building, Loader, Steps
 from objectives import OBJECTIVES, Objective
 from objectives.base import Vocabulary, Windows
 from objectives.marks import BLANK, FUNCTION, NUMBER, UPPER
 
 SPECIAL = 6 + 100
 WORKERS, FAR = 4, 10**9  # of the loader on a GPU; more steps than anybody takes
+WINDOWS = 8  # steps of which the text is another; then it begins anew
 Asked = TypeVar("Asked")  # what a model's loss is computed from
 OBJECTIVE = {  # of each family, as in the sweep five_families
     "encoder_ae": "mlm",
@@ -78,17 +79,6 @@ class Shape:
         )
 
 
-@dataclass(frozen=True)
-class Building:
-    """step -> its batch, of the few windows in turn."""
-
-    objective: Objective
-    text: list[Windows]
-
-    def __call__(self, step: int) -> Batch:
-        return self.objective.build(self.text[step % len(self.text)], generator(step))
-
-
 @dataclass
 class Ours:
     """A family of ours at this shape, ready to take steps, each on a batch from the loader.
@@ -116,7 +106,7 @@ class Ours:
         self.train = trainer(
             self.learner, lambda batch: self.learner(batch).value, self.device, self.autocast
         )
-        self.building = Building(self.learner.objective, windows(self.shape, self.packed))
+        self.building = building(self.learner.objective, self.shape, self.packed)
         loader = Loader(Steps(self.building), 1, FAR, WORKERS if self.device.type == "cuda" else 0)
         self.loaded = iter(loader)
         finalize(self, loader.close)  # workers that are not told would outlive whoever ends without a word
@@ -147,8 +137,14 @@ def objective(family: str, shape: Shape) -> Objective:
 
 def batches(family: str, shape: Shape, packed: bool, device: torch.device) -> list[Batch]:
     """Those of the first steps of `Ours`, for peers, which have them ready."""
-    asked, text = objective(family, shape), windows(shape, packed)
-    return [asked.build(text[n % len(text)], generator(n)).to(device) for n in range(1, len(text) + 1)]
+    build = building(objective(family, shape), shape, packed)
+    return [build(step).to(device) for step in range(1, WINDOWS + 1)]
+
+
+def building(objective: Objective, shape: Shape, packed: bool) -> Building:
+    """Of batches from a few windows in turn."""
+    text = windows(shape, packed)
+    return Building(objective, lambda step: text[step % len(text)], seed=0, steps=None)
 
 
 def trainer(
@@ -173,7 +169,7 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def windows(shape: Shape, packed: bool = False, steps: int = 8) -> list[Windows]:
+def windows(shape: Shape, packed: bool = False, steps: int = WINDOWS) -> list[Windows]:
     """Random text of some steps."""
     rng, found = generator(0), []
     for _ in range(steps):

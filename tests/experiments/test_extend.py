@@ -151,7 +151,10 @@ def vocabulary() -> Vocabulary:
 DECODER, ENCODER = "family=decoder_ar", "family=encoder_ae"
 SELECT, REPLACE = "objective.options.select", "objective.options.replace"
 MISTAKES = [
-    ([DECODER, "family.mask=extnd.near"], ["no module 'extnd'", "(there: ", "MINE", "widths_of_mine"]),
+    (
+        [DECODER, "family.mask=widths_of_mien.near"],
+        ["no module 'widths_of_mien'", "(there: widths_of_mine, MINE)"],
+    ),
     ([DECODER, "family.mask=MINE.nera"], ["unknown name in module", "'nera'", "choose one of: near"]),
     ([DECODER, "family.mask=near"], ["'near' is no import path", "package.module.name"]),
     ([DECODER, "family.mask=MINE.NUMBER"], ["no function but 3", "def rule(q, k)"]),

@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 from run_files import KilledError, assert_same_to_the_last_bit, rows, weights
 
+from archs import FAMILIES
 from archs.decoder_ar import DecoderAR
 from archs.errors import UserError
 from experiments.evaluate import evaluate_run
@@ -27,7 +28,6 @@ from experiments.train import train
 
 Compose = Callable[..., Recipe]
 KillAt = Callable[[int], None]
-FAMILIES = ["encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm"]
 
 
 # What counts steps, samples in its loss, has parameters that a step leaves alone, or weights of two names.

@@ -18,6 +18,7 @@ from live import children, is_alive, train_command, wait_for_rows, wait_until_go
 from run_files import KilledError, assert_same_to_the_last_bit, rows
 from torch.utils.data import DataLoader
 
+from archs import FAMILIES
 from archs.batch import Batch
 from experiments.build import objective
 from experiments.data.windows import WindowStream
@@ -29,7 +30,6 @@ from experiments.steps import Building, Loader, Steps
 from experiments.train import train
 
 Compose = Callable[..., Recipe]
-FAMILIES = ["encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm"]
 # What counts steps, and what sends a mask along with its batches.
 OTHERS = ["system=ernie", "system=unilm", "system=unilmv2", "system=ernie_gen"]
 LONG = ["training.log_every=1", "training.checkpoint_every=1000", "budget.amount=900", "training.workers=2"]
