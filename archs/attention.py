@@ -66,7 +66,8 @@ class Added:
             return replace(self, scores=bias)
         if self.scores.dtype != torch.bool:
             return replace(self, scores=self.scores + bias)
-        return replace(self, scores=bias.masked_fill(~self.scores, lowest(bias)))
+        sees = seeing(self.scores) if self.sees is None else self.sees
+        return Added(bias.masked_fill(~self.scores, lowest(bias)), sees)
 
     def mend(self, found: Tensor) -> Tensor:
         """found (B,H,Q,E), zero where nothing is seen: what a kernel gives there is anything but nan."""
@@ -120,9 +121,8 @@ def visible(
     seen = mask.dense(batch, q, torch.arange(keys, device=device)).unsqueeze(1)
     if backend == "products":
         return Visible(backend, Added.hiding(seen))
-    # To a query that sees nothing cuDNN gives the mean of all values, and so does whatever adds a bias; under
-    # booleans a CPU's kernels give zeros.
-    return Visible(backend, Added(seen, seeing(seen) if biased or device.type == "cuda" else None))
+    # cuDNN gives a query that sees nothing the mean of all values; a CPU's kernels give it zeros.
+    return Visible(backend, Added(seen, seeing(seen) if device.type == "cuda" else None))
 
 
 def _choose(
