@@ -6,15 +6,14 @@ a permuted LM, N asked targets (flat over B·T, padded to a multiple of `TARGET_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from archs.masks import MaskBuilder
+from archs.masks import Mask
 
 TARGET_MULTIPLE = 128
 PADDING = -1  # segment of a cell that holds no token; also an unused slot of `queries` and `target_index`
@@ -173,3 +172,6 @@ def index_targets(weights: Tensor) -> Tensor:
     index = weights.flatten().nonzero().squeeze(1)
     padded = -(-max(len(index), 1) // TARGET_MULTIPLE) * TARGET_MULTIPLE
     return torch.nn.functional.pad(index, (0, padded - len(index)), value=PADDING)
+
+
+MaskBuilder = Callable[["Batch"], Mask]

@@ -23,7 +23,8 @@ class CoreConfig:
         single stacks; max_length: the number of learned positions (the other schemes have no limit);
         attention_width: all heads together, None = width; embedding_width: of the factorised embeddings of
         ALBERT (Lan et al. 2020), None = as wide as the layers; shared_layers: one layer's weights for all;
-        shared_stacks: an encoder-decoder's stacks have one set of weights (`archs.encoder_decoder.share`).
+        shared_stacks: an encoder-decoder's stacks have one set of weights
+    (`archs.families.encoder_decoder.share`).
     Positions
         rope (Su et al. 2021); learned; relative: T5's bias in `relative_buckets` buckets up to
         `relative_distance` (Raffel et al. 2020); transformer_xl (Dai et al. 2019), which also encodes whether

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from archs.config import CoreConfig
-from archs.family import Family
+from archs.families.family import Family
 
 FORWARDS_A_TRAINING_STEP = 3
 
@@ -38,55 +38,3 @@ def parameters(family: type[Family], config: CoreConfig) -> Parameters:
     sizes = {id(p): p.numel() for p in module.parameters()}
     embedding = sum(size for key, size in sizes.items() if key in outside)
     return Parameters(core=sum(sizes.values()) - embedding, embedding=embedding)
-
-
-def stack_flops(
-    config: CoreConfig, layers: int, rows: int, keys: int, memory: int = 0, last: int | None = None
-) -> int:
-    """Forward FLOPs of a stack for one sequence: `rows` rows, the first `keys` of them keys.
-
-    memory: rows of the encoder's output that every layer attends to besides. last: how many rows the last
-    layer computes, None = all. Widening the embeddings counts.
-    """
-    D, E = config.width, config.token_width
-    widen = 0 if config.embedding_width is None else 2 * rows * E * D
-    last = rows if last is None else last
-    every = _layer_flops(config, rows, keys, memory)
-    return widen + (layers - 1) * every + _layer_flops(config, last, keys, memory)
-
-
-def _layer_flops(config: CoreConfig, rows: int, keys: int, memory: int) -> int:
-    D = config.width
-    matrices = 3 if config.gated else 2
-    per_layer = _attention_flops(config, rows, keys) + 2 * rows * matrices * D * config.ffn
-    if config.positions == "transformer_xl":
-        scored = _distances(keys) + 2  # distances, and whether types differ
-        per_layer += 2 * rows * scored * config.heads * config.head_width
-    if memory:
-        per_layer += _attention_flops(config, rows, memory)
-    return per_layer
-
-
-def distance_flops(config: CoreConfig, layers: int, keys: int) -> int:
-    """Forward FLOPs that a pass spends once for all its sequences: Transformer-XL's projected distances."""
-    if config.positions != "transformer_xl":
-        return 0
-    return layers * 2 * _distances(keys) * config.width * config.heads * config.head_width
-
-
-def _distances(keys: int) -> int:
-    return 2 * keys - 1  # of one document a row; fewer where rows are packed
-
-
-def _attention_flops(config: CoreConfig, rows: int, keys: int) -> int:
-    D, A, E = config.width, config.heads * config.head_width, config.key_heads * config.head_width
-    projections = 2 * rows * D * A + 2 * keys * D * 2 * E + 2 * rows * A * D
-    scores_and_values = 2 * 2 * rows * keys * A
-    return projections + scores_and_values
-
-
-def head_flops(config: CoreConfig, targets: int) -> int:
-    """Forward FLOPs of the LM head at `targets` positions."""
-    E = config.token_width
-    transform = config.width * E if config.head_transform or config.width != E else 0
-    return 2 * targets * (transform + E * config.vocabulary)

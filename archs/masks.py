@@ -15,15 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from archs.errors import UserError
-
-if TYPE_CHECKING:
-    from archs.batch import Batch
 
 Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -70,9 +66,6 @@ class Mask:
         b = torch.arange(batch, device=q.device)[:, None, None]
         seen = asked(self.rule, self.name, b, q[None, :, None], k[None, None, :])
         return seen.expand(batch, len(q), len(k))
-
-
-MaskBuilder = Callable[["Batch"], Mask]
 
 
 def asked(rule: Rule, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:

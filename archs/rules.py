@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archs.batch import Batch
+from archs.batch import Batch, MaskBuilder
 from archs.errors import UserError
-from archs.masks import Mask, MaskBuilder, asked, checked, document
+from archs.masks import Mask, asked, checked, document
 
 
 def mask_builder(function: Callable[..., Any], name: str) -> MaskBuilder:

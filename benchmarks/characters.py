@@ -14,16 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from archs import FAMILIES
-from archs.attention import prepare_to_compile
 from archs.batch import Batch
 from archs.config import CoreConfig
-from archs.products import by_onednn
+from archs.core.attention import prepare_to_compile
+from archs.core.matrix_products import by_onednn
 from benchmarks.measuring import timed
 from benchmarks.peers.nanogpt import NanoConfig, NanoGPT
 from benchmarks.workload import generator
-from experiments.learner import Learner
-from experiments.memory import keep_freed_memory
-from experiments.module import Optimiser, decayed, mixed
+from experiments.data.seeds import mixed
+from experiments.training.learner import Learner
+from experiments.training.memory import keep_freed_memory
+from experiments.training.optimiser import Optimiser, decayed
 from objectives import OBJECTIVES
 from objectives.base import Vocabulary
 
@@ -77,7 +78,7 @@ def drawn(tokens: Tensor, length: int, rows: int, rng: torch.Generator) -> tuple
 class Pentarch(nn.Module):
     """Decoder-AR at its defaults (rope, RMS norm, no bias), with the causal objective's loss."""
 
-    products = staticmethod(by_onednn)  # as `experiments.devices.fit`
+    products = staticmethod(by_onednn)  # as `experiments.training.devices.fit`
 
     def __init__(self, setting: Setting, characters: int) -> None:
         super().__init__()

@@ -27,10 +27,10 @@ from archs.batch import Batch
 from benchmarks import command, measuring
 from benchmarks.measuring import Spread, in_turns, machine
 from benchmarks.workload import OBJECTIVE, Ours, Shape
-from experiments.data.sources import documents
+from experiments.data.sources.addresses import Addresses
 from experiments.data.store import Corpus, load_corpus
 from experiments.data.windows import WindowStream
-from experiments.steps import Building, Loader, Steps
+from experiments.training.loader import Building, Loader, Steps
 from objectives import OBJECTIVES
 
 Result = TypeVar("Result")
@@ -48,21 +48,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         if not asked.loader:
             read_text(Path(cache))
-        corpus = load_corpus("sotu", vocabulary_size=TRAINED.vocabulary, cache=Path(cache))
+        corpus = load_corpus(Addresses(), vocabulary_size=TRAINED.vocabulary, cache=Path(cache))
         console.print(alone(corpus, *asked.loader) if asked.loader else shares(corpus, rounds))
     console.print(machine(), highlight=False)
 
 
 def read_text(cache: Path) -> None:
     """Loading a corpus, tokenising its text, cutting its windows."""
-    cold, corpus = timed(lambda: load_corpus("sotu", cache=cache))
-    warm, corpus = timed(lambda: load_corpus("sotu", cache=cache))
+    cold, corpus = timed(lambda: load_corpus(Addresses(), cache=cache))
+    warm, corpus = timed(lambda: load_corpus(Addresses(), cache=cache))
     print(f"load_corpus: cold {cold:.2f} s, warm {warm:.2f} s")
     for name, part in corpus.splits.items():
         sizes = f"{len(part.tokens):,} tokens, {part.text_bytes:,} bytes"
         print(f"  {name}: {part.documents} documents, {sizes}")
 
-    texts = [document.text for document in documents("sotu")]
+    texts = [document.text for document in Addresses().documents()]
     tokens = sum(map(len, corpus.tokenizer.encode_batch(texts)))
     report("tokenising, all cores", tokens, lambda: corpus.tokenizer.encode_batch(texts))
     for rows, width in SHAPES:

@@ -24,7 +24,7 @@ from rich.table import Table
 from archs.errors import UserError
 from benchmarks import command
 from benchmarks.measuring import Spread, machine
-from experiments.folder import read_lines
+from experiments.storage.json_files import read_lines
 
 GOAL = 0.9  # of the number of devices
 EVERY = 10  # steps between records

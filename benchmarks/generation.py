@@ -22,11 +22,11 @@ from rich.table import Table
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from archs.family import Family
-from archs.generate import prompts
+from archs.core.single_row import lay_out_for_rows
+from archs.decoding.generate import prompts
+from archs.families.family import Family
 from archs.hf import from_hf
 from archs.hf.cases import build
-from archs.single_row import lay_out_for_rows
 from benchmarks.measuring import Spread, in_turns, machine, ratio
 
 PROMPT, NEW, GOAL = 16, 64, 2.0

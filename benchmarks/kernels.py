@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from archs import cross_entropy
-from archs.attention import Backend, Visible, attend, prepare_to_compile, visible
+from archs.core import cross_entropy
+from archs.core.attention import Backend, Visible, attend, prepare_to_compile, visible
 from archs.masks import CAUSAL, Mask, document, prefix
 from benchmarks import command
 from benchmarks.measuring import Spread, in_turns, machine

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from archs import by_hand
-from archs.cross_entropy import cross_entropy
-from archs.family import Family
-from archs.heads import LanguageModelHead
-from archs.permuted_lm import PermutedLM
+from archs.core import fused_backward as by_hand
+from archs.core.cross_entropy import cross_entropy
+from archs.core.heads import LanguageModelHead
+from archs.families.family import Family
+from archs.families.permuted_lm import PermutedLM
 from benchmarks import command, workload
 from benchmarks.measuring import Spread, in_turns, machine, ratio, timed
 from benchmarks.workload import ALL, Ours, Shape, families_of

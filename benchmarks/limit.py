@@ -21,8 +21,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from archs.cross_entropy import chunks
-from archs.products import by_onednn
+from archs.core.cross_entropy import chunks
+from archs.core.matrix_products import by_onednn
 from benchmarks.measuring import timed
 from benchmarks.workload import Ours, Shape
 

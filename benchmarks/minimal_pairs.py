@@ -23,9 +23,11 @@ from rich.table import Table
 
 from archs import FAMILIES, CoreConfig, Family
 from benchmarks.measuring import machine
-from experiments.data.tokenizer import Tokenizer, train, vocabulary
-from experiments.scorable import Pll
-from experiments.scoring import score_texts
+from experiments.data.tokenizer.tokenizer import Tokenizer
+from experiments.data.tokenizer.training import train
+from experiments.data.tokenizer.vocabulary import vocabulary
+from experiments.evaluation.scoring.checks import Pll
+from experiments.evaluation.scoring.scoring import score_texts
 from objectives import OBJECTIVES
 
 VOCABULARY, GOAL = 8192, 15

@@ -23,8 +23,8 @@ from rich.table import Table
 from archs import FAMILIES
 from benchmarks.measuring import machine
 from benchmarks.workload import SPECIAL, vocabulary
-from experiments import build
-from experiments.compose import compose_recipe
+from experiments.recipe import build
+from experiments.recipe.compose import compose_recipe
 from objectives import OBJECTIVES, Objective, replace, select
 from objectives.base import Layout, Windows
 from objectives.mlm import MLM

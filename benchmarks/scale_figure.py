@@ -9,9 +9,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from experiments.disk import write_whole
-from experiments.report.figures import looks
-from experiments.svg import MUTED, PAPER, STYLE, to_svg
+from experiments.report.figures.curves import looks
+from experiments.report.figures.svg import MUTED, PAPER, STYLE, to_svg
+from experiments.storage.whole import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from archs import FAMILIES
-from archs.attention import prepare_to_compile
 from archs.batch import Batch
 from archs.config import CoreConfig
+from archs.core.attention import prepare_to_compile
+from archs.core.matrix_products import by_onednn
 from archs.errors import unknown
-from archs.products import by_onednn
-from experiments.learner import Learner
-from experiments.memory import keep_freed_memory
-from experiments.steps import Building, Loader, Steps
+from experiments.training.learner import Learner
+from experiments.training.loader import Building, Loader, Steps
+from experiments.training.memory import keep_freed_memory
 from objectives import OBJECTIVES, Objective
 from objectives.base import Vocabulary, Windows
 from objectives.marks import BLANK, FUNCTION, NUMBER, UPPER
@@ -96,7 +96,7 @@ class Ours:
     autocast: bool = False  # bfloat16
 
     def __post_init__(self) -> None:
-        keep_freed_memory()  # as `experiments.devices.fit`; of the whole process, so for peers in it too
+        keep_freed_memory()  # as `training.devices.fit`; of the whole process, so for peers in it too
         torch.manual_seed(0)
         family = FAMILIES[self.family](self.shape.config(self.family))
         self.learner = Learner(family, objective(self.family, self.shape)).to(self.device)
@@ -127,7 +127,7 @@ class Ours:
         return self.train_on(next(self.loaded).to(self.device, non_blocking=True))
 
     def train_on(self, batch: Batch) -> Tensor:
-        with by_onednn(self.device):  # as `experiments.devices.fit`
+        with by_onednn(self.device):  # as `experiments.training.devices.fit`
             return self.train(batch)
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 
 from archs import CoreConfig, build
-from experiments.tasks.writing import write
+from experiments.evaluation.finetuned.writing import write
 from objectives.base import Vocabulary
 from objectives.conditional import Conditional
 

@@ -10,7 +10,7 @@ import typer
 
 from archs.errors import UserError, unknown
 from experiments.commands import catalogue, questions, runs, sweeps
-from experiments.stopping import Stopped
+from experiments.training.signals import Stopped
 
 app = typer.Typer(
     name="pentarch",
@@ -65,7 +65,7 @@ def _check_command(arguments: list[str]) -> None:
 
 def _stop_if_full(error: Exception) -> None:
     """A disk may fill up under a library that writes somewhere of its own."""
-    from experiments.disk import is_full
+    from experiments.storage.disk import is_full
 
     if is_full(error):
         _stop(f"no space left on a disk ({error}); make room, and the same command continues")

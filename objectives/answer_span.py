@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from archs.batch import Batch
-from archs.family import Family
+from archs.families.family import Family
 from objectives.base import Loss, Objective
 from objectives.layouts import parts_marked, read
 from objectives.loss import weighted_cross_entropy

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from archs.batch import Batch
 from archs.count import FORWARDS_A_TRAINING_STEP
 from archs.errors import UserError
-from archs.family import Family
+from archs.families.family import Family
 from objectives.loss import token_loss
 
 Layout = Literal["in_place", "concatenated", "source_target", "permuted"]

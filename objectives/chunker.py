@@ -56,7 +56,7 @@ def chunks_of(kind: Kind, windows: Windows, vocabulary: Vocabulary) -> Tensor:
         raise UserError(
             f"which words are {'entities' if kind == 'entity' else 'phrases'} is told by the tokenizer's "
             "pieces, and this vocabulary has no kinds or sentence_ends; make it with "
-            "experiments.data.tokenizer.vocabulary, or give marks"
+            "experiments.data.tokenizer.vocabulary.vocabulary, or give marks"
         )
     kinds = vocabulary.kinds[windows.tokens]
     blank = (kinds & BLANK).bool() | special

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from archs.batch import Batch
+from archs.core.heads import Classifier
 from archs.errors import UserError
-from archs.family import Family
-from archs.heads import Classifier
+from archs.families.family import Family
 from objectives.base import Layout, Loss, Objective, Vocabulary
 from objectives.layouts import read
 from objectives.sentence_pair import pair_loss

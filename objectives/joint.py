@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from archs.batch import PADDING, Batch
-from archs.count import FORWARDS_A_TRAINING_STEP, head_flops
-from archs.family import Family
+from archs.core.flops import head_flops
+from archs.count import FORWARDS_A_TRAINING_STEP
+from archs.families.family import Family
 from objectives.base import Layout, Loss, Vocabulary, Windows
 from objectives.layouts import pack_left, pair
 from objectives.loss import token_loss

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from archs.batch import PADDING, Batch, positions_within
-from archs.family import Family
+from archs.families.family import Family
 from objectives.base import Layout, Vocabulary
 
 

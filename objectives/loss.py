@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from archs.cross_entropy import cross_entropy
-from archs.family import Family
+from archs.core.cross_entropy import cross_entropy
+from archs.families.family import Family
 
 
 def token_loss(family: Family, hidden: Tensor, targets: Tensor, weights: Tensor, total: float) -> Tensor:

@@ -8,7 +8,7 @@ ENTITY, ENTITY_START = 2, 4  # inside a named entity; the first token of one
 PHRASE, PHRASE_START = 8, 16
 ANNOTATED = 32  # an annotator read this text: what it did not mark is no entity and no phrase
 
-# kinds: read off the piece's spelling (experiments.data.tokenizer).
+# kinds: read off the piece's spelling (experiments.data.tokenizer.tokenizer).
 UPPER = 1  # its first letter or digit is an upper-case letter
 NUMBER = 2  # … is a digit
 BLANK = 4  # it has neither: punctuation, symbols, white space

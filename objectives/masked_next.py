@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from archs.batch import Batch
-from archs.encoder_ae import mask
+from archs.families.encoder_ae import mask
 from objectives.base import Windows
 from objectives.causal import Causal
 from objectives.layouts import shift_right

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from archs import FAMILIES
-from archs.batch import Batch
+from archs.batch import Batch, MaskBuilder
 from archs.errors import UserError, unknown
-from archs.family import Family
-from archs.masks import MaskBuilder
-from archs.single_stack import SingleStack
+from archs.families.family import Family
+from archs.families.single_stack import SingleStack
 from objectives.base import Layout, Loss, Objective, Vocabulary, Windows
 from objectives.modes import marked, mode_token, unasked
 

@@ -12,10 +12,11 @@ from torch.nn import functional
 
 from archs.batch import Batch
 from archs.config import CoreConfig
-from archs.count import FORWARDS_A_TRAINING_STEP, distance_flops, head_flops, stack_flops
-from archs.encoder_ae import EncoderAE
+from archs.core.flops import distance_flops, head_flops, stack_flops
+from archs.count import FORWARDS_A_TRAINING_STEP
 from archs.errors import UserError, unknown
-from archs.family import Family
+from archs.families.encoder_ae import EncoderAE
+from archs.families.family import Family
 from objectives.base import Layout, Loss, Vocabulary, Windows
 from objectives.loss import share, weighted_cross_entropy
 from objectives.mlm import MLM, check_weight

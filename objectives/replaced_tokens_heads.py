@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from archs.batch import Batch
 from archs.config import CoreConfig
-from archs.count import head_flops
-from archs.family import Family, Hidden
-from archs.layers import initialise
+from archs.core.flops import head_flops
+from archs.core.layers import initialise
+from archs.families.family import Family, Hidden
 
 
 @dataclass(frozen=True)

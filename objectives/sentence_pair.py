@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from archs.batch import PADDING, Batch
+from archs.core.heads import Classifier
 from archs.errors import UserError
-from archs.family import Family
-from archs.heads import Classifier
+from archs.families.family import Family
 from objectives.base import Layout, Loss, Vocabulary, Windows
 from objectives.loss import token_loss, weighted_cross_entropy
 from objectives.mlm import MLM, check_weight

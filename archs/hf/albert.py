@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archs.config import CoreConfig
-from archs.encoder_ae import EncoderAE
+from archs.families.encoder_ae import EncoderAE
 from archs.hf.bert_like import bert_config, bert_core, embeddings, head
 from archs.hf.reference import Reference, only
 from archs.hf.weights import Link, module

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archs.config import CoreConfig
-from archs.encoder_decoder import EncoderDecoder
+from archs.families.encoder_decoder import EncoderDecoder
 from archs.hf.reference import Reference, activation, only, their_activation
 from archs.hf.weights import Link, module
 

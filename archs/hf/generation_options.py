@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from archs.batch import PADDING
-from archs.decoding import Decoding
+from archs.decoding.decoding import Decoding
 
 SUPPORTED = {
     *("max_new_tokens", "max_length", "do_sample", "temperature", "top_k", "top_p", "num_beams"),

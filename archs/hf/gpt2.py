@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archs.config import CoreConfig
-from archs.decoder_ar import DecoderAR
+from archs.families.decoder_ar import DecoderAR
 from archs.hf.reference import Reference, activation, only, their_activation
 from archs.hf.weights import Link, module
 

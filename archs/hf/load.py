@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from archs.config import CoreConfig
 from archs.errors import UserError
-from archs.families import build
-from archs.family import Family
+from archs.families.family import Family
+from archs.families.named import build
 from archs.hf.folder import open_folder, reference_of
 from archs.hf.modeling_pentarch import PentarchConfig
 from archs.hf.weights import read

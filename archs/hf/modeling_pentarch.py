@@ -16,7 +16,8 @@ from transformers.modeling_outputs import CausalLMOutput, MaskedLMOutput, Seq2Se
 
 from archs.batch import Batch
 from archs.config import CoreConfig
-from archs.families import FAMILIES
+from archs.families.named import FAMILIES
+from archs.families.steps import longer
 from archs.hf.generation_options import (
     PROMPT,
     SOURCE,
@@ -26,7 +27,6 @@ from archs.hf.generation_options import (
     settings,
     start_token,
 )
-from archs.steps import longer
 
 IGNORED = -100  # the label of a cell that is not asked
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from archs.config import CoreConfig
-from archs.encoder_ae import EncoderAE
 from archs.errors import UserError
+from archs.families.encoder_ae import EncoderAE
 from archs.hf.reference import Reference, activation, only, their_activation
 from archs.hf.rotary import base
 from archs.hf.weights import Link, module

@@ -22,9 +22,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from archs.batch import Batch
-from archs.encoder_decoder import EncoderDecoder
 from archs.errors import UserError
-from archs.family import Family
+from archs.families.encoder_decoder import EncoderDecoder
+from archs.families.family import Family
 from archs.hf.cases import CASES, build
 from archs.hf.folder import open_folder, reference_of
 from archs.hf.load import from_hf, weights_of

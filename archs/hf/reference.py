@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from archs.config import Activation, CoreConfig
 from archs.errors import UserError
-from archs.family import Family
+from archs.families.family import Family
 from archs.hf.weights import Link
 
 PLAIN: dict[str, Activation] = {

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from archs.batch import Batch
 from archs.errors import UserError
-from archs.family import Family
+from archs.families.family import Family
 from archs.hf.references import REFERENCES
 
 LENGTH, SOURCE = 13, 11

@@ -15,8 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import archs
 from archs.config import CoreConfig
 from archs.errors import UserError, unknown
-from archs.families import FAMILIES
-from archs.family import Family
+from archs.families.family import Family
+from archs.families.named import FAMILIES
+from archs.families.single_stack import SingleStack
 from archs.hf.folder import one_line, quiet
 from archs.hf.load import weights_of
 from archs.hf.modeling_pentarch import AUTO_CLASSES, CLASSES, PentarchConfig
@@ -24,12 +25,11 @@ from archs.hf.reference import Reference
 from archs.hf.references import REFERENCES
 from archs.hf.t5 import untie
 from archs.hf.weights import write
-from archs.single_stack import SingleStack
 
 ROLES = ("pad_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "cls_token_id", "sep_token_id")
 MODELING = Path(__file__).with_name("modeling_pentarch.py")
 ARCHS = Path(archs.__file__).parent
-IMPORTS = re.compile(r"^(\s*)from archs\.(hf\.)?(\w+) import", re.M)
+IMPORTS = re.compile(r"^(\s*)from archs\.((?:\w+\.)*)(\w+) import", re.M)
 
 
 def to_hf(
@@ -183,13 +183,14 @@ def _custom(family: Family, token_ids: dict[str, int]) -> PreTrainedModel:
 
 
 def _copy_code(folder: Path) -> None:
-    """The modeling file and what it imports of archs, as neighbours in the folder."""
+    """Copies the modeling file and the files of archs that it imports, side by side into the folder."""
     waiting, done = [MODELING], set()
     while waiting:
         source = waiting.pop()
         if source in done:
             continue
+        assert source.name not in {other.name for other in done}, "in one folder names must differ"
         done.add(source)
         text = source.read_text(encoding="utf-8")
-        waiting += [ARCHS / part.rstrip(".") / f"{name}.py" for _, part, name in IMPORTS.findall(text)]
+        waiting += [ARCHS.joinpath(*part.split("."), f"{name}.py") for _, part, name in IMPORTS.findall(text)]
         (folder / source.name).write_text(IMPORTS.sub(r"\1from .\3 import", text), encoding="utf-8")

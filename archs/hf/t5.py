@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from archs.config import CoreConfig
-from archs.encoder_decoder import EncoderDecoder
 from archs.errors import UserError
+from archs.families.encoder_decoder import EncoderDecoder
 from archs.hf.reference import GATED, PLAIN, Reference, their_activation
 from archs.hf.weights import Link, module
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from archs.config import CoreConfig
+from archs.families.permuted_lm import PermutedLM
 from archs.hf.reference import Reference, activation, only, their_activation
 from archs.hf.weights import Link, module
-from archs.permuted_lm import PermutedLM
 
 
 class XLNet(Reference):

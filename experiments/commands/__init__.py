@@ -1,1 +1,1 @@
-"""The commands of `pentarch`, a file for what they are about; nothing heavy is imported before it is used."""
+"""What a user types; a module of commands for each thing they are about."""

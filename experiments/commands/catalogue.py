@@ -25,7 +25,7 @@ def systems(
     """
     from rich.console import Console
 
-    from experiments.systems import markdown, tables
+    from experiments.commands.systems import markdown, tables
 
     if as_markdown:
         typer.echo(markdown(config_dir))
@@ -49,14 +49,14 @@ def masks(
     if mask is None and family is not None:
         raise UserError("--family goes with --mask; without them all five families are drawn")
     if mask is None:
-        from experiments.pictures import draw_masks
+        from experiments.report.figures.masks import draw_masks
 
         draw_masks(out)
         return
-    from experiments.compose import compose_recipe
-    from experiments.overrides import quoted
+    from experiments.recipe.compose import compose_recipe
+    from experiments.recipe.overrides import quoted
 
     recipe = compose_recipe([f"family={family or 'decoder_ar'}", f"family.mask={quoted(mask)}"])
-    from experiments.pictures import draw_mask
+    from experiments.report.figures.masks import draw_mask
 
     draw_mask(out, recipe)

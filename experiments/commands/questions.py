@@ -42,25 +42,25 @@ def evaluate(
         raise UserError("--include and --limit go with --lm-eval TASK")
     if lm_eval and (overrides or config_dir):
         raise UserError("give either --lm-eval TASK or a task of pentarch's own, not both")
-    from experiments.folder import runs_of
+    from experiments.runs.folder import runs_of
 
     runs = runs_of(run)
     if lm_eval:
-        from experiments.harness import run_harness
+        from experiments.evaluation.harness import run_harness
 
         _each(runs, lambda one: run_harness(one, lm_eval, include, limit))
     elif overrides:
-        from experiments.compose import compose_ask
+        from experiments.recipe.compose import compose_ask
 
         ask = compose_ask(overrides, config_dir)
-        from experiments.asking import ask_run, check
-        from experiments.asking_shown import show
+        from experiments.evaluation.asking import ask_run, check
+        from experiments.report.formats.terminal_task import show
 
         check(ask)  # once, and not of each run of a sweep
 
         _each(runs, lambda one: show(ask_run(one, ask)))
     else:
-        from experiments.evaluate import evaluate_run
+        from experiments.evaluation.evaluate import evaluate_run
 
         _each(runs, lambda one: evaluate_run(one, one.resolve().parents[1].name))
 
@@ -82,15 +82,15 @@ def generate(
 
     Example: pentarch generate runs/train/decoder_ar-causal/seed0 --prompt "My fellow citizens"
     """
-    from archs.decoding import Decoding
+    from archs.decoding.decoding import Decoding
 
     how = Decoding(
         temperature=temperature, top_k=top_k, top_p=top_p, beams=beams, length_penalty=length_penalty
     )
-    from experiments.folder import RunFolder
+    from experiments.runs.folder import RunFolder
 
     RunFolder(run).require_trained()
-    from experiments.evaluate import generate_text
+    from experiments.evaluation.writing import generate_text
 
     typer.echo(generate_text(run, prompt, length, how))
 
@@ -122,12 +122,12 @@ def score(
         raise UserError("give either --text TEXT or --file FILE")
     if file is not None and context is not None:
         raise UserError('--context goes with --text; in a .jsonl file each line has its own "context"')
-    from experiments.folder import RunFolder
-    from experiments.texts import read_texts
+    from experiments.evaluation.scoring.texts import read_texts
+    from experiments.runs.folder import RunFolder
 
     pairs = [(context or "", text or "")] if file is None else read_texts(file)
     RunFolder(run).require_trained()
-    from experiments.scoring import print_scores
+    from experiments.evaluation.scoring.scoring import print_scores
 
     print_scores(run, pairs, pll, tokens)
 
@@ -137,7 +137,7 @@ def _each(runs: list[Path], ask: Callable[[Path], object]) -> None:
 
     Raises UserError in the end if there was one.
     """
-    from experiments.folder import RunFolder
+    from experiments.runs.folder import RunFolder
 
     unable = []
     for number, run in enumerate(runs, start=1):

@@ -32,17 +32,19 @@ def train(
     """
     if recipe_file is not None and (overrides or config_dir):
         raise UserError("give either --recipe FILE or overrides, not both; a saved recipe is complete")
-    from experiments.compose import compose_recipe
-    from experiments.recipe import Recipe
+    from experiments.recipe.compose import compose_recipe
+    from experiments.recipe.recipe import Recipe
 
     recipe = (
         compose_recipe(overrides or [], config_dir) if recipe_file is None else Recipe.from_yaml(recipe_file)
     )
-    from experiments import build
+    from experiments import tracking
+    from experiments.recipe import build
 
     build.check(recipe)
-    from experiments.folder import RunFolder
-    from experiments.train import train as run
+    tracking.check(recipe)
+    from experiments.runs.folder import RunFolder
+    from experiments.training.train import train as run
 
     place = folder or recipe.folder(group)
     with RunFolder(place).to_itself():
@@ -56,14 +58,14 @@ def work(
     until: Annotated[Literal["trained", "done"], typer.Option("--until")],
 ) -> None:
     """Take one run of a sweep to its end: what launchers start in other processes."""
-    from experiments.folder import PASSING, RunFolder
-    from experiments.launch.task import BUSY
-    from experiments.recipe import Recipe
+    from experiments.recipe.recipe import Recipe
+    from experiments.runs.folder import PASSING, RunFolder
+    from experiments.sweeps.launch.task import BUSY
 
     folder = RunFolder(run)
     recipe = Recipe.from_yaml(folder.recipe)
-    from experiments.launch.work import work as do
-    from experiments.processes import CrashedError
+    from experiments.sweeps.launch.work import work as do
+    from experiments.training.process import CrashedError
 
     with folder.taken(timeout=PASSING) as mine:
         if not mine:
@@ -87,10 +89,10 @@ def export(
 
     Example: pentarch export runs/train/decoder_ar-causal/seed0 exported
     """
-    from experiments.folder import RunFolder
+    from experiments.runs.folder import RunFolder
 
     RunFolder(run).require_trained()
-    from experiments.export import export_run
+    from experiments.runs.hugging_face.exported import export_run
 
     typer.echo(export_run(run, folder, model_type))
 
@@ -106,6 +108,6 @@ def import_(
 
     Example: pentarch import FOLDER runs/imported/gpt2/seed0 evaluation=likelihood
     """
-    from experiments.imported import import_model
+    from experiments.runs.hugging_face.imported import import_model
 
     typer.echo(import_model(source, folder, overrides or [], config_dir))

@@ -12,9 +12,9 @@ from archs.errors import UserError, unknown
 from experiments.commands.arguments import Overrides, Presets, Sweep
 
 if TYPE_CHECKING:
-    from experiments.launch import AnyLauncher
-    from experiments.recipe import Recipe
-    from experiments.sweep_recipe import SweepRecipe
+    from experiments.recipe.recipe import Recipe
+    from experiments.sweeps.launch import AnyLauncher
+    from experiments.sweeps.recipe import SweepRecipe
 
 app = typer.Typer()
 
@@ -26,8 +26,8 @@ def sweep(name: Sweep, overrides: Overrides = None, config_dir: Presets = None) 
     Example: pentarch sweep five_families seeds=3 size=small launcher=local
     """
     where, composed = _composed(name, overrides, config_dir)
-    from experiments.launch.task import LostRunsError
-    from experiments.sweep import run
+    from experiments.sweeps.launch.task import LostRunsError
+    from experiments.sweeps.run import run
 
     try:
         run(*composed, where)
@@ -51,11 +51,11 @@ def plan(
     Example: pentarch plan five_families budget=hour
     """
     _, composed = _composed(name, overrides, config_dir)  # a launcher's mistakes are told here too
-    from experiments.planning import plan as show
+    from experiments.sweeps.plan import plan as show
 
     show(*composed)
     if wandb_sweep is not None:
-        from experiments.tracking.agents import hand_over, instructions
+        from experiments.sweeps.agents import hand_over, instructions
 
         typer.echo(instructions(wandb_sweep, hand_over(*composed, wandb_sweep)), err=True)
 
@@ -89,7 +89,7 @@ def status(
     folder = _swept(sweep)
     from rich.console import Console
 
-    from experiments import status as shown
+    from experiments.sweeps import status as shown
 
     if live:
         shown.watch(folder)
@@ -138,15 +138,17 @@ def _composed(
     name: str, overrides: list[str] | None, config_dir: Path | None
 ) -> tuple[AnyLauncher, tuple[SweepRecipe, dict[tuple[str, int], Recipe]]]:
     """Where a sweep's runs are trained, and what they are; each is checked."""
-    from experiments.compose import compose_launcher, compose_sweep, is_of_launcher
+    from experiments.sweeps.compose import compose_launcher, compose_sweep, is_of_launcher
 
     name, given = sweep_and_overrides(name, overrides)
     where = compose_launcher([one for one in given if is_of_launcher(one)], config_dir)
     composed = compose_sweep(name, [one for one in given if not is_of_launcher(one)], config_dir)
-    from experiments import build
+    from experiments import tracking
+    from experiments.recipe import build
 
     for recipe in composed[1].values():
         build.check(recipe)
+        tracking.check(recipe)
     return where, composed
 
 

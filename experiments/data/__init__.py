@@ -1,1 +1,1 @@
-"""Text in, token windows out: sources, split, tokenizer, store, windows, and the three gates."""
+"""Text in, token windows out: a pure function of (seed, step)."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from archs.errors import UserError
-from experiments.disk import abandoned, beside, told_if_full
+from experiments.storage.disk import told_if_full
+from experiments.storage.whole import abandoned, beside
 
 
 def once(folder: Path, build: Callable[[Path], None]) -> Path:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from archs.errors import UserError
-from experiments.build import check_call, import_path
 from experiments.data.characters import first_ink, inside_characters
+from experiments.recipe.imports import check_call, import_path
 from objectives.marks import ANNOTATED, ENTITY, ENTITY_START, PHRASE, PHRASE_START, WORD
 
 Segment = Callable[[str], Iterable[str]]  # words that concatenate to the text

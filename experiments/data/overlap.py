@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.store import Corpus
-from experiments.folder import read_json, write_json
+from experiments.storage.json_files import read_json, write_json
 
 GRAM = 13
 WORD = re.compile(r"\w+")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, islice
 from typing import Literal
 
-from experiments.data.document import Document
+from experiments.data.sources.document import Document
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

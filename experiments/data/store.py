@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from archs.errors import UserError
-from experiments.data import sources, tokenizer
 from experiments.data.cache import once
-from experiments.data.document import Document
 from experiments.data.marks import Marker
+from experiments.data.sources.document import Document
+from experiments.data.sources.source import Source
 from experiments.data.split import SPLITS, Split, split
-from experiments.data.tokenizer import Tokenizer
+from experiments.data.tokenizer.tokenizer import Tokenizer, load
+from experiments.data.tokenizer.training import train
+from experiments.data.tokenizer.vocabulary import vocabulary as vocabulary_of
 from objectives.base import Vocabulary
 from objectives.marks import WORD
 
@@ -78,37 +80,30 @@ class Corpus:
 
 
 def load_corpus(
-    source: str = "auto",
-    path: str | None = None,
-    text_column: str = "text",
-    name: str | None = None,
+    source: Source,
     tokenizer_path: str | None = None,
     vocabulary_size: int = 4096,
     marker: Marker | None = None,
     *,
-    only: Mapping[str, str] | None = None,
-    without_test_of: str | None = None,
     cache: Path,
 ) -> Corpus:
     """The corpus, from the cache if it is there, else built and cached.
 
-    source, path, text_column, name, only, without_test_of: see `sources.documents`. tokenizer_path: see
-    `tokenizer.load`; None trains a byte-level BPE of `vocabulary_size` on the training split. marker: see
-    `marks.marker`; None leaves the text unmarked. Files are written to cache/tokenizers/<hash> and
-    cache/tokens/<hash>, keyed by the content of the documents, the tokenizer, the marker and the format.
-    Raises UserError for a source that cannot be read or is too small to split.
+    tokenizer_path: see `tokenizer.load`; None trains a byte-level BPE of `vocabulary_size` on the training
+    split. marker: see `marks.marker`; None leaves the text unmarked. Files are written to
+    cache/tokenizers/<hash> and cache/tokens/<hash>, keyed by the content of the documents, the tokenizer, the
+    marker and the format. Raises UserError for a source that cannot be read or is too small to split.
     """
-    asked = (source, path, text_column, name, only, without_test_of)
-    content = _hash(sources.fingerprint(*asked))
+    content = _hash(source.fingerprint())
 
     def documents() -> Iterator[tuple[Split, Document]]:
-        return split(sources.documents(*asked))
+        return split(source.documents())
 
     if tokenizer_path is None:
         reader = _trained(documents, content, vocabulary_size, cache)
     else:
-        reader = tokenizer.load(tokenizer_path)
-    vocabulary = tokenizer.vocabulary(reader)
+        reader = load(tokenizer_path)
+    vocabulary = vocabulary_of(reader)
     digest = _hash(content, reader.digest, str(vocabulary.eos), *([] if marker is None else [marker.key]))
     folder = once(
         cache / "tokens" / digest, lambda place: _tokenise(documents(), reader, vocabulary.eos, marker, place)
@@ -131,10 +126,10 @@ def _trained(
                 yield document.text
 
     def build(place: Path) -> None:
-        tokenizer.train(texts(), size).save(place / "tokenizer.json")
+        train(texts(), size).save(place / "tokenizer.json")
 
     folder = once(cache / "tokenizers" / _hash(content, str(size)), build)
-    return tokenizer.load(folder / "tokenizer.json")
+    return load(folder / "tokenizer.json")
 
 
 def _tokenise(

@@ -10,16 +10,17 @@ import json
 from pathlib import Path
 
 from archs.errors import UserError
-from experiments.claims.verdicts import Outcome, failed
-from experiments.disk import write_whole
-from experiments.report import latex, markdown, verdicts_json
-from experiments.report.claimed import claimed
-from experiments.report.compare import page as compare_page
-from experiments.report.decision import controls, registered
-from experiments.report.page import render
-from experiments.report.results import METRICS, measure
-from experiments.report.runs import load
-from experiments.report.terminal import show
+from experiments.evidence.claims.decision import controls
+from experiments.evidence.claims.registered import registered
+from experiments.evidence.claims.verdicts import Outcome, failed
+from experiments.evidence.results import METRICS, measure
+from experiments.report.claims.claimed import claimed
+from experiments.report.compare.compare import page as compare_page
+from experiments.report.formats import latex, markdown, verdicts_json
+from experiments.report.formats.terminal import show
+from experiments.report.page.page import render
+from experiments.runs.reading import load
+from experiments.storage.whole import write_whole
 
 
 def write(folder: Path) -> Path:

@@ -1,1 +1,1 @@
-"""Tasks that models are evaluated on: one file a kind of task; `builtin/` needs no data but the run's own."""
+"""What a task is: kinds, rows, baselines. Needs no model."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.tasks.kind import Data, Example, Outcome
+from experiments.recipe.groups.task import AskConfig, TaskConfig
+from experiments.tasks.kind import LEARNED, Data, Example, Outcome
 from experiments.tasks.kinds import KINDS
+from experiments.tasks.modes import mode_of
 from experiments.tasks.rows import load
-from experiments.tasks.task import AskConfig, TaskConfig
-from experiments.tasks.usual import LEARNED, mode_of
 
 
 def examples_of(ask: AskConfig) -> Data:

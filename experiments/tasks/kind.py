@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from experiments.tasks.task import AskConfig, TaskConfig
+from experiments.recipe.groups.task import Mode, TaskConfig
 
 if TYPE_CHECKING:
-    from archs.family import Family
-    from experiments.run import Run
+    import pandas as pd  # slow to import, and plans do without
 
+LEARNED: tuple[Mode, ...] = ("finetuned", "frozen", "static")
 Example = dict[str, Any]  # role -> its checked value
 
 
@@ -40,19 +38,6 @@ class Data:
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """What a mode is given: a trained run, the task and how it is asked, and the task's examples."""
-
-    run: Run
-    ask: AskConfig
-    data: Data
-
-    @property
-    def task(self) -> TaskConfig:
-        return self.ask.task
-
-
-@dataclass(frozen=True, eq=False)
 class Outcome:
     """Rows, one an item, judged together; `variant` tells them from the others of an answer.
 
@@ -64,27 +49,6 @@ class Outcome:
     rows: pd.DataFrame
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """A mode's answer: outcomes, the main one first.
-
-    trials: what was tried on validation, one dict a trial, and, without a score there, what became of the
-    further seeds of a finetuning. cut: how many texts of each part were longer than the model's window, and
-    so cut. more: whatever else is told in the result's file. finetuned: for whoever asks what it has
-    forgotten, the run's own family after finetuning: the first outcome's, or of generation where the prefix
-    mask makes another family of it, that of its own way.
-    """
-
-    outcomes: list[Outcome]
-    trials: list[dict[str, object]] = field(default_factory=list)
-    cut: dict[str, int] = field(default_factory=dict)
-    more: dict[str, Any] = field(default_factory=dict)
-    finetuned: Family | None = None
-
-
-Mode = Callable[[Question], Answer]
-
-
 @dataclass(frozen=True)
 class Kind:
     """A kind of task.
@@ -92,19 +56,19 @@ class Kind:
     required, optional: roles of its columns. example: a row's roles checked and made the kind's own; raises
     ValueError that says what is wrong, EmptyError where a role holds nothing. text: what of an example may be
     known from elsewhere, for overlap. unlabelled: what of it task-adaptive pretraining reads; None: the text,
-    which then holds no label. modes: how it can be asked, the usual one first. metrics: names, the primary
-    one first. baselines: (train, test) -> rows by name, as the models' are. policy: what becomes of a text
-    longer than the window. grouped: rows that are one example, put together; None: a row is one.
+    which then holds no label. modes: how it can be asked, the default first. metrics: names, the primary
+    one first. baselines: (train, test) -> rows by name, as the models' are. truncation: what becomes of a
+    text longer than the window. grouped: rows that are one example, put together; None: a row is one.
     """
 
     name: str
     required: tuple[str, ...]
     optional: tuple[str, ...]
     metrics: tuple[str, ...]
-    modes: Mapping[str, Mode]
+    modes: tuple[Mode, ...]
     example: Callable[[Example, TaskConfig], Example]
     text: Callable[[Example], str]
-    policy: str
+    truncation: str
     baselines: Callable[[Sequence[Example], Sequence[Example]], dict[str, pd.DataFrame]] | None = None
     grouped: Callable[[Sequence[Example]], list[Example]] | None = None
     unlabelled: Callable[[Example], str] | None = None

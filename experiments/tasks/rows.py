@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from archs.errors import UserError, nearest
+from experiments.recipe.groups.task import TaskConfig
 from experiments.tasks.kind import Data, EmptyError, Example, Kind
 from experiments.tasks.sources import Row, Source
-from experiments.tasks.task import TaskConfig
 
 TENTH = 0.1
 UNLABELLED = (None, -1, "-1", [])  # what Hugging Face has in place of an answer that is secret, or missing

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from archs.errors import UserError, unknown
-from experiments.data.files import json_rows
-from experiments.tasks.task import TaskConfig
+from experiments.data.sources.files import json_rows
+from experiments.recipe.groups.task import TaskConfig
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
 SHARD = re.compile(r"-\d+-of-(\d+)$")  # as Hugging Face numbers them

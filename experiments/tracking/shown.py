@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.report.audit import of_run
-from experiments.report.runs import Run, read_run
-from experiments.tracking import Tracker
-from experiments.validate import flatten
+from experiments.evidence.audit import of_run
+from experiments.recipe.config import flatten
+from experiments.runs.reading import Run, read_run
+from experiments.tracking.tracker import Tracker
 
 
 def show_trained(follow: Tracker, folder: Path, seed: int) -> None:
@@ -39,7 +39,7 @@ def show_evaluated(follow: Tracker, folder: Path, seed: int, who_sees_whom: np.n
 
 def scores(run: Run) -> dict[str, Any]:
     """`score/NAME` as in results.parquet, and `evaluation/…` for every value of evaluation.json."""
-    from experiments.report.results import of_one_run  # pandas and scipy, which training does without
+    from experiments.evidence.results import of_one_run  # pandas and scipy, which training does without
 
     found = {f"score/{row['metric']}": row["value"] for row in of_one_run(replace(run, state="done"))}
     asked = {f"evaluation/{_slashed(name)}": value for name, value in flatten(run.evaluation).items()}

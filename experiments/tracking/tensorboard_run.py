@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.tracking import picture
+from experiments.tracking.tracker import picture
 
 
 class TensorBoardRun:

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from experiments.disk import write_whole
-from experiments.folder import RunFolder
-from experiments.presets import configs_dir, preset
-from experiments.recipe import Recipe
-from experiments.tracking import X_AXES, picture
+from experiments.recipe.presets import configs_dir, preset
+from experiments.recipe.recipe import Recipe
+from experiments.runs.folder import RunFolder
+from experiments.storage.whole import write_whole
+from experiments.tracking.tracker import X_AXES, picture
 from experiments.tracking.upload import Upload
 
 # W&B refuses longer ones, and only once they are uploaded.

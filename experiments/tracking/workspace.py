@@ -1,6 +1,6 @@
 """A page of W&B for a sweep, as code: what its panels show, and over what.
 
-Panels name metrics that runs log (`tests/experiments/test_tracking_workspace.py` compares them).
+Panels name metrics that runs log (`tests/experiments/tracking/test_tracking_workspace.py` compares them).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archs.errors import UserError
-from experiments.folder import write_json
+from experiments.storage.json_files import write_json
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import BarPlot, LinePlot
@@ -36,7 +36,7 @@ def workspace(entity: str, project: str, sweep: str | None) -> Workspace:
         raise UserError(
             'a workspace needs a package that is missing: pip install "pentarch[workspaces]"'
         ) from error
-    from experiments.report.results import METRICS
+    from experiments.evidence.results import METRICS
 
     def section(name: str, *shown: Any) -> ws.Section:
         return ws.Section(name=name, panels=list(shown), is_open=True)

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archs import FAMILIES, CoreConfig
 from archs.count import FORWARDS_A_TRAINING_STEP, parameters
-from archs.encoder_decoder import EncoderDecoder
 from archs.errors import UserError
-from archs.family import Stacks
+from archs.families.encoder_decoder import EncoderDecoder
+from archs.families.family import Stacks
 
 OPTIONS = CORES | {
     "swiglu": {"activation": "swiglu", "norm": "layer"},

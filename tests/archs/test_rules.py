@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from archs import CoreConfig
-from archs.attention import attend, visible
 from archs.batch import Batch
-from archs.decoder_ar import DecoderAR
-from archs.encoder_ae import EncoderAE
+from archs.core.attention import attend, visible
 from archs.errors import UserError
-from archs.flow import check_flow
-from archs.flow_decoding import check_decoding
+from archs.families.decoder_ar import DecoderAR
+from archs.families.encoder_ae import EncoderAE
+from archs.flow.cached_decoding import check_decoding
+from archs.flow.whole_pass import check_flow
 from archs.masks import CAUSAL, Mask, document
 from archs.rules import mask_builder
 
@@ -98,7 +98,7 @@ def test_a_rule_means_the_same_to_flex_attention(rule: Any) -> None:
 
 
 def test_a_rule_compiles_into_one_graph() -> None:
-    from archs.attention import prepare_to_compile
+    from archs.core.attention import prepare_to_compile
 
     prepare_to_compile()
     family = DecoderAR(TINY, mask=mask_builder(two_back, "mine.two_back")).eval()

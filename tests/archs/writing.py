@@ -7,7 +7,7 @@ from torch import Tensor
 
 from archs import FAMILIES, Family
 from archs.batch import Batch
-from archs.decoding import Steps
+from archs.decoding.decoding import Steps
 
 WRITERS = [kind for kind in FAMILIES if kind != "encoder_ae"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from archs.cross_entropy import LOGITS
+from archs.core.cross_entropy import LOGITS
 from benchmarks.limit import Product, multiplied, recorded
 from benchmarks.workload import OBJECTIVE, Ours, Shape
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from archs.permuted_lm import mask
+from archs.families.permuted_lm import mask
 from benchmarks.peers import IGNORED
 from benchmarks.peers.hugging_face import permuted
 from benchmarks.workload import Shape, batches

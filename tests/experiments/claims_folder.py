@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import sweep_folder
 
-from experiments.claims.cell import Cell
-from experiments.claims.claim import Claim, read_claims
-from experiments.claims.design import SCRATCH
-from experiments.claims.endpoints import endpoint_of
-from experiments.claims.replaced import replaced
-from experiments.folder import write_json
-from experiments.presets import preset
-from experiments.tuning import FILE, Point, Trial, Tuning
+from experiments.evidence.claims.cell import Cell
+from experiments.evidence.claims.claim import Claim, read_claims
+from experiments.evidence.claims.endpoints import endpoint_of
+from experiments.evidence.claims.replaced import replaced
+from experiments.evidence.tuning import FILE, Point, Trial, Tuning
+from experiments.recipe.presets import preset
+from experiments.storage.json_files import write_json
+from experiments.sweeps.design import SCRATCH
 
 FAMILIES = {"ar": "decoder_ar", "pf": "prefix_lm", "pm": "permuted_lm", "ed": "encoder_decoder"}
 SEEDS = 8

@@ -11,12 +11,13 @@ import pytest
 from run_files import KilledError
 
 from experiments import cli
-from experiments import train as training
-from experiments.compose import compose_recipe
+from experiments.data.sources.addresses import Addresses
 from experiments.data.store import Corpus, load_corpus
-from experiments.listeners import Bar
-from experiments.module import Pretraining
-from experiments.recipe import Recipe
+from experiments.recipe.compose import compose_recipe
+from experiments.recipe.recipe import Recipe
+from experiments.training import train as training
+from experiments.training.listeners import Bar
+from experiments.training.module import Pretraining
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def address_corpus(cache: Path) -> Corpus:
     """The State of the Union addresses with a vocabulary of 4,096."""
-    return load_corpus("sotu", cache=cache)
+    return load_corpus(Addresses(), cache=cache)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from experiments.folder import read_lines
-from experiments.recipe import Recipe
+from experiments.recipe.recipe import Recipe
+from experiments.storage.json_files import read_lines
 
 PATIENCE = 240.0  # seconds, where other work may have the cores
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from experiments.folder import read_lines
+from experiments.storage.json_files import read_lines
 
 CLOCK = ("seconds", "tokens_per_second")
 

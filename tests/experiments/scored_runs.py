@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments.compose import compose_recipe
-from experiments.train import train
+from experiments.recipe.compose import compose_recipe
+from experiments.training.train import train
 
 WORDS = ("the", "state", "of", "our", "union", "is", "strong", "and", "growing", "fast", "with", "people")
 TEXT = "\n\n".join(" ".join(WORDS[(i * n) % len(WORDS)] for i in range(80)) for n in range(1, 200))

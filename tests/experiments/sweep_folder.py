@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.recipe import Recipe
+from experiments.recipe.recipe import Recipe
 
 OBJECTIVES = {
     "encoder_ae": "mlm",

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from archs import CoreConfig
-from experiments import build
 from experiments.data.store import Corpus
-from experiments.folder import RunFolder
-from experiments.recipe import Recipe
-from experiments.run import Run
-from experiments.tasks.kind import Answer, Data, Kind, Question
-from experiments.tasks.metrics import METRICS
-from experiments.tasks.task import AskConfig, FinetuneGrid, TaskConfig
+from experiments.evaluation.question import Answer, Question
+from experiments.evidence.metrics import METRICS
+from experiments.recipe import build
+from experiments.recipe.groups.task import AskConfig, FinetuneGrid, TaskConfig
+from experiments.recipe.recipe import Recipe
+from experiments.runs.folder import RunFolder
+from experiments.runs.run import Run
+from experiments.tasks.kind import Data, Kind
 
 LENGTH = 64  # of the window, as of size=tiny
 

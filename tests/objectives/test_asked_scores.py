@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from archs import CoreConfig, Family, build
-from archs.encoder_ae import EncoderAE
+from archs.families.encoder_ae import EncoderAE
 from objectives import OBJECTIVES
 from objectives.base import Objective, Vocabulary
 from objectives.conditional import Conditional

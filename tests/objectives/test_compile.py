@@ -11,12 +11,13 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 from toy_text import VOCABULARY, random_windows, seeded, tiny
 
-from archs import FAMILIES, attention
-from archs.attention import TAKEN, prepare_to_compile
+from archs import FAMILIES
 from archs.batch import Batch, index_targets
-from archs.transformer import checkpoint_activations
+from archs.core import attention
+from archs.core.attention import TAKEN, prepare_to_compile
+from archs.core.transformer import checkpoint_activations
 from benchmarks.workload import OBJECTIVE as NATURAL
-from experiments.learner import Learner
+from experiments.training.learner import Learner
 from objectives import OBJECTIVES
 from objectives.base import Objective
 

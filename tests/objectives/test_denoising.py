@@ -21,7 +21,7 @@ from toy_text import (
 )
 
 from archs.errors import UserError
-from archs.flow import check_flow
+from archs.flow.whole_pass import check_flow
 from archs.hf import from_hf
 from archs.hf.cases import BART, TOKENS, build
 from objectives import noise

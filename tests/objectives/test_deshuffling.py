@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from toy_text import BOS, EOS, VOCABULARY, documents, random_windows, seeded, seeds, tiny, windows
 
 from archs import FAMILIES
-from archs.flow import check_flow
+from archs.flow.whole_pass import check_flow
 from objectives.base import Windows
 from objectives.deshuffling import Deshuffling
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from toy_text import BOS, EOS, MASK, VOCABULARY, equal, random_windows, reached, seeded, seeds, windows
 
 from archs import FAMILIES
-from archs.decoder_ar import mask as decoder_mask
 from archs.errors import UserError
-from archs.prefix_lm import mask as prefix_mask
+from archs.families.decoder_ar import mask as decoder_mask
+from archs.families.prefix_lm import mask as prefix_mask
 from objectives import OBJECTIVES
 from objectives.base import Vocabulary
 from objectives.conditional import Conditional

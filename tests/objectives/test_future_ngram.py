@@ -21,7 +21,7 @@ from toy_text import (
 )
 
 from archs.errors import UserError
-from archs.flow import check_flow
+from archs.flow.whole_pass import check_flow
 from archs.masks import CAUSAL, document
 from objectives.base import Windows
 from objectives.future import FutureNGram, stream_token

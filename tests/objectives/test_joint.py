@@ -19,7 +19,7 @@ from toy_text import (
 )
 
 from archs.errors import UserError
-from archs.flow import check_flow
+from archs.flow.whole_pass import check_flow
 from objectives.base import Windows
 from objectives.joint import Joint
 from objectives.mlm import MLM

@@ -20,7 +20,7 @@ from toy_text import (
 )
 
 from archs.errors import UserError
-from archs.flow import check_flow
+from archs.flow.whole_pass import check_flow
 from objectives.base import Windows
 from objectives.mass import MASS
 from objectives.replace import bert

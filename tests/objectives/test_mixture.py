@@ -17,14 +17,14 @@ from toy_text import (
     windows,
 )
 
-from archs.decoder_ar import DecoderAR
-from archs.encoder_ae import EncoderAE
-from archs.encoder_ae import mask as both_ways
-from archs.encoder_decoder import EncoderDecoder
 from archs.errors import UserError
-from archs.flow import check_flow
-from archs.permuted_lm import PermutedLM
-from archs.prefix_lm import PrefixLM
+from archs.families.decoder_ar import DecoderAR
+from archs.families.encoder_ae import EncoderAE
+from archs.families.encoder_ae import mask as both_ways
+from archs.families.encoder_decoder import EncoderDecoder
+from archs.families.permuted_lm import PermutedLM
+from archs.families.prefix_lm import PrefixLM
+from archs.flow.whole_pass import check_flow
 from objectives.base import Windows
 from objectives.causal import Causal
 from objectives.denoising import Denoising

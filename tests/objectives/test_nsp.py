@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from toy_text import CLS, SEP, VOCABULARY, random_windows, seeded, seeds, tiny, windows
 
-from archs.flow import check_flow
+from archs.flow.whole_pass import check_flow
 from objectives.base import Windows
 from objectives.nsp import NSP, SentenceStructure
 

@@ -23,7 +23,7 @@ from toy_text import (
 from archs import CoreConfig, build
 from archs.batch import Batch
 from archs.errors import UserError
-from archs.flow import check_flow
+from archs.flow.whole_pass import check_flow
 from archs.masks import CAUSAL, Mask, prefix
 from objectives.base import Windows
 from objectives.pseudo_masked import PseudoMasked, mask

@@ -9,10 +9,10 @@ from torch import nn
 from toy_text import EOS, MASK, PAD, VOCABULARY, WORDS, random_windows, real, seeded, seeds, tiny, windows
 
 from archs import CoreConfig
-from archs.encoder_ae import EncoderAE
 from archs.errors import UserError
+from archs.families.encoder_ae import EncoderAE
 from archs.masks import CAUSAL
-from experiments.learner import Learner
+from experiments.training.learner import Learner
 from objectives.base import Windows
 from objectives.mlm import MLM
 from objectives.replace import mask_only

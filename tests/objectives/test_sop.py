@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from toy_text import CLS, EOS, MASK, PAD, SEP, VOCABULARY, random_windows, real, seeded, seeds, tiny, windows
 
-from archs.encoder_ae import EncoderAE
 from archs.errors import UserError
+from archs.families.encoder_ae import EncoderAE
 from objectives.base import Windows
 from objectives.sop import SOP
 

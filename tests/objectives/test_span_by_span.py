@@ -6,8 +6,8 @@ from toy_text import CLS, EOS, PAD, VOCABULARY, WORDS, random_windows, real, see
 
 from archs import CoreConfig, build
 from archs.errors import UserError
-from archs.flow import check_flow
-from archs.permuted_lm import mask
+from archs.families.permuted_lm import mask
+from archs.flow.whole_pass import check_flow
 from objectives.base import Windows
 from objectives.span_by_span import SpanBySpan
 

@@ -1,1 +1,1 @@
-"""Tasks that need no data of their own: made of the corpus, or of the embedded addresses."""
+"""The built-in tasks that need no files: their items."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from archs.errors import UserError
 from experiments.data.store import Tokens
-from experiments.data.tokenizer import Tokenizer
+from experiments.data.tokenizer.tokenizer import Tokenizer
 from objectives.base import Vocabulary
 from objectives.marks import WORD
 

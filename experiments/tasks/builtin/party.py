@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data.document import Document
-from experiments.data.sources import addresses
+from experiments.data.sources.addresses import addresses
+from experiments.data.sources.document import Document
 from experiments.data.split import SPLITS, Split
 
 LABELS = ("Democratic", "Republican")

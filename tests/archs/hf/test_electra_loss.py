@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import ElectraConfig, ElectraForPreTraining
 
-from archs.encoder_ae import EncoderAE
+from archs.families.encoder_ae import EncoderAE
 from archs.hf.cases import BERT
 from archs.hf.electra import Electra
 from archs.hf.load import weights_of
 from archs.hf.weights import read
-from experiments.learner import Learner
+from experiments.training.learner import Learner
 from objectives.base import Vocabulary, Windows
 from objectives.replaced_tokens import ReplacedTokens, put_in
 

@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 
 from archs import Family
 from archs.batch import PADDING, Batch
-from archs.decoding import GREEDY, Decoding
-from archs.generate import prompts
+from archs.decoding.decoding import GREEDY, Decoding
+from archs.decoding.generate import prompts
 from archs.hf import from_hf
 from archs.hf.cases import build
 from archs.hf.samples import hidden_by, mapping

@@ -10,9 +10,9 @@ import torch
 from references import SPECIALS, VOCABULARY, made, open_auto
 from torch.optim import AdamW
 
-from archs.flow import check_flow
-from archs.flow_decoding import check_decoding
-from archs.generate import prompts
+from archs.decoding.generate import prompts
+from archs.flow.cached_decoding import check_decoding
+from archs.flow.whole_pass import check_flow
 from archs.hf import from_hf, to_hf
 from archs.hf.parity import compare
 from archs.hf.references import REFERENCES

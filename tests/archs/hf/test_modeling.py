@@ -13,8 +13,8 @@ from writing import lively
 
 from archs import CoreConfig
 from archs.batch import Batch
-from archs.decoding import Decoding
-from archs.generate import prompts
+from archs.decoding.decoding import Decoding
+from archs.decoding.generate import prompts
 from archs.hf.modeling_pentarch import CLASSES, PentarchConfig, PentarchModel
 
 TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}

@@ -15,7 +15,7 @@ from transformers import ProphetNetConfig, ProphetNetForConditionalGeneration
 
 from archs.batch import Batch
 from archs.config import CoreConfig
-from archs.encoder_decoder import EncoderDecoder
+from archs.families.encoder_decoder import EncoderDecoder
 from archs.hf.weights import Link, module, read
 from objectives.base import Vocabulary, Windows
 from objectives.future import FutureNGram, stream_token, streams_mask

@@ -17,8 +17,8 @@ from references import ONE_EACH, made, saved
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from archs.decoder_ar import DecoderAR
 from archs.errors import UserError
+from archs.families.decoder_ar import DecoderAR
 from archs.hf import from_hf, parity, to_hf
 from archs.hf.references import REFERENCES
 

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from archs import CoreConfig, Family, build
-from archs.decoder_ar import DecoderAR
 from archs.errors import UserError
+from archs.families.decoder_ar import DecoderAR
 from archs.hf import cases, from_hf, to_hf
 from archs.hf.references import REFERENCES
 from archs.masks import FULL

@@ -1,0 +1,1 @@
+"""The Transformer that all five families share: attention, layers, positions, loss, cache."""

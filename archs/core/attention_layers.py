@@ -1,0 +1,130 @@
+"""Attention as a layer: rows to queries, keys and values, and back.
+
+    attention(x, memory, mask)
+      memory = x                     self-attention
+      memory = encoder output        cross-attention
+      memory = the first T rows of x permuted LM: T content rows and M query rows, one set of weights
+
+Axes: B rows of the batch, R rows of a stack, D width, H heads, H' key heads, E head width, S source cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from archs.config import CoreConfig
+from archs.core.attention import Visible, attend
+from archs.core.cache import KeyValues
+from archs.core.positions import Distances, TransformerXL, rotate
+
+Angles = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every layer of one forward pass shares, or every local layer."""
+
+    seen: Visible
+    keys: int  # how many leading rows are keys too
+    angles: Angles | None
+    between: Distances | None
+    first: int = 0  # the rows before this one are keys only: they ask nothing, and nothing is made of them
+
+
+@dataclass(frozen=True)
+class Source:
+    """What cross-attention reads: (B,S,D), None once a cache holds its keys and values."""
+
+    memory: Tensor | None
+    seen: Visible
+
+
+class Attention(nn.Module):
+    """The rows x (B,R,D), from `Context.first` on, attend to the first `Context.keys` of them.
+
+    `relative` scores by distance within each layer.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        super().__init__()
+        self.heads, self.key_heads, self.head_width = config.heads, config.key_heads, config.head_width
+        self.scale, self.dropout = score_scale(config), config.attention_dropout
+        A, E, bias = self.heads * self.head_width, self.key_heads * self.head_width, config.attention_bias
+        self.query_key_value = nn.Linear(config.width, A + 2 * E, bias=bias)
+        self.out = nn.Linear(A, config.width, bias=bias)
+        self.relative = TransformerXL(config) if config.positions == "transformer_xl" else None
+
+    def forward(self, x: Tensor, shared: Context, held: KeyValues | None) -> Tensor:
+        q, k, v = self._project(x, shared)
+        if held is not None:
+            k, v = held.append(k, v)
+        seen = shared.seen
+        if self.relative is not None:
+            assert shared.between is not None
+            q, added = self.relative(q, shared.between)
+            seen = seen.plus(added * self.scale)
+        dropout = self.dropout if self.training else 0.0
+        return self.out(joined(attend(q, k, v, seen, self.scale, dropout)))
+
+    def _project(self, x: Tensor, shared: Context) -> tuple[Tensor, Tensor, Tensor]:
+        """q (B,H,R - first,E), and k, v (B,H',keys,E)."""
+        H, K, keys, first, angles = self.heads, self.key_heads, shared.keys, shared.first, shared.angles
+        if keys == x.shape[1] and not first:  # one product, and one rotation of queries and keys
+            every = apart(self.query_key_value(x), self.head_width)
+            if angles is None:
+                q, k, v = every.split((H, K, K), dim=1)
+                return q, k, v
+            asking, v = every.split((H + K, K), dim=1)
+            q, k = rotate(asking, angles).split((H, K), dim=1)
+            return q, k, v
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        A = H * self.head_width
+        q = apart(linear(x[:, first:], weight[:A], None if bias is None else bias[:A]), self.head_width)
+        kv = linear(x[:, :keys], weight[A:], None if bias is None else bias[A:])
+        k, v = apart(kv, self.head_width).split(K, dim=1)
+        if angles is not None:
+            cos, sin = angles
+            q = rotate(q, (cos[:, :, first:], sin[:, :, first:]))
+            k = rotate(k, (cos[:, :, :keys], sin[:, :, :keys]))
+        return q, k, v
+
+
+class CrossAttention(nn.Module):
+    """The rows x (B,R,D) attend to an encoder's output (B,S,D)."""
+
+    def __init__(self, config: CoreConfig) -> None:
+        super().__init__()
+        self.key_heads, self.head_width = config.key_heads, config.head_width
+        self.scale, self.dropout = score_scale(config), config.attention_dropout
+        A, E, bias = config.heads * self.head_width, self.key_heads * self.head_width, config.attention_bias
+        self.query = nn.Linear(config.width, A, bias=bias)
+        self.key_value = nn.Linear(config.width, 2 * E, bias=bias)
+        self.out = nn.Linear(A, config.width, bias=bias)
+
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,S,D) -> k, v (B,H',S,E)."""
+        k, v = apart(self.key_value(memory), self.head_width).split(self.key_heads, dim=1)
+        return k, v
+
+    def forward(self, x: Tensor, kv: tuple[Tensor, Tensor], seen: Visible) -> Tensor:
+        q = apart(self.query(x), self.head_width)
+        dropout = self.dropout if self.training else 0.0
+        return self.out(joined(attend(q, *kv, seen, self.scale, dropout)))
+
+
+def score_scale(config: CoreConfig) -> float:
+    return config.head_width**-0.5 if config.attention_scaled else 1.0
+
+
+def apart(x: Tensor, head_width: int) -> Tensor:
+    """(B,R,heads x E) -> (B,heads,R,E)."""
+    B, R, A = x.shape
+    return x.view(B, R, A // head_width, head_width).transpose(1, 2)
+
+
+def joined(x: Tensor) -> Tensor:
+    """(B,H,R,E) -> (B,R,H x E)."""
+    return x.transpose(1, 2).flatten(2)

@@ -1,0 +1,1 @@
+"""The five families: which masks and which stacks each one has, and how it writes."""

@@ -1,0 +1,187 @@
+"""`archs.flow.whole_pass`'s check for cached decoding: each step reads what the mask allows, and no more."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from archs.batch import PADDING, Batch, MaskBuilder
+from archs.core.reach import Streams
+from archs.errors import UserError
+from archs.families.family import Family
+from archs.families.steps import blank_columns, with_room
+from archs.flow.report import FlowReport, Place, compare
+from archs.flow.whole_pass import stacks
+
+
+def check_decoding(
+    family: Family, prompt: Batch, length: int, declared: MaskBuilder | None = None
+) -> FlowReport:
+    """Compares what each step of `family.steps` depends on with what the mask declares for the text at once.
+
+    A row of the report is a step, named by the number of the token it writes ("written"): each layer's output
+    for it, and its logits. A cell is one of the prompt, of the source, or a token already written. The
+    continuation is fixed; only blanks that there are count in a row that has fewer than `length`. `declared`
+    is as in `archs.flow.whole_pass.check_flow`. Runs in float64 on a copy on the CPU and writes the text once
+    for every cell, so give it short prompts.
+
+    Raises UserError for a family that does not write from left to right, and for a length below 1.
+    """
+    if length < 1:
+        raise UserError(f"length={length} writes nothing to check; give 1 or more")
+    family, prompt = copy.deepcopy(family).cpu().double().eval(), prompt.to("cpu")
+    room = family.steps(prompt, length).room
+    length = length if room is None else min(length, int(room.max()))
+    if length == 0:
+        raise UserError("the prompt has no blanks, cells with weight, and nothing would be written to check")
+    text = _filled(prompt, length) if family.layout == "permuted" else _continued(prompt, length)
+    layers = [text.steps(reached) for reached in family.reachable(text.whole, declared)["tokens"]]
+    measured = _measured(family, prompt, length, {name: cells.shape[2] for name, cells in layers[0].items()})
+    numbers = [*range(1, len(layers) + 1), None]
+    places = [
+        Place("written", number, expected, {name: cells & text.there for name, cells in found.items()})
+        for number, expected, found in zip(numbers, [*layers, layers[-1]], measured, strict=True)
+    ]
+    return compare(places, prompt)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """Prompt and continuation, read at once.
+
+    rows (B,length): whose output a step is; there (B,length,1) bool: which steps there are; cells
+    (B,length-1): where the written tokens that are read stand; given (B,T) bool: what of the prompt is no
+    blank.
+    """
+
+    whole: Batch
+    rows: Tensor
+    there: Tensor
+    cells: Tensor
+    given: Tensor
+
+    def steps(self, reached: Streams) -> Streams:
+        """What a layer's rows reach -> what the steps do, told by prompt, written tokens and source."""
+        steps = {
+            name: cells.gather(1, self.rows[:, :, None].expand(-1, -1, cells.shape[2])) & self.there
+            for name, cells in reached.items()
+        }
+        own, T = steps.pop("tokens"), self.given.shape[1]
+        written = own.gather(2, self.cells[:, None].expand(-1, own.shape[1], -1))
+        written &= self.there[:, :-1].mT  # a row's missing blanks stand in cells of no blank
+        return {"prompt": own[:, :, :T] & self.given[:, None], "written": written} | steps
+
+
+def _continued(prompt: Batch, length: int) -> _Text:
+    B, T = prompt.tokens.shape
+    rows = torch.arange(T - 1, T - 1 + length).expand(B, length)
+    there = torch.ones(B, length, 1, dtype=torch.bool)
+    given = torch.ones(B, T, dtype=torch.bool)
+    return _Text(with_room(prompt, length - 1), rows, there, rows[:, 1:], given)
+
+
+def _filled(prompt: Batch, length: int) -> _Text:
+    """Blanks come one after the other in the order of their columns, and each is asked by a query row."""
+    (B, T), blanks = prompt.tokens.shape, prompt.weights > 0
+    columns, there = blank_columns(prompt, length)
+    rows = torch.arange(T, T + length).expand(B, length)
+    rank, queries = blanks.cumsum(dim=1) * blanks, columns.masked_fill(~there, PADDING)
+    whole = replace(prompt, rank=rank, queries=queries)
+    return _Text(whole, rows, there[:, :, None], columns[:, :-1], ~blanks)
+
+
+def _measured(family: Family, prompt: Batch, length: int, cells: dict[str, int]) -> list[Streams]:
+    """For each layer and the logits: which of so many cells a stream each step depends on.
+
+    One cell at a time is moved in a random direction: forward-mode derivatives, which cached decoding needs
+    no graph for and which, unlike differences, do not vanish beside what they are added to.
+    """
+    held = _cells_read(family, prompt, length)
+    numbers = range(sum(cells.values()))
+    moved = [_moved_by(family, prompt, length, [read == number for read in held]) for number in numbers]
+    found = torch.stack(moved, dim=-1)
+    return [dict(zip(cells, layer.split(list(cells.values()), dim=-1), strict=True)) for layer in found]
+
+
+def _cells_read(family: Family, prompt: Batch, length: int) -> list[Tensor]:
+    """The numbers of the cells (B,n) that each call of the embedding reads: prompt, written, then source.
+
+    Found by writing a text whose tokens are these numbers: a family may read its prompt in another order.
+    """
+    (B, T), calls = prompt.tokens.shape, []
+
+    def note(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        calls.append(args[0])
+        return (torch.zeros_like(args[0]),)
+
+    numbered = replace(prompt, tokens=torch.arange(T).expand(B, T))
+    if prompt.source is not None:
+        first = T + length - 1
+        numbered = replace(numbered, source=torch.arange(first, first + prompt.source.shape[1]).expand(B, -1))
+    hook = family.embedding.register_forward_pre_hook(note)
+    _write(family, numbered, length, lambda number: torch.full((B,), T + number), lambda logits: None)
+    hook.remove()
+    return calls
+
+
+def _moved_by(family: Family, prompt: Batch, length: int, where: list[Tensor]) -> Tensor:
+    """Where outputs move if the cells `where` (B,n) of each call of the embedding do.
+
+    Of each layer's newest row and then of the logits: (layers + 1,B,length) bool.
+    """
+    direction = torch.randn(
+        family.embedding.embedding_dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    calls = iter(where)
+    latest: list[Tensor] = []
+    steps: list[Tensor] = []
+
+    def move(module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
+        return forward_ad.make_dual(output, next(calls)[:, :, None] * direction)
+
+    def keep(module: nn.Module, args: tuple[Tensor], output: tuple[Tensor, list[Tensor]]) -> None:
+        latest[:] = [layer[:, -1] for layer in output[1]]
+
+    def take(logits: Tensor) -> None:
+        steps.append(torch.stack([_moves(output) for output in (*latest, logits)]))
+
+    hooks = [family.embedding.register_forward_hook(move)]
+    hooks += [stack.register_forward_hook(keep) for stack in stacks(family)]
+    tokens = torch.zeros(len(prompt.tokens), dtype=torch.long)
+    with (
+        warnings.catch_warnings(action="ignore", category=DeprecationWarning),  # of torch, by torch
+        forward_ad.dual_level(),
+        sdpa_kernel(SDPBackend.MATH),  # the one backend that has forward-mode derivatives
+    ):
+        _write(family, prompt, length, lambda number: tokens, take)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(steps, dim=-1)
+
+
+def _moves(output: Tensor) -> Tensor:
+    """(B,D) -> (B) bool: the row's derivative is not zero."""
+    tangent = forward_ad.unpack_dual(output).tangent
+    return torch.zeros(len(output), dtype=torch.bool) if tangent is None else tangent.ne(0).any(dim=-1)
+
+
+@torch.no_grad()
+def _write(
+    family: Family,
+    prompt: Batch,
+    length: int,
+    token: Callable[[int], Tensor],
+    take: Callable[[Tensor], None],
+) -> None:
+    """Writes token(0), token(1) … (B) each after the prompt, and gives every step's logits to `take`."""
+    steps = family.steps(prompt, length)
+    take(steps.first())
+    for number in range(length - 1):
+        take(steps.next(token(number)))

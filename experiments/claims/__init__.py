@@ -1,1 +1,0 @@
-"""Statements that a sweep can decide: what they are, what runs they need, and what came of them."""

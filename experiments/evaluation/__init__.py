@@ -1,0 +1,1 @@
+"""A trained run is asked: likelihood, information flow, tasks in each mode, text."""

@@ -1,0 +1,1 @@
+"""Tasks that need no files: they ask about the run's own corpus."""

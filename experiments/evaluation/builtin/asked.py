@@ -1,0 +1,35 @@
+"""The text that a run's tasks ask about, for whoever wants to know what the training text has of it."""
+
+from __future__ import annotations
+
+from experiments.data.windows import held_out
+from experiments.evaluation.builtin import order
+from experiments.runs.run import Run
+from experiments.tasks.builtin import infill, party
+
+INFILL_TEST = 200  # gaps
+
+
+def asked(run: Run) -> dict[str, list[str]]:
+    """The test items of each task that is measured, as text: windows, paragraphs, gaps with both their sides.
+
+    The same for every arm of a sweep: an encoder-AE is asked some of these windows, and order reads them cut.
+    """
+    settings, corpus, length = run.recipe.evaluation, run.corpus, run.recipe.size.length
+    decode, found = corpus.tokenizer.decode, {}
+
+    def windows(n: int) -> list[str]:
+        return [decode(row) for row in held_out(corpus.test, n, length).tokens.tolist()]
+
+    if run.objective.language_model:
+        found["likelihood"] = windows(settings.likelihood_windows)
+    if settings.party:
+        found["party"] = [example.text for example in party.load().test]
+    if settings.infill or settings.target:
+        test = infill.examples(corpus.test, corpus.vocabulary, corpus.tokenizer, INFILL_TEST, seed=0)
+        sides = zip(test.left.tolist(), test.gaps(), test.right.tolist(), strict=True)
+        stretches = [decode([*left, *gap, *right]) for left, gap, right in sides]
+        found |= {name: stretches for name in ("infill", "target") if getattr(settings, name)}
+    if settings.order:
+        found["order"] = windows(order.TEST)
+    return found

@@ -1,0 +1,52 @@
+"""Which models a task is finetuned from: the pretrained one, from scratch, under another mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from archs.errors import UserError
+from archs.families.family import Family
+from archs.families.permuted_lm import PermutedLM
+from archs.families.prefix_lm import PrefixLM
+from archs.families.single_stack import SingleStack
+from experiments.evaluation.question import Question
+from experiments.recipe import build
+from experiments.runs.run import Run
+
+
+def models(question: Question) -> Iterator[tuple[str, Run]]:
+    """The run as it is; a causal one reading in both directions; and the same shape untrained.
+
+    With positions=relative a causal stack keeps its buckets, which are for earlier keys alone: where it reads
+    in both directions, all later keys share one.
+    """
+    run, grid = question.run, question.ask.finetune
+    yield "pretrained", run
+    if grid.unmasked and isinstance(run.family, SingleStack) and not run.family.both_ways:
+        yield "unmasked", replace(run, family=PrefixLM.of(run.family).eval())
+    if grid.scratch:
+        yield "scratch", replace(run, family=fresh(run))
+
+
+def fresh(run: Run) -> Family:
+    """The run's family with the weights that its seed began from."""
+    torch.manual_seed(run.recipe.seed)
+    return build.family(run.recipe, run.family.config).to(run.device).eval()
+
+
+def as_prefix(family: Family) -> Family:
+    """A single stack's modules under the prefix mask; another family itself.
+
+    Raises UserError for a family of one's own that has neither one stack nor a true likelihood.
+    """
+    if isinstance(family, SingleStack | PermutedLM):
+        return PrefixLM.of(family).eval()
+    if family.unit != "nll":
+        raise UserError(
+            f"this task needs a true likelihood of its target, and family '{family.kind}' has the unit "
+            f"'{family.unit}'; derive it from SingleStack, or leave the task out"
+        )
+    return family

@@ -1,0 +1,52 @@
+"""Texts to be scored, read from a file: one a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from archs.errors import UserError, unknown
+from experiments.data.sources.files import lines
+
+
+def read_texts(file: Path) -> list[tuple[str, str]]:
+    """(context, text) of each line: of a .jsonl file {"text": …, "context": …}, the context "" if left out.
+
+    A line of a .txt file is a text without context. Raises UserError, naming the line, for one that is
+    empty, and for JSON that is something else.
+    """
+    if file.suffix not in (".jsonl", ".txt"):
+        raise UserError(f"'{file}' is neither .jsonl nor .txt; give one JSON object or one text a line")
+    found = list(lines(file))
+    if not found[-1]:
+        del found[-1]  # what follows the last line end
+    read = _object if file.suffix == ".jsonl" else _plain
+    return [read(line, f"'{file}', line {number}") for number, line in enumerate(found, start=1)]
+
+
+def _plain(line: str, where: str) -> tuple[str, str]:
+    if not line:
+        raise UserError(f"{where} is empty: nothing to score; delete the line")
+    return "", line
+
+
+def _object(line: str, where: str) -> tuple[str, str]:
+    try:
+        row: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f'{where} is not JSON ({error.msg}); a line is {{"text": …, "context": …}}'
+        ) from error
+    except RecursionError as error:
+        raise UserError(f'{where} is nested too deeply; a line is {{"text": …, "context": …}}') from error
+    if not isinstance(row, dict) or "text" not in row:
+        raise UserError(f'{where} has no "text"; a line is {{"text": …, "context": …}}')
+    for key, value in row.items():
+        if key not in ("text", "context"):
+            raise unknown(f"key in {where}:", key, ("text", "context"))
+        if not isinstance(value, str):
+            raise UserError(f"{where} has {value!r} as {key}; write it as a string")
+    if not row["text"]:
+        raise UserError(f"{where} has an empty text: nothing to score; delete the line")
+    return row.get("context", ""), row["text"]

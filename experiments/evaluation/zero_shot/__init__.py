@@ -1,0 +1,1 @@
+"""Tasks asked of the pretrained family as it is."""

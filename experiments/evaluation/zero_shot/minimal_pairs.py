@@ -1,0 +1,43 @@
+"""Minimal pairs: is the good sentence likelier than the bad one? (BLiMP, Warstadt et al. 2020)"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from experiments.evaluation.question import Answer, Question
+from experiments.evaluation.zero_shot.scores import encoded, outcome, scored
+from experiments.evidence.metrics import METRICS, measured_within_groups
+from experiments.tasks.kinds.minimal_pairs import GROUPS, judged
+
+
+def zero_shot(question: Question) -> Answer:
+    """Nats of whole sentences, by the chain rule or as a pseudo-likelihood: the column unit says which."""
+    found = []
+    for part, items in question.data.asked.items():
+        texts = [("", item[role]) for item in items for role in ("good", "bad")]
+        nats = [(sum(one.nats), one.unit) for one in scored(question, encoded(question, texts))]
+        rows = judged(items, nats)
+        found.append(outcome(part, rows))
+    return Answer(found, more={"by_group": by_group(found[0].rows), "subset": of_subset(found[0].rows)})
+
+
+def by_group(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """% right of each paradigm, and of each phenomenon and field, which is the mean over its paradigms."""
+    found = {}
+    for group in GROUPS:
+        if group in rows:
+            within = rows.groupby(list(dict.fromkeys([group, *_paradigm(rows)]))).correct.mean()
+            found[group] = (100 * within.groupby(level=0).mean()).to_dict()
+    return found
+
+
+def of_subset(rows: pd.DataFrame) -> dict[str, Any]:
+    """The main number with the interval of having drawn these items of each paradigm, the paradigms given."""
+    return asdict(measured_within_groups(METRICS["pair_accuracy"], rows))
+
+
+def _paradigm(rows: pd.DataFrame) -> list[str]:
+    return ["paradigm"] if "paradigm" in rows else []

@@ -1,0 +1,41 @@
+"""What the kinds of task share that ask a trained run for likelihoods, without training it further."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from experiments.evaluation.question import Question
+from experiments.evaluation.scoring.checks import Pll, check, encode
+from experiments.evaluation.scoring.token_scores import TokenScores, score_tokens
+from experiments.tasks.kind import Outcome
+
+Ids = Sequence[int]
+
+
+def hidden_by(question: Question) -> Pll | None:
+    """How an encoder-AE's tokens are hidden; None for families whose scores are exact."""
+    return question.ask.pll if question.run.family.unit == "pll" else None
+
+
+def outcome(part: str, rows: pd.DataFrame) -> Outcome:
+    """Its variant names the unit, so that no two units stand in one row of a table."""
+    return Outcome({"model": "pretrained", "unit": rows.unit[0], "part": part}, rows)
+
+
+def encoded(question: Question, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    """The ids of each (context, text), tokenised apart. Raises UserError as `score_texts` does."""
+    run = question.run
+    check(run.family, run.objective, run.corpus.tokenizer, hidden_by(question))
+    return encode(pairs, run.corpus.tokenizer)
+
+
+def scored(question: Question, texts: Sequence[tuple[Ids, Ids]]) -> Iterator[TokenScores]:
+    """Of each (context ids, text ids), in order; what is longer than training's windows is told."""
+    name, window = question.task.name, question.run.recipe.size.length
+    longer = sum(len(context) + len(text) > window for context, text in texts)
+    told = f", {longer:,} of them longer than training's windows of {window} tokens" if longer else ""
+    print(f"{name}: scoring {len(texts):,} texts{told}", file=sys.stderr, flush=True)
+    return score_tokens(question.run.family, question.run.objective, texts, hidden_by(question))

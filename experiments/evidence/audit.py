@@ -1,0 +1,236 @@
+"""The budget audit: for every arm what was declared beside what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.recipe.config import flatten
+from experiments.runs.reading import Run, Sweep
+
+UNITS = {
+    "flops": "training FLOPs",
+    "tokens": "raw tokens",
+    "targets": "supervised targets",
+    "steps": "optimiser steps",
+    "seconds": "seconds of training",
+}
+MATCHES = {
+    "none": "nothing",
+    "core_parameters": "parameters without embeddings",
+    "parameters": "all parameters",
+    "flops_per_token": "FLOPs per raw token",
+    "flops_per_sequence": "FLOPs per window of text",
+}
+EPOCHS = 4  # repeated up to so often, text is worth nearly as much as new text (Muennighoff et al. 2023)
+NOT_SETTINGS = ("out", "name", "user_path", "seed")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What was done, and under it what was declared, "" where there is nothing to hold it against.
+
+    flag: what a reader should be warned of.
+    """
+
+    done: str
+    declared: str = ""
+    flag: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm's column of the audit: a cell for each of ROWS."""
+
+    arm: str
+    family: str
+    objective: str
+    cells: list[Cell]
+
+    def cell(self, row: str) -> Cell:
+        """That of ROWS with this name."""
+        return self.cells[[name for name, _ in ROWS].index(row)]
+
+
+ROWS = (
+    ("shape", "layers x width"),
+    ("core parameters", "without embeddings"),
+    ("all parameters", "counted in the model"),
+    ("off the match", "of the matched quantity, from a decoder-AR's of the size asked for"),
+    ("FLOPs a token", "training, per raw token"),
+    ("times the reference", "P: its core parameters, M: its FLOPs a token"),
+    ("steps", "of the optimiser"),
+    ("raw tokens", "read"),
+    ("epochs", "of the training text"),
+    ("targets", "supervised tokens"),
+    ("targets a token", "share of the tokens read"),
+    ("FLOPs", "training"),
+    ("FLOPs of all stages", "training, with those of the runs that it began from"),
+    ("time", "seconds of training"),
+    ("attention", "backends taken"),
+)
+
+
+def lines(sweep: Sweep) -> list[Line]:
+    """One line an arm that has an audit; arms without one are told of elsewhere."""
+    audited = {arm: [run for run in sweep.of(arm) if run.audit] for arm in sweep.arms}
+    return [_line(arm, runs) for arm, runs in audited.items() if runs]
+
+
+def _line(arm: str, runs: list[Run]) -> Line:
+    audits = [run.audit for run in runs if run.audit]
+    plan: dict[str, Any] = audits[0]["plan"]
+    steps = plan["steps"]
+    core, embedding = plan["parameters"]["core"], plan["parameters"]["embedding"]
+    shares = target_shares(runs)
+    extra = f" + {plan['extra_parameters']:,} of the objective" if plan["extra_parameters"] else ""
+
+    def spent(name: str) -> str:
+        return ranged((each["spent"][name] for each in audits), amount)
+
+    def planned(name: str) -> str:
+        return "by the clock" if steps is None else f"planned {amount(steps * plan[f'{name}_per_step'])}"
+
+    cells = [
+        Cell(plan["shape"], asked_shape(runs[0], plan)),
+        Cell(f"{core:,}"),
+        Cell(ranged((each["parameters"] for each in audits), amount), f"planned {core + embedding:,}{extra}"),
+        Cell(
+            "not matched" if plan["match"] == "none" else f"{plan['deviation']:+.2%}",
+            f"of {multiple} x the reference's" if (multiple := plan.get("multiple", 1)) > 1 else "",
+        ),
+        Cell(amount(plan["flops_per_token"])),
+        Cell(_times(plan)),
+        Cell(spent("steps"), "by the clock" if steps is None else f"planned {amount(steps)}"),
+        Cell(spent("tokens"), planned("tokens")),
+        Cell(
+            ranged((each["epochs"] for each in audits), lambda number: f"{number:.2f}"),
+            flag="repetition regime" if arm in repeated(runs) else "",
+        ),
+        Cell(spent("targets"), planned("targets")),
+        Cell(ranged(shares, lambda share: f"{share:.0%}") if shares else "none read"),
+        Cell(spent("flops"), planned("flops")),
+        _all_stages(audits),
+        Cell(spent("seconds")),
+        Cell(", ".join(sorted({path.split(": ")[-1] for each in audits for path in each["attention"]}))),
+    ]
+    return Line(arm, plan["family"], plan["objective"], cells)
+
+
+def _all_stages(audits: list[dict[str, Any]]) -> Cell:
+    own = {"stages": [{"stage": ""}]}  # of a run from before there were stages
+    chains = [each.get("chain", {**own, "total": each["spent"]}) for each in audits]
+    stages = " → ".join(each["stage"] for each in chains[0]["stages"])
+    if any(chain["total"] is None for chain in chains):
+        return Cell("not known", stages, "weights from elsewhere")
+    total = ranged((chain["total"]["flops"] for chain in chains), amount)
+    return Cell(total, stages if len(chains[0]["stages"]) > 1 else "")
+
+
+def _times(plan: dict[str, Any]) -> str:
+    """In Raffel et al.'s P and M; audits of older runs do not tell."""
+    if "times_parameters" not in plan:
+        return "not recorded"
+    return f"{plan['times_parameters']:.2f} P, {plan['times_flops']:.2f} M"
+
+
+def of_run(run: Run) -> list[dict[str, str]]:
+    """One audited run by itself, a dict for each of ROWS."""
+    cells = zip(ROWS, _line(run.arm, [run]).cells, strict=True)
+    return [
+        {"what": name, "unit": unit, "done": cell.done, "declared": cell.declared}
+        for (name, unit), cell in cells
+    ]
+
+
+def target_shares(runs: Iterable[Run]) -> list[float]:
+    """Supervised targets per raw token read, least first; of audited runs that read any."""
+    spent = [run.audit["spent"] for run in runs if run.audit]
+    return sorted(each["targets"] / each["tokens"] for each in spent if each["tokens"])
+
+
+def scales(sweep: Sweep) -> list[float]:
+    """Each budget.scale of the arms, least first; 1 in recipes from before there was one."""
+    return sorted({run.recipe["budget"].get("scale", 1.0) for run in sweep.runs if run.recipe})
+
+
+def repeated(runs: Iterable[Run]) -> dict[str, float]:
+    """The arms that read their text more often than EPOCHS, and how often at most."""
+    often: dict[str, float] = {}
+    for run in runs:
+        if run.audit and run.audit["epochs"] > EPOCHS:
+            often[run.arm] = max(run.audit["epochs"], often.get(run.arm, 0.0))
+    return often
+
+
+def stops(sweep: Sweep) -> str:
+    """What runs spend, by each definition of the budget: `1e12 training FLOPs or 4e8 raw tokens`."""
+    by: dict[str, list[Run]] = {}
+    for run in sweep.runs:
+        if run.recipe:
+            by.setdefault(run.recipe["budget"]["stop"], []).append(run)
+    return " or ".join(f"{_spends(runs)} {UNITS[stop]}" for stop, runs in by.items())
+
+
+def _spends(runs: Iterable[Run]) -> str:
+    """The least and the greatest where runs differ in budget.scale."""
+    budgets = [run.recipe["budget"] for run in runs if run.recipe]
+    return ranged((each["amount"] * each.get("scale", 1.0) for each in budgets), amount)
+
+
+def asked_shape(run: Run, plan: dict[str, Any]) -> str:
+    """The recipe's size, from which the solver may have gone to match."""
+    size = run.recipe["size"]
+    asked = f"{size['layers']} x {size['width']}, ffn {size['ffn']}"
+    return "as asked" if asked == plan["shape"] else f"asked {asked}"
+
+
+def amount(value: float) -> str:
+    """In full below a thousand million, above with four figures: 5,120 or 1.234e12."""
+    return f"{value:,.0f}" if value < 1e9 else f"{value:.4g}".replace("e+", "e")
+
+
+def ranged(values: Iterable[float], text: Callable[[float], str]) -> str:
+    """One value, or the least and the greatest over seeds."""
+    low, high = text(min(values := list(values))), text(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def differing(sweep: Sweep) -> dict[str, dict[str, str]]:
+    """The settings in which arms differ: by key, each arm's value. Everything else is the same for all."""
+    recipes = {
+        arm: flatten({k: v for k, v in run.recipe.items() if k not in NOT_SETTINGS})
+        for arm in sweep.arms
+        for run in sweep.of(arm)[:1]
+        if run.recipe
+    }
+    keys = dict.fromkeys(key for recipe in recipes.values() for key in recipe)
+    table = {key: {arm: _plain(recipe.get(key, "")) for arm, recipe in recipes.items()} for key in keys}
+    return {key: values for key, values in table.items() if len(set(values.values())) > 1}
+
+
+def _plain(value: Any) -> str:
+    return "" if value in ("", {}) else str(value)
+
+
+def corpora(sweep: Sweep) -> set[str]:
+    return {run.audit["corpus"] for run in sweep.runs if run.audit}
+
+
+def read(sweep: Sweep) -> list[int]:
+    """Raw tokens that each audited run read, least first; those of untrained runs left out."""
+    tokens = (run.audit["spent"]["tokens"] for run in sweep.runs if run.audit)
+    return sorted(number for number in tokens if number)
+
+
+def doubled(sweep: Sweep) -> list[str]:
+    """Arms matched to twice the reference's amount: two full stacks where parameters are matched."""
+    plans = {run.arm: run.audit["plan"] for run in sweep.runs if run.audit}
+    return [arm for arm, plan in plans.items() if plan.get("multiple", 1) > 1]
+
+
+def widest_deviation(sweep: Sweep) -> float | None:
+    """The largest distance of the matched quantity from the reference; None if nothing was matched."""
+    plans = [run.audit["plan"] for run in sweep.runs if run.audit]
+    return max((abs(plan["deviation"]) for plan in plans if plan["match"] != "none"), default=None)

@@ -1,0 +1,1 @@
+"""Claims: what is stated, on which endpoint, and what was decided."""

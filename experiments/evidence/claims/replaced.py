@@ -1,0 +1,34 @@
+"""A sweep's claims on other endpoints than their files name: `endpoints: {understanding: task:mr+cola}`."""
+
+from __future__ import annotations
+
+from archs.errors import UserError, unknown
+from experiments.evidence.claims.claim import Claim
+from experiments.evidence.claims.endpoints import endpoint_of
+from experiments.recipe.config import validated
+
+
+def replaced(claims: dict[str, Claim], endpoints: dict[str, str]) -> dict[str, Claim]:
+    """Every claim and control with each named endpoint as another; registered and hashed as it then reads.
+
+    Raises UserError for an endpoint that no claim is on, and for one in another unit, in which margins and
+    published effects would mean something else.
+    """
+    asked = list(dict.fromkeys(name for claim in claims.values() for name in claim.asked))
+    for old, new in endpoints.items():
+        if old not in asked:
+            raise UserError(f"endpoints: {unknown('endpoint of these claims', old, asked)}")
+        before, after = endpoint_of(old), endpoint_of(new)
+        if (before.unit, before.better) != (after.unit, after.better):
+            raise UserError(
+                f"endpoints.{old}={new}: came {after.unit}, must be in {before.unit} as {old}, in which "
+                "claims have their margins; write a claim of your own on it"
+            )
+    return {name: _on(claim, endpoints, f"claim '{name}': ") for name, claim in claims.items()}
+
+
+def _on(claim: Claim, endpoints: dict[str, str], where: str) -> Claim:
+    content = claim.model_dump()
+    content["endpoints"] = [endpoints.get(name, name) for name in claim.endpoints]
+    content["order"] = {endpoints.get(name, name): arms for name, arms in claim.order.items()}
+    return validated(Claim, content, where)

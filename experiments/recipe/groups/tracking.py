@@ -1,0 +1,29 @@
+"""Where a run is followed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from experiments.recipe.config import Config
+
+
+class TrackingConfig(Config):
+    """`wandb` is uploaded where a key is present. `entity`: a W&B team, None = the key's own."""
+
+    name: Literal["wandb", "tensorboard", "none"] = "wandb"
+    project: Annotated[str, Field(min_length=1)] = "pentarch"
+    entity: str | None = None
+
+    @field_validator("project")
+    @classmethod
+    def _is_taken_by_wandb(cls, project: str) -> str:
+        refused = sorted(set(project) & set("/\\#?%:"))
+        if refused or len(project) > 128:
+            why = f"{len(project)} characters" if not refused else f"has {' '.join(refused)}"
+            raise ValueError(
+                f"tracking.project: came '{project[:40]}', which W&B refuses: it {why}; at most 128 "
+                "characters are allowed, and none of / \\ # ? % :"
+            )
+        return project

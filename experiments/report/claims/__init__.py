@@ -1,0 +1,1 @@
+"""What a report says of claims: verdicts, controls, tables and figures."""

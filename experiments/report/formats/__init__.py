@@ -1,0 +1,1 @@
+"""A report in other forms than the page: Markdown, LaTeX, JSON, the terminal."""

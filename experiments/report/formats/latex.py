@@ -1,0 +1,103 @@
+"""Verdicts and results as LaTeX tables with booktabs rules, ready for \\input."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from experiments.evidence.claims.readings import Standing
+from experiments.evidence.results import Metric
+from experiments.report.claims import words
+from experiments.report.claims.claimed import Claimed
+from experiments.report.claims.section import STANDINGS
+from experiments.report.claims.tables import LABELS
+from experiments.report.formats.markdown import results
+from experiments.report.grid import Cell, Grid
+from experiments.runs.reading import Sweep
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "→": r"$\to$",
+    "…": r"\dots{}",
+}
+HEAD = "% Needs \\usepackage{booktabs}. Written by pentarch report; a new report writes it again."
+
+
+def report(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed | None) -> str:
+    """Confirmatory and exploratory verdicts where there are claims, then results."""
+    grids = [] if of is None else [verdicts(of, standing) for standing in STANDINGS]
+    if shown:
+        grids.append(results(sweep, found, shown))
+    return "\n\n".join([HEAD, *(table(grid) for grid in grids if grid.rows)]) + "\n"
+
+
+def verdicts(of: Claimed, standing: Standing) -> Grid:
+    """The page's verdicts in as many columns as a page of paper is wide."""
+    heads = ["claim", "contrast", "endpoint", "budget", "effect", "95% interval", "published"]
+    rows: list[list[Cell]] = []
+    for outcome in of.decision.claims:
+        if outcome.standing != standing:
+            continue
+        published, found = words.published(outcome.claim), []
+        for reading in of.deciding(outcome):
+            for finding in reading.findings:
+                endpoint, test = finding.endpoint, finding.test
+                numbers = (
+                    f"{words.signed(endpoint, test.mean)} {endpoint.unit}",
+                    words.interval(endpoint, test.low, test.high),
+                    published,
+                    words.p_text(reading.p),
+                    words.p_text(reading.adjusted),
+                )
+                what = finding.part.text, finding.part.endpoint, words.place(reading.cell)
+                found.append([*(Cell(each, kind="prose") for each in what), *map(Cell, numbers)])
+        found = found or [[Cell("")] * 3 + [Cell("not measured")] + [Cell("")] * 4]
+        for number, row in enumerate(found):
+            verdict = outcome.verdict if number == 0 else ""
+            rows.append([Cell(outcome.name if number == 0 else ""), *row, Cell(verdict, kind="prose")])
+    return Grid.of(LABELS[standing], [*heads, "p", "p, corrected", "verdict"], rows)
+
+
+def table(grid: Grid) -> str:
+    """One floating table: the first column from the left, the others too where they hold words."""
+    columns = "".join("l" if number == 0 or grid.left(number) else "r" for number in range(len(grid.heads)))
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escaped(grid.label)}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        _row(grid.heads),
+        r"\midrule",
+        *(_row(row) for row in grid.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+def _row(cells: list[Cell]) -> str:
+    return " & ".join(map(_cell, cells)) + r" \\"
+
+
+def _cell(cell: Cell) -> str:
+    """Square brackets are guarded: after a row's end LaTeX would take them for an option of it."""
+    text = escaped(cell.text)
+    text += f" ({escaped(cell.small)})" if cell.small else ""
+    return f"{{{text}}}" if text.startswith("[") else text
+
+
+def escaped(text: str) -> str:
+    return "".join(SPECIAL.get(letter, letter) for letter in " ".join(text.split()))

@@ -1,0 +1,93 @@
+"""Verdicts for machines: report/verdicts.json."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from experiments.evidence.claims.cell import Cell
+from experiments.evidence.claims.readings import Finding, Reading
+from experiments.evidence.claims.verdicts import Outcome
+from experiments.report.claims import words
+from experiments.report.claims.claimed import Claimed
+
+
+def content(of: Claimed) -> dict[str, Any]:
+    """Numbers in full, in the endpoints' units, positive in favour of the claim; null where there is none."""
+    return finite(
+        {
+            "validated": not of.failed,
+            "failed_controls": of.failed,
+            "registered": of.said.written,
+            "seeds": of.said.seeds,
+            "deviations": of.said.deviations,
+            "outcomes": {outcome.name: _outcome(of, outcome) for outcome in of.decision.outcomes},
+            "assays": [
+                {
+                    "endpoint": each.endpoint,
+                    **_cell(each.cell),
+                    "passed": each.passed,
+                    "gain": each.gain and asdict(each.gain),
+                }
+                for each in of.decision.assays
+            ],
+        }
+    )
+
+
+def _outcome(of: Claimed, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "statement": outcome.claim.statement,
+        "standing": outcome.standing,
+        "kind": outcome.claim.kind,
+        "verdict": outcome.verdict,
+        "why": outcome.why,
+        "digest": of.said.digests[outcome.name],
+        "margin": outcome.claim.margin,
+        "published": outcome.claim.published.model_dump(mode="json"),
+        "relabelling": outcome.relabelling,
+        "excused": outcome.excused,
+        "readings": [_reading(of, outcome, reading) for reading in outcome.readings],
+    }
+
+
+def _reading(of: Claimed, outcome: Outcome, reading: Reading) -> dict[str, Any]:
+    return {
+        **_cell(reading.cell),
+        "pooling": reading.pooling,
+        "decides": of.decides(outcome, reading),
+        "verdict": words.told(outcome, reading),
+        "missing": reading.missing,
+        "p": reading.p,
+        "p_corrected": reading.adjusted,
+        "parts": [_part(of, outcome, finding) for finding in reading.findings],
+    }
+
+
+def _part(of: Claimed, outcome: Outcome, finding: Finding) -> dict[str, Any]:
+    return {
+        "contrast": finding.part.contrast,
+        "endpoint": finding.part.endpoint,
+        "unit": finding.endpoint.unit,
+        **asdict(finding.test),
+        "shares": finding.test.variances.shares,
+        "per_seed": finding.per_seed,
+        "equivalence": finding.equivalence and asdict(finding.equivalence),
+        "pairing": finding.pairing and asdict(finding.pairing),
+        "smallest_visible": finding.smallest,
+        "seeds_needed": words.needed_seeds(finding, outcome.claim, of.level(outcome)),
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {"budget": cell.stop, "scale": cell.scale}
+
+
+def finite(value: Any) -> Any:
+    """JSON knows no infinity: null stands for it."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

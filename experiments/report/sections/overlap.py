@@ -1,0 +1,35 @@
+"""How much of the tasks' text the models had read: 13-grams that training text and task share."""
+
+from __future__ import annotations
+
+from experiments.report.grid import Grid
+from experiments.runs.reading import Sweep
+
+
+def grid(sweep: Sweep) -> Grid | None:
+    """One row a task, or several where arms differ; None if no run measured it."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for run in sweep.done:
+        for task, of in (run.ask("overlap") or {}).items():
+            row = task, _share(of["items"]), _share(of["grams"]), f"{of['measured']:,}", f"{of['short']:,}"
+            found.setdefault(row, []).append(run.arm)
+    if not found:
+        return None
+    measured = {run.arm for run in sweep.done if run.ask("overlap")}
+    rows = [
+        [*row, "all" if set(arms) == measured else ", ".join(dict.fromkeys(arms))]
+        for row, arms in found.items()
+    ]
+    heads = [
+        "task",
+        "items that share a 13-gram",
+        "13-grams shared",
+        "items long enough",
+        "too short",
+        "arms",
+    ]
+    return Grid.of("Overlap of tasks with training text", heads, rows)
+
+
+def _share(value: float | None) -> str:
+    return "no item is long enough" if value is None else f"{value:.2%}"

@@ -1,0 +1,54 @@
+"""Whether what computes stayed the same: within a run, between runs, and from training to scores."""
+
+from __future__ import annotations
+
+from experiments.runs.environment import DECIDES_BITS, changes, machine, versions
+from experiments.runs.reading import Run, Sweep
+
+NAMED = 4  # runs at most, the others counted
+
+
+def reasons(sweep: Sweep) -> list[str]:
+    """A sentence for each way in which it did not."""
+    told = [_within(run) for run in sweep.runs if run.environment.get("trained_before")]
+    told += [text for name in ("python", *DECIDES_BITS, "device") if (text := _between(sweep, name))]
+    scored: dict[str, list[Run]] = {}
+    for run in sweep.done:
+        changed = changes(versions(run.environment), versions(run.evaluation.get("environment") or {}))
+        if changed:
+            scored.setdefault(", ".join(changed), []).append(run)
+    told += [
+        f"Scored under other versions than trained: {_listed(runs)}: {changed}."
+        for changed, runs in scored.items()
+    ]
+    return told
+
+
+def _within(run: Run) -> str:
+    now = versions(run.environment) | machine(run.environment)
+    spans = [
+        f"up to step {span['until_step']:,} {', '.join(changes(span, now))}"
+        for span in run.environment["trained_before"]
+    ]
+    return (
+        f"{run.arm} seed {run.seed} went on under other versions, or on another machine: {'; '.join(spans)}. "
+        "It is not to the last bit what one of them would have trained."
+    )
+
+
+def _between(sweep: Sweep, name: str) -> str:
+    had: dict[str, list[Run]] = {}
+    for run in sweep.runs:
+        value = {**run.environment, **versions(run.environment)}.get(name)
+        if value is not None:
+            had.setdefault(str(value), []).append(run)
+    if len(had) < 2:
+        return ""
+    each = "; ".join(f"{value} ({_listed(runs)})" for value, runs in had.items())
+    under = "on different devices" if name == "device" else f"under different versions of {name}"
+    return f"Runs were trained {under}: {each}."
+
+
+def _listed(runs: list[Run]) -> str:
+    named = ", ".join(f"{run.arm} seed {run.seed}" for run in runs[:NAMED])
+    return named + (f" and {len(runs) - NAMED} more" if len(runs) > NAMED else "")

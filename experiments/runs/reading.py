@@ -1,0 +1,193 @@
+"""What a sweep's folder holds: the runs that were declared, and the runs that are there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from archs.errors import UserError
+from experiments.runs.folder import RunFolder
+from experiments.storage.json_files import read_json, read_lines, read_record
+from experiments.recipe.recipe import GROUPS
+
+# Written in C where it was built: the other takes 20 ms a recipe, and a sweep may have hundreds.
+SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+KEYS = ("name", "question", "arms", "seeds")  # of sweep.json
+STATES = {
+    "done": "done",
+    "trained": "trained, not evaluated",
+    "running": "unfinished",
+    "failed": "failed",
+    "diverged": "diverged",
+    "pending": "never started",
+    "missing": "missing: there is no such folder",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm with one seed, as its folder tells it. What is not there is None or empty.
+
+    state: as in status.json, or "missing" where the sweep declares a run that has no folder.
+    recipe: the resolved recipe as plain dicts, for its user's classes need not be importable here.
+    """
+
+    arm: str
+    seed: int
+    path: Path
+    state: str
+    why: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    audit: dict[str, Any] | None = None
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    samples: list[dict[str, str]] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        return self.state == "done"
+
+    @property
+    def story(self) -> str:
+        """Its state in words, with how far it came and why it stopped."""
+        words = STATES.get(self.state, self.state)
+        if self.state in ("running", "failed", "diverged") and self.metrics:
+            words += f" at {self.metrics[-1]['fraction']:.0%} of its budget"
+        return f"{words} ({self.why})" if self.why else words
+
+    def ask(self, *keys: str) -> Any:
+        """A value of evaluation.json, such as `run.ask("party", "majority")`; None where not measured."""
+        found: Any = self.evaluation
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`declared` is None if there is no sweep.json, as for single runs: then nothing can be missing."""
+
+    folder: Path
+    name: str
+    question: str
+    declared: int | None
+    arms: list[str]
+    runs: list[Run]
+
+    def of(self, arm: str) -> list[Run]:
+        return [run for run in self.runs if run.arm == arm]
+
+    @property
+    def done(self) -> list[Run]:
+        return [run for run in self.runs if run.done]
+
+    @property
+    def unfinished(self) -> list[Run]:
+        return [run for run in self.runs if not run.done]
+
+    @property
+    def stories(self) -> list[tuple[str, str, str]]:
+        """What became of runs that are not done: arm, its seeds in words, and their story."""
+        told: dict[tuple[str, str], list[str]] = {}
+        for run in self.unfinished:
+            told.setdefault((run.arm, run.story), []).append(str(run.seed))
+        return [
+            (arm, f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}", story)
+            for (arm, story), seeds in told.items()
+        ]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The first recipe found: where the question is what all arms share."""
+        return next(run.recipe for run in self.runs if run.recipe)
+
+
+def load(folder: Path) -> Sweep:
+    """Reads `runs/<sweep>/`. Raises UserError if it holds no run."""
+    found = {(run.arm, run.seed): run for run in _runs(folder)}
+    if not found:
+        raise UserError(
+            f"'{folder}' holds no run; give a sweep's folder, where runs are in ARM/seed0, such as "
+            "runs/five_families, or start one: pentarch sweep five_families"
+        )
+    sweep = read_record(folder / "sweep.json", *KEYS)
+    wanted = declared(folder)
+    for arm, seed in wanted:
+        if (arm, seed) not in found:
+            found[arm, seed] = Run(arm, seed, folder / arm / f"seed{seed}", "missing")
+    # Arms stand in the order in which they were declared, never in that of their results.
+    arms = list(dict.fromkeys([arm for arm, _ in wanted] + sorted(arm for arm, _ in found)))
+    runs = sorted(found.values(), key=lambda run: (arms.index(run.arm), run.seed))
+    if sweep is None:
+        return Sweep(folder, folder.resolve().name, "", None, arms, runs)
+    return Sweep(folder, sweep["name"], sweep["question"], len(wanted), arms, runs)
+
+
+def declared(folder: Path) -> list[tuple[str, int]]:
+    """Every run that was to be: by design.json, or where there is none every arm under every seed.
+
+    [] if the folder is no sweep's.
+    """
+    sweep = read_record(folder / "sweep.json", *KEYS)
+    if sweep is None:
+        return []
+    design = read_record(folder / "design.json", "seeds")
+    if design is None:
+        return [(arm, seed) for arm in sweep["arms"] for seed in range(sweep["seeds"])]
+    return [(arm, seed) for arm, count in design["seeds"].items() for seed in range(count)]
+
+
+def _runs(folder: Path) -> Iterator[Run]:
+    for path in sorted(folder.glob("*/seed*")):
+        seed = re.fullmatch(r"seed(\d+)", path.name)
+        if seed and (path / "recipe.yaml").exists():
+            yield read_run(path, int(seed[1]))
+
+
+def read_run(path: Path, seed: int) -> Run:
+    """One run from its folder, which has a recipe. Raises UserError if a file of it is damaged."""
+    folder = RunFolder(path)
+    status = folder.status
+    run = Run(
+        arm=path.parent.name,
+        seed=seed,
+        path=path,
+        state=status["state"],
+        why=" ".join(str(status.get("why", "")).split()),
+        recipe=_recipe(folder.recipe),
+        audit=read_json(folder.audit),
+        metrics=read_lines(folder.metrics),
+        evaluation=read_json(path / "evaluation.json") or {},
+        samples=read_json(path / "samples.json") or [],
+        environment=read_json(path / "environment.json") or {},
+    )
+    if run.state in ("trained", "done") and run.audit:
+        steps, recorded = run.audit["spent"]["steps"], run.metrics[-1]["step"] if run.metrics else 0
+        if steps != recorded:
+            raise UserError(
+                f"'{folder.metrics}' is cut short or damaged: it ends at step {recorded} of {steps}; delete "
+                "status.json there, and train and evaluate again"
+            )
+    return run
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), SAFE)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        content = None
+    if isinstance(content, dict) and set(GROUPS) | {"seed"} <= set(content):
+        return content
+    raise UserError(
+        f"'{path}' is cut short or damaged; put it back, or delete the folder to have the run again"
+    )

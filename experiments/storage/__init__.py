@@ -1,0 +1,1 @@
+"""Files that are whole or not there at all; JSON and tables."""

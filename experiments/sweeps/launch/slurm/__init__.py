@@ -1,0 +1,1 @@
+"""launcher=slurm: array jobs, their queue, and the program of one task."""

@@ -1,0 +1,108 @@
+"""A sweep before it runs: every arm sized, what it will spend, and what its claims could show."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from archs.errors import UserError
+from experiments.budget.plan import Plan, plan_arm, planning_vocabulary, respent
+from experiments.budget.table import budget_tables
+from experiments.evidence.claims.claim import ALPHA
+from experiments.recipe.groups.evaluation import EvaluationConfig
+from experiments.recipe.recipe import Recipe, Recipes
+from experiments.sweeps.design import design
+from experiments.sweeps.recipe import SweepRecipe
+
+
+def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
+    """Prints the budget table, and for claims what they cost and could show; nothing is run, nothing written.
+
+    Raises UserError for what `run` refuses.
+    """
+    tell_if_too_few(sweep)
+    designed = design(sweep, recipes)
+    planned = plans(designed.runs)
+    console = Console()
+    for table in budget_tables(planned, designed.runs):
+        console.print(table)
+    if any(recipe.init_from for recipe in designed.runs.values()):
+        from experiments.sweeps.stage_table import stage_table
+
+        console.print(stage_table(planned, designed.runs, sweep.name))
+    if sweep.claims or sweep.tuning:
+        from experiments.sweeps.forecast import claims_table, cost_table
+
+        console.print(cost_table(sweep, designed, planned))
+        if sweep.claims:
+            console.print(claims_table(sweep))
+    check_spent(planned, designed.runs)
+
+
+def plans(recipes: Recipes) -> list[Plan]:
+    """One plan an arm, with the vocabulary the recipe asks for. Raises UserError if one cannot be matched."""
+    sized: dict[str, Plan] = {}
+    planned = []
+    for (arm, seed), recipe in recipes.items():
+        if seed == 0:
+            shape = _shape(recipe)
+            if shape not in sized:
+                sized[shape] = _plan(recipe, arm)
+            planned.append(respent(sized[shape], recipe, arm))
+    _check_one_reference(planned)
+    return planned
+
+
+def tell_if_too_few(sweep: SweepRecipe) -> None:
+    """A line on stderr if no seed could be enough: the sign-flip over S seeds cannot go below 2 / 2^S."""
+    least = 2 / 2**sweep.seeds
+    if sweep.claims and least > ALPHA:
+        print(
+            f"warning: {sweep.seeds} seeds give no verdict and let no control hold: a sign-flip over them "
+            f"cannot go below p = {least:.3g}; six are the fewest, eight are usual",
+            file=sys.stderr,
+        )
+
+
+def _shape(recipe: Recipe) -> str:
+    """The same for arms that differ in what they begin from, spend and are asked alone."""
+    spent = recipe.budget.model_copy(update={"stop": "tokens", "amount": 1.0, "scale": 1.0})
+    same = {"seed": 0, "budget": spent, "evaluation": EvaluationConfig(), "init_from": None}
+    return recipe.model_copy(update=same).digest()
+
+
+def _plan(recipe: Recipe, arm: str) -> Plan:
+    try:
+        return plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm)
+    except UserError as error:
+        raise error if f"'{arm}'" in str(error) else UserError(f"arm '{arm}': {error}") from error
+
+
+def _check_one_reference(planned: list[Plan]) -> None:
+    """Raises UserError if arms that match the same quantity are matched to different amounts of it."""
+    first: dict[str, Plan] = {}
+    for each in planned:
+        other = first.setdefault(each.match, each)
+        if abs(each.reference - other.reference) > 1e-6 * other.reference:
+            raise UserError(
+                f"arms '{other.arm}' and '{each.arm}' would be matched to different {each.match}, "
+                f"{other.reference:,.4g} and {each.reference:,.4g}, since their sizes differ; set "
+                "budget.reference=plain, or budget.match=none"
+            )
+
+
+def check_spent(planned: list[Plan], recipes: Recipes) -> None:
+    """Raises UserError if whole steps cannot spend what an arm is to: a budget of too few steps."""
+    for each in planned:
+        budget = recipes[each.arm, 0].budget
+        if budget.stop not in ("flops", "tokens", "targets") or not budget.spends:
+            continue
+        spent = (each.steps or 0) * getattr(each, f"{budget.stop}_per_step")
+        off = spent / budget.spends - 1
+        if abs(off) > budget.tolerance:
+            raise UserError(
+                f"arm '{each.arm}' spends {spent:,.4g} {budget.stop} in {each.steps} whole steps, {off:+.1%} "
+                f"off its budget of {budget.spends:,.4g}; allowed is ±{budget.tolerance:.1%}; raise "
+                "budget.amount, or lower training.batch"
+            )

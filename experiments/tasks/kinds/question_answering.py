@@ -1,0 +1,81 @@
+"""Extractive question answering: the answer is a span of the context, or there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.recipe.groups.task import TaskConfig
+from experiments.tasks.baselines import baselines_for_question_answering
+from experiments.tasks.kind import Example, Kind, text_of
+
+
+def example(row: Example, task: TaskConfig) -> Example:
+    """answers: the texts allowed, none where there is no answer; spans: the characters where they stand.
+
+    The column holds SQuAD's {"text": […], "answer_start": […]}, or a list of texts, each of which is looked
+    for in the context from its beginning.
+    """
+    context, question, given = text_of(row, "context"), text_of(row, "question"), row["answers"]
+    if isinstance(given, dict) and set(given) >= {"text", "answer_start"}:
+        answers = _texts(given["text"])
+        spans = _stated(answers, given["answer_start"], context)
+    else:
+        answers = _texts(given)
+        spans = [_trimmed(context.find(each), each) for each in answers if each in context]
+        if answers and not spans:
+            raise ValueError(f"its answer '{answers[0]}' is not in its context; leave such items out")
+    return {"context": context, "question": question, "answers": answers, "spans": spans}
+
+
+def _texts(given: Any) -> list[str]:
+    if not isinstance(given, list):
+        raise ValueError(
+            f"its answers is {type(given).__name__}, must be a list of texts, or of SQuAD "
+            '{"text": […], "answer_start": […]}; neither fits into CSV'
+        )
+    for each in given:
+        if not isinstance(each, str) or not each.strip():
+            raise ValueError(
+                f"one of its answers is {each!r}, must be text; an empty list says that there is none"
+            )
+    return given
+
+
+def _stated(answers: list[str], starts: Any, context: str) -> list[list[int]]:
+    if not isinstance(starts, list) or len(starts) != len(answers):
+        raise ValueError(f"its {len(answers)} answers have answer_start {starts!r}, must be one number each")
+    for each, start in zip(answers, starts, strict=True):
+        there = context[start : start + len(each)] if isinstance(start, int) and start >= 0 else None
+        if there != each:
+            raise ValueError(
+                f"its answer '{each}' does not stand at answer_start {start}, where its context has "
+                f"{there!r}; count characters, not bytes"
+            )
+    return [_trimmed(start, each) for start, each in zip(starts, answers, strict=True)]
+
+
+def _trimmed(start: int, answer: str) -> list[int]:
+    """The characters of an answer without white space around it, for which there may be no token."""
+    start += len(answer) - len(answer.lstrip())
+    return [start, start + len(answer.strip())]
+
+
+def text(example: Example) -> str:
+    """The context alone: all questions about it fall on one side of a split."""
+    return example["context"]
+
+
+QUESTION_ANSWERING = Kind(
+    name="question_answering",
+    required=("context", "question", "answers"),
+    optional=(),
+    metrics=("token_f1", "exact_match"),
+    modes=("finetuned",),
+    example=example,
+    text=text,
+    truncation=(
+        "a question's end, if it has more than half the window; a context is read in windows that overlap by "
+        "half, and an item counts if none of them holds an answer whole"
+    ),
+    baselines=baselines_for_question_answering,
+)

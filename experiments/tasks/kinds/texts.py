@@ -1,0 +1,16 @@
+"""What kinds of one text, or a pair of texts, share."""
+
+from __future__ import annotations
+
+from experiments.tasks.kind import Example, text_of
+
+TRUNCATION = "the longer text of an item first, from its end, to the model's window"
+
+
+def texts_of(row: Example) -> Example:
+    """The roles text and, if there, text_pair. Raises ValueError if one is no text, or empty."""
+    return {role: text_of(row, role) for role in ("text", "text_pair") if role in row}
+
+
+def text(example: Example) -> str:
+    return "\n".join(str(example[role]) for role in ("text", "text_pair") if role in example)

@@ -1,0 +1,122 @@
+"""Checkpoints that prove themselves: the two newest are kept, and a damaged one gives way to the other."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from experiments.runs.folder import RunFolder
+from experiments.storage.disk import flush
+from experiments.storage.json_files import read_lines
+from experiments.storage.whole import write_whole
+from experiments.training.health import check_weights
+from experiments.training.module import Pretraining
+
+KEPT = 2
+DIGITS = 16  # of the SHA-256 that a name carries
+NAME = re.compile(rf"step(\d+)-([0-9a-f]{{{DIGITS}}})\.ckpt")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """checkpoints/step<n>-<digest>.ckpt. step: of the optimiser; digest: of what should be in the file."""
+
+    path: Path
+    step: int
+    digest: str
+
+    @property
+    def sound(self) -> bool:
+        """Whether the file holds what was written, to the last bit."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest().startswith(self.digest)
+
+
+def saved(run: RunFolder) -> list[Saved]:
+    """A run's checkpoints, sound or not, newest first."""
+    named = ((path, NAME.fullmatch(path.name)) for path in run.checkpoints.glob("*.ckpt"))
+    found = [Saved(path, int(name[1]), name[2]) for path, name in named if name]
+    return sorted(found, key=lambda each: (each.step, each.path.name), reverse=True)
+
+
+def newest_sound(run: RunFolder, log_every: int, tell: bool = True) -> Saved | None:
+    """What the run goes on from, None for its beginning. tell: a line on stderr for each that is passed over.
+
+    A checkpoint whose records are not all in metrics.jsonl, which has one of step 1 and of every `log_every`
+    steps, is passed over too: going on from it would leave a gap. Going on from any, or from none, gives the
+    same bits in the end: training is a function of the recipe.
+    """
+    every = saved(run)
+    recorded = {row["step"] for row in read_lines(run.metrics)} if every else set()
+    for number, each in enumerate(every, start=1):
+        if not each.sound:
+            amiss = f"checkpoint '{each.path}' is damaged"
+        elif not {1, *range(log_every, each.step + 1, log_every)} <= recorded:
+            amiss = f"'{run.metrics}' is damaged and holds less than checkpoint '{each.path.name}' needs"
+        else:
+            return each
+        if tell:
+            then = "no other is there, so the run starts from the beginning"
+            if number < len(every):
+                then = f"the one before it, of step {every[number].step}, is tried"
+            print(f"warning: {amiss}; {then}", file=sys.stderr, flush=True)
+    return None
+
+
+class NamedByContent(TorchCheckpointIO):
+    """Writes a checkpoint, whole, into the folder of the path it is given, under a name with its hash."""
+
+    def __init__(self) -> None:
+        self.written: Saved | None = None
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
+    ) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:DIGITS]
+        step = checkpoint["spent"]["steps"]
+        self.written = Saved(Path(path).with_name(f"step{step}-{digest}.ckpt"), step, digest)
+        write_whole(self.written.path, buffer.getvalue())
+
+
+class Checkpoint:
+    """Saves every `every` steps and at the end; an older one goes only when the new one is in place.
+
+    resumed: what the run goes on from.
+    """
+
+    def __init__(self, run: RunFolder, every: int, resumed: Saved | None) -> None:
+        self.run, self.every = run, every
+        self._writer = NamedByContent()
+        self._kept = [] if resumed is None else [resumed]
+        self._step = 0 if resumed is None else resumed.step
+
+    def __call__(self, module: Pretraining) -> None:
+        if module.spent.steps % self.every == 0 or module.finished:
+            self.save(module)
+
+    def save(self, module: Pretraining) -> None:
+        """Now. Of several processes all must ask."""
+        if self._step == module.spent.steps:
+            return
+        self._step = module.spent.steps
+        check_weights(module)
+        if self.run.metrics.exists():  # no checkpoint may outlive the records from before it
+            flush(self.run.metrics)
+        module.trainer.strategy.checkpoint_io = self._writer
+        module.trainer.save_checkpoint(self.run.checkpoints / "next.ckpt")
+        if self._writer.written is None:  # another process wrote it
+            return
+        self._kept = [*self._kept, self._writer.written][-KEPT:]
+        for each in saved(self.run):
+            if each not in self._kept:
+                each.path.unlink(missing_ok=True)

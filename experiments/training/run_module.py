@@ -1,0 +1,102 @@
+"""The Lightning module of a run, and who is called after each of its steps."""
+
+from __future__ import annotations
+
+import torch
+
+from archs.batch import Batch
+from archs.core.attention import prepare_to_compile
+from archs.core.transformer import checkpoint_activations
+from experiments.budget import plan as budget
+from experiments.data.seeds import mixed
+from experiments.data.store import Corpus
+from experiments.data.windows import held_out
+from experiments.recipe import build
+from experiments.recipe.recipe import Recipe
+from experiments.runs.chain import Parent
+from experiments.runs.folder import RunFolder
+from experiments.storage.json_files import read_lines
+from experiments.tracking.tracker import Tracker
+from experiments.training.checkpoints import Checkpoint, Saved
+from experiments.training.health import Health
+from experiments.training.learner import Learner
+from experiments.training.listeners import Bar, Record
+from experiments.training.module import Listener, Pretraining
+from experiments.training.optimiser import Optimiser
+from experiments.training.process import is_first_process
+from experiments.training.stopping import Stop
+from objectives.base import Objective, Windows
+
+VALIDATION_ROWS = 32
+FAR = 10**9  # steps of a run that only the clock stops
+
+
+def steps_of(plan: budget.Plan) -> int:
+    """0 for an untrained run."""
+    return FAR if plan.steps is None else plan.steps
+
+
+def make_module(
+    run: RunFolder,
+    recipe: Recipe,
+    corpus: Corpus,
+    plan: budget.Plan,
+    parent: Parent | None,
+    follow: Tracker,
+    bar: Bar,
+    resumed: Saved | None,
+) -> Pretraining:
+    """The family and its objective, and who listens to them.
+
+    Freshly initialised from the recipe's seed; a family that begins from another run then gets its weights.
+    """
+    torch.manual_seed(recipe.seed)
+    model = build.family(recipe, plan.config)
+    if parent is not None:
+        parent.load_into(model)
+    asks = build.objective(recipe, corpus.vocabulary, model.layout)
+    learner = Learner(model, asks)
+    settings = recipe.training
+    if settings.checkpoint_activations:
+        checkpoint_activations(learner)
+    if settings.compile:
+        prepare_to_compile()
+        # A mixture's parts have graphs of their own, in training and in validation; beyond the limit of 8,
+        # parts would silently run uncompiled.
+        torch._dynamo.config.recompile_limit = 8 * max(1, len(recipe.objective.parts))
+        learner.compile()
+    start = 0 if resumed is None else resumed.step
+    first = next((row["loss"] for row in read_lines(run.metrics)), None) if start else None
+    health = Health(corpus.vocabulary.size, (settings.log_every, settings.checkpoint_every), first)
+    validation = validation_batches(recipe, corpus, asks)
+    checkpoint = Checkpoint(run, settings.checkpoint_every, resumed)
+    listeners: list[Listener] = [
+        health.watch,
+        Record(run, follow, settings.log_every, validation, start, health),
+        health.stop,
+        checkpoint,
+        Stop(checkpoint.save),
+    ]
+    if is_first_process():
+        listeners.append(bar)
+    return Pretraining(
+        learner,
+        Optimiser(
+            settings.learning_rate,
+            settings.warmup,
+            settings.final,
+            settings.weight_decay,
+            settings.betas,
+        ),
+        steps_of(plan),
+        recipe.seed,
+        raw_tokens=plan.tokens_per_step,
+        seconds=recipe.budget.spends if recipe.budget.stop == "seconds" else None,
+        after_step=listeners,
+    )
+
+
+def validation_batches(recipe: Recipe, corpus: Corpus, asks: Objective) -> list[Batch]:
+    """The objective's question on fixed held-out windows, the same for every seed."""
+    held = held_out(corpus.validation, VALIDATION_ROWS, recipe.size.length)
+    return asks.validation(Windows(held.tokens, marks=held.marks), torch.Generator().manual_seed(mixed(0)))
