@@ -19,6 +19,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-cache
 
 # The constraints name the CPU build of torch: a machine with an NVIDIA GPU does without them.
 $(INSTALLED): pyproject.toml constraints.txt

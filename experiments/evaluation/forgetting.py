@@ -1,7 +1,8 @@
 """What later stages forget: bits per byte on the first stage's validation text, after every stage.
 
 The measurement is that of `evaluation/scoring/likelihood.py`, on the first run's text in its windows, of
-the run, of every run that it goes back to, and of the run once it is finetuned. A chain's runs have one tokenizer.
+the run, of every run that it goes back to, and of the run once it is finetuned. A chain's runs have one
+tokenizer.
 """
 
 from __future__ import annotations
