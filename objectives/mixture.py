@@ -194,7 +194,7 @@ def _shares(weights: Any, names: Sequence[str]) -> Tensor:
     return numbers / numbers.sum()
 
 
-def way_of(asks: type[Objective], family: type[Family]) -> tuple[Layout, MaskBuilder | None] | None:
+def layout_and_mask(asks: type[Objective], family: type[Family]) -> tuple[Layout, MaskBuilder | None] | None:
     """The layout in which a part is asked of a family, and the mask that its batches bring.
 
     None if it cannot be. What trains the family by itself needs no mask; else one single stack takes another

@@ -29,7 +29,7 @@ from experiments.storage.tables import write_table
 from experiments.tasks.examples import baselines_of, examples_of
 from experiments.tasks.kind import Data, Kind, Outcome
 from experiments.tasks.kinds import KINDS
-from experiments.tasks.modes import mode_of, scores_table, ways_of
+from experiments.tasks.modes import mode_of, options_of, scores_table
 
 
 def ask_run(folder: Path, ask: AskConfig) -> Path:
@@ -43,7 +43,7 @@ def answered(run: Run, ask: AskConfig) -> tuple[Path, Family | None]:
     kind, mode = KINDS[ask.task.kind], mode_of(ask)
     metrics = metrics_of(ask, kind)
     data = examples_of(ask)
-    place = run.folder.tasks / f"{'-'.join((ask.task.name, mode, *ways_of(ask)))}.json"
+    place = run.folder.tasks / f"{'-'.join((ask.task.name, mode, *options_of(ask)))}.json"
     check_unchanged(place, ask, data)
     for note in data.notes:
         print(f"{ask.task.name}: {note}", file=sys.stderr)
@@ -59,7 +59,7 @@ def answered(run: Run, ask: AskConfig) -> tuple[Path, Family | None]:
         "task": ask.task.name,
         "kind": kind.name,
         "mode": mode,
-        "ways": ways_of(ask),
+        "ways": options_of(ask),
         "primary": metrics[0].name,
         "ask": ask.model_dump(mode="json"),
         "data": {part: len(getattr(data, part)) for part in ("train", "validation", "test", "apart")}

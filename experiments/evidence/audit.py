@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.recipe.config import flatten
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 
 UNITS = {
     "flops": "training FLOPs",
@@ -28,7 +28,7 @@ NOT_SETTINGS = ("out", "name", "user_path", "seed")
 
 
 @dataclass(frozen=True)
-class Cell:
+class AuditEntry:
     """What was done, and under it what was declared, "" where there is nothing to hold it against.
 
     flag: what a reader should be warned of.
@@ -46,9 +46,9 @@ class Line:
     arm: str
     family: str
     objective: str
-    cells: list[Cell]
+    cells: list[AuditEntry]
 
-    def cell(self, row: str) -> Cell:
+    def cell(self, row: str) -> AuditEntry:
         """That of ROWS with this name."""
         return self.cells[[name for name, _ in ROWS].index(row)]
 
@@ -72,13 +72,13 @@ ROWS = (
 )
 
 
-def lines(sweep: Sweep) -> list[Line]:
+def lines(sweep: SweepRecord) -> list[Line]:
     """One line an arm that has an audit; arms without one are told of elsewhere."""
     audited = {arm: [run for run in sweep.of(arm) if run.audit] for arm in sweep.arms}
     return [_line(arm, runs) for arm, runs in audited.items() if runs]
 
 
-def _line(arm: str, runs: list[Run]) -> Line:
+def _line(arm: str, runs: list[RunRecord]) -> Line:
     audits = [run.audit for run in runs if run.audit]
     plan: dict[str, Any] = audits[0]["plan"]
     steps = plan["steps"]
@@ -93,39 +93,43 @@ def _line(arm: str, runs: list[Run]) -> Line:
         return "by the clock" if steps is None else f"planned {amount(steps * plan[f'{name}_per_step'])}"
 
     cells = [
-        Cell(plan["shape"], asked_shape(runs[0], plan)),
-        Cell(f"{core:,}"),
-        Cell(ranged((each["parameters"] for each in audits), amount), f"planned {core + embedding:,}{extra}"),
-        Cell(
+        AuditEntry(plan["shape"], asked_shape(runs[0], plan)),
+        AuditEntry(f"{core:,}"),
+        AuditEntry(
+            ranged((each["parameters"] for each in audits), amount), f"planned {core + embedding:,}{extra}"
+        ),
+        AuditEntry(
             "not matched" if plan["match"] == "none" else f"{plan['deviation']:+.2%}",
             f"of {multiple} x the reference's" if (multiple := plan.get("multiple", 1)) > 1 else "",
         ),
-        Cell(amount(plan["flops_per_token"])),
-        Cell(_times(plan)),
-        Cell(spent("steps"), "by the clock" if steps is None else f"planned {amount(steps)}"),
-        Cell(spent("tokens"), planned("tokens")),
-        Cell(
+        AuditEntry(amount(plan["flops_per_token"])),
+        AuditEntry(_times(plan)),
+        AuditEntry(spent("steps"), "by the clock" if steps is None else f"planned {amount(steps)}"),
+        AuditEntry(spent("tokens"), planned("tokens")),
+        AuditEntry(
             ranged((each["epochs"] for each in audits), lambda number: f"{number:.2f}"),
             flag="repetition regime" if arm in repeated(runs) else "",
         ),
-        Cell(spent("targets"), planned("targets")),
-        Cell(ranged(shares, lambda share: f"{share:.0%}") if shares else "none read"),
-        Cell(spent("flops"), planned("flops")),
+        AuditEntry(spent("targets"), planned("targets")),
+        AuditEntry(ranged(shares, lambda share: f"{share:.0%}") if shares else "none read"),
+        AuditEntry(spent("flops"), planned("flops")),
         _all_stages(audits),
-        Cell(spent("seconds")),
-        Cell(", ".join(sorted({path.split(": ")[-1] for each in audits for path in each["attention"]}))),
+        AuditEntry(spent("seconds")),
+        AuditEntry(
+            ", ".join(sorted({path.split(": ")[-1] for each in audits for path in each["attention"]}))
+        ),
     ]
     return Line(arm, plan["family"], plan["objective"], cells)
 
 
-def _all_stages(audits: list[dict[str, Any]]) -> Cell:
+def _all_stages(audits: list[dict[str, Any]]) -> AuditEntry:
     own = {"stages": [{"stage": ""}]}  # of a run from before there were stages
     chains = [each.get("chain", {**own, "total": each["spent"]}) for each in audits]
     stages = " → ".join(each["stage"] for each in chains[0]["stages"])
     if any(chain["total"] is None for chain in chains):
-        return Cell("not known", stages, "weights from elsewhere")
+        return AuditEntry("not known", stages, "weights from elsewhere")
     total = ranged((chain["total"]["flops"] for chain in chains), amount)
-    return Cell(total, stages if len(chains[0]["stages"]) > 1 else "")
+    return AuditEntry(total, stages if len(chains[0]["stages"]) > 1 else "")
 
 
 def _times(plan: dict[str, Any]) -> str:
@@ -135,7 +139,7 @@ def _times(plan: dict[str, Any]) -> str:
     return f"{plan['times_parameters']:.2f} P, {plan['times_flops']:.2f} M"
 
 
-def of_run(run: Run) -> list[dict[str, str]]:
+def of_run(run: RunRecord) -> list[dict[str, str]]:
     """One audited run by itself, a dict for each of ROWS."""
     cells = zip(ROWS, _line(run.arm, [run]).cells, strict=True)
     return [
@@ -144,18 +148,18 @@ def of_run(run: Run) -> list[dict[str, str]]:
     ]
 
 
-def target_shares(runs: Iterable[Run]) -> list[float]:
+def target_shares(runs: Iterable[RunRecord]) -> list[float]:
     """Supervised targets per raw token read, least first; of audited runs that read any."""
     spent = [run.audit["spent"] for run in runs if run.audit]
     return sorted(each["targets"] / each["tokens"] for each in spent if each["tokens"])
 
 
-def scales(sweep: Sweep) -> list[float]:
+def scales(sweep: SweepRecord) -> list[float]:
     """Each budget.scale of the arms, least first; 1 in recipes from before there was one."""
     return sorted({run.recipe["budget"].get("scale", 1.0) for run in sweep.runs if run.recipe})
 
 
-def repeated(runs: Iterable[Run]) -> dict[str, float]:
+def repeated(runs: Iterable[RunRecord]) -> dict[str, float]:
     """The arms that read their text more often than EPOCHS, and how often at most."""
     often: dict[str, float] = {}
     for run in runs:
@@ -164,22 +168,22 @@ def repeated(runs: Iterable[Run]) -> dict[str, float]:
     return often
 
 
-def stops(sweep: Sweep) -> str:
+def stops(sweep: SweepRecord) -> str:
     """What runs spend, by each definition of the budget: `1e12 training FLOPs or 4e8 raw tokens`."""
-    by: dict[str, list[Run]] = {}
+    by: dict[str, list[RunRecord]] = {}
     for run in sweep.runs:
         if run.recipe:
             by.setdefault(run.recipe["budget"]["stop"], []).append(run)
     return " or ".join(f"{_spends(runs)} {UNITS[stop]}" for stop, runs in by.items())
 
 
-def _spends(runs: Iterable[Run]) -> str:
+def _spends(runs: Iterable[RunRecord]) -> str:
     """The least and the greatest where runs differ in budget.scale."""
     budgets = [run.recipe["budget"] for run in runs if run.recipe]
     return ranged((each["amount"] * each.get("scale", 1.0) for each in budgets), amount)
 
 
-def asked_shape(run: Run, plan: dict[str, Any]) -> str:
+def asked_shape(run: RunRecord, plan: dict[str, Any]) -> str:
     """The recipe's size, from which the solver may have gone to match."""
     size = run.recipe["size"]
     asked = f"{size['layers']} x {size['width']}, ffn {size['ffn']}"
@@ -197,7 +201,7 @@ def ranged(values: Iterable[float], text: Callable[[float], str]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def differing(sweep: Sweep) -> dict[str, dict[str, str]]:
+def differing(sweep: SweepRecord) -> dict[str, dict[str, str]]:
     """The settings in which arms differ: by key, each arm's value. Everything else is the same for all."""
     recipes = {
         arm: flatten({k: v for k, v in run.recipe.items() if k not in NOT_SETTINGS})
@@ -214,23 +218,23 @@ def _plain(value: Any) -> str:
     return "" if value in ("", {}) else str(value)
 
 
-def corpora(sweep: Sweep) -> set[str]:
+def corpora(sweep: SweepRecord) -> set[str]:
     return {run.audit["corpus"] for run in sweep.runs if run.audit}
 
 
-def read(sweep: Sweep) -> list[int]:
+def read(sweep: SweepRecord) -> list[int]:
     """Raw tokens that each audited run read, least first; those of untrained runs left out."""
     tokens = (run.audit["spent"]["tokens"] for run in sweep.runs if run.audit)
     return sorted(number for number in tokens if number)
 
 
-def doubled(sweep: Sweep) -> list[str]:
+def doubled(sweep: SweepRecord) -> list[str]:
     """Arms matched to twice the reference's amount: two full stacks where parameters are matched."""
     plans = {run.arm: run.audit["plan"] for run in sweep.runs if run.audit}
     return [arm for arm, plan in plans.items() if plan.get("multiple", 1) > 1]
 
 
-def widest_deviation(sweep: Sweep) -> float | None:
+def widest_deviation(sweep: SweepRecord) -> float | None:
     """The largest distance of the matched quantity from the reference; None if nothing was matched."""
     plans = [run.audit["plan"] for run in sweep.runs if run.audit]
     return max((abs(plan["deviation"]) for plan in plans if plan["match"] != "none"), default=None)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.evidence.stats.student import half_width
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 from experiments.storage.tables import read_table
 
 COLUMNS = ["arm", "seed", "metric", "value", "unit", "items"]
@@ -88,12 +88,12 @@ ANCHORS = {
 }
 
 
-def measure(sweep: Sweep) -> pd.DataFrame:
+def measure(sweep: SweepRecord) -> pd.DataFrame:
     """One row an arm, seed and metric: arm, seed, metric, value, unit, items. Of finished runs alone."""
     return pd.DataFrame([row for run in sweep.done for row in of_one_run(run)], columns=COLUMNS)
 
 
-def of_one_run(run: Run) -> Iterator[dict[str, Any]]:
+def of_one_run(run: RunRecord) -> Iterator[dict[str, Any]]:
     """The rows of `measure` that are one run's."""
     tables: dict[str, pd.DataFrame | None] = {}
     for metric in (*METRICS, *ANCHORS.values()):
@@ -111,7 +111,7 @@ def of_one_run(run: Run) -> Iterator[dict[str, Any]]:
             )
 
 
-def scores(run: Run, table: str) -> pd.DataFrame | None:
+def scores(run: RunRecord, table: str) -> pd.DataFrame | None:
     """scores/<table>.parquet, None if it was not measured or asked nothing."""
     path: Path = run.path / "scores" / f"{table}.parquet"
     if not path.exists():

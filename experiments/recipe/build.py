@@ -21,7 +21,7 @@ from objectives import OBJECTIVES, Objective, replace_similar
 from objectives import replace as replace_functions
 from objectives import select as select_functions
 from objectives.base import Layout, Vocabulary
-from objectives.mixture import Mixture, Part, way_of
+from objectives.mixture import Mixture, Part, layout_and_mask
 
 # What a recipe may name. A mixture is made of the others.
 SHIPPED: dict[str, type[Objective]] = {**OBJECTIVES, Mixture.name: Mixture}
@@ -72,7 +72,7 @@ def check(recipe: Recipe) -> None:
     mask(recipe)
     _options(recipe, recipe.objective)
     for name, part in recipe.objective.parts.items():
-        _way(recipe, name, part)
+        _layout_and_mask(recipe, name, part)
         try:
             _options(recipe, part)
         except UserError as error:
@@ -88,7 +88,7 @@ def objective(recipe: Recipe, vocabulary: Vocabulary, layout: Layout) -> Objecti
     options = _options(recipe, recipe.objective)
     parts = {}
     for name, part in recipe.objective.parts.items():
-        layout_of_part, brings = _way(recipe, name, part)
+        layout_of_part, brings = _layout_and_mask(recipe, name, part)
         asks = objective_class(recipe, part)
         parts[name] = Part(asks(vocabulary, layout_of_part, **_options(recipe, part)), brings, part.mode)
     if "parts" in options:
@@ -119,10 +119,10 @@ def _check_pair(recipe: Recipe, family: type[Family], asks: type[Objective]) -> 
     )
 
 
-def _way(recipe: Recipe, name: str, part: PartConfig) -> tuple[Layout, MaskBuilder | None]:
+def _layout_and_mask(recipe: Recipe, name: str, part: PartConfig) -> tuple[Layout, MaskBuilder | None]:
     """How a mixture's part is asked of the family, the first part by the family's own mask."""
     family, asks = family_class(recipe), objective_class(recipe, part)
-    way = way_of(asks, family)
+    way = layout_and_mask(asks, family)
     if way is None:
         raise UserError(
             f"part '{name}' of the mixture, objective '{part.name}', cannot train family "

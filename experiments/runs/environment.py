@@ -118,7 +118,7 @@ def tell_scored_elsewhere(trained: dict[str, Any]) -> None:
         )
 
 
-def going_on(before: dict[str, Any], now: dict[str, Any], step: int) -> dict[str, Any]:
+def resumed_environment(before: dict[str, Any], now: dict[str, Any], step: int) -> dict[str, Any]:
     """`now`, with what steps up to this one were trained with, where that is other.
 
     before: the environment.json of those steps; what is returned replaces it. Added are `trained_before`, a

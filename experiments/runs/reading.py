@@ -30,7 +30,7 @@ STATES = {
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """One arm with one seed, as its folder tells it. What is not there is None or empty.
 
     state: as in status.json, or "missing" where the sweep declares a run that has no folder.
@@ -70,7 +70,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepRecord:
     """`declared` is None if there is no sweep.json, as for single runs: then nothing can be missing."""
 
     folder: Path
@@ -78,17 +78,17 @@ class Sweep:
     question: str
     declared: int | None
     arms: list[str]
-    runs: list[Run]
+    runs: list[RunRecord]
 
-    def of(self, arm: str) -> list[Run]:
+    def of(self, arm: str) -> list[RunRecord]:
         return [run for run in self.runs if run.arm == arm]
 
     @property
-    def done(self) -> list[Run]:
+    def done(self) -> list[RunRecord]:
         return [run for run in self.runs if run.done]
 
     @property
-    def unfinished(self) -> list[Run]:
+    def unfinished(self) -> list[RunRecord]:
         return [run for run in self.runs if not run.done]
 
     @property
@@ -112,7 +112,7 @@ class Sweep:
         return next(run.recipe for run in self.runs if run.recipe)
 
 
-def load(folder: Path) -> Sweep:
+def load(folder: Path) -> SweepRecord:
     """Reads `runs/<sweep>/`. Raises UserError if it holds no run."""
     found = {(run.arm, run.seed): run for run in _runs(folder)}
     if not found:
@@ -124,13 +124,13 @@ def load(folder: Path) -> Sweep:
     wanted = declared(folder)
     for arm, seed in wanted:
         if (arm, seed) not in found:
-            found[arm, seed] = Run(arm, seed, folder / arm / f"seed{seed}", "missing")
+            found[arm, seed] = RunRecord(arm, seed, folder / arm / f"seed{seed}", "missing")
     # Arms stand in the order in which they were declared, never in that of their results.
     arms = list(dict.fromkeys([arm for arm, _ in wanted] + sorted(arm for arm, _ in found)))
     runs = sorted(found.values(), key=lambda run: (arms.index(run.arm), run.seed))
     if sweep is None:
-        return Sweep(folder, folder.resolve().name, "", None, arms, runs)
-    return Sweep(folder, sweep["name"], sweep["question"], len(wanted), arms, runs)
+        return SweepRecord(folder, folder.resolve().name, "", None, arms, runs)
+    return SweepRecord(folder, sweep["name"], sweep["question"], len(wanted), arms, runs)
 
 
 def declared(folder: Path) -> list[tuple[str, int]]:
@@ -147,18 +147,18 @@ def declared(folder: Path) -> list[tuple[str, int]]:
     return [(arm, seed) for arm, count in design["seeds"].items() for seed in range(count)]
 
 
-def _runs(folder: Path) -> Iterator[Run]:
+def _runs(folder: Path) -> Iterator[RunRecord]:
     for path in sorted(folder.glob("*/seed*")):
         seed = re.fullmatch(r"seed(\d+)", path.name)
         if seed and (path / "recipe.yaml").exists():
             yield read_run(path, int(seed[1]))
 
 
-def read_run(path: Path, seed: int) -> Run:
+def read_run(path: Path, seed: int) -> RunRecord:
     """One run from its folder, which has a recipe. Raises UserError if a file of it is damaged."""
     folder = RunFolder(path)
     status = folder.status
-    run = Run(
+    run = RunRecord(
         arm=path.parent.name,
         seed=seed,
         path=path,

@@ -16,8 +16,8 @@ from typing import Any
 
 from archs.errors import UserError
 from experiments.budget.plan import plan_arm, planning_vocabulary, reference_flops_a_token
-from experiments.evidence.claims.cell import Cell
 from experiments.evidence.claims.claim import Claim
+from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoints import ENDPOINTS, endpoint_of
 from experiments.recipe.groups.budget import BudgetConfig
 from experiments.recipe.recipe import Recipe, Recipes
@@ -36,7 +36,7 @@ class Design:
     """
 
     runs: Recipes
-    cells: list[Cell] = field(default_factory=list)
+    cells: list[Condition] = field(default_factory=list)
     scratch: dict[str, str] = field(default_factory=dict)
     tuned: dict[str, str] = field(default_factory=dict)
 
@@ -58,7 +58,7 @@ def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
     if not sweep.claims:
         return Design(recipes, tuned={arm: arm for arm in first})
     budget = next(iter(first.values())).budget
-    own = Cell(budget.stop, 1.0)
+    own = Condition(budget.stop, 1.0)
     cells = _cells(sweep, own)
     controls = [arm for arm in first if _needed(sweep, arm, "control")]
     claimed = [arm for arm in first if _needed(sweep, arm, "claim")]
@@ -88,7 +88,7 @@ def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
         for arm in claimed:
             name = cell.name(arm, own)
             add(name, _evaluated(_under(first[arm], cell, own, name), sweep, arm), sweep.seeds)
-            tuned[name] = Cell(own.stop, cell.scale).name(arm, own)
+            tuned[name] = Condition(own.stop, cell.scale).name(arm, own)
     tuned |= {arm: arm for arm in controls}
     runs = {
         (arm, seed): recipe.model_copy(update={"seed": seed})
@@ -98,7 +98,7 @@ def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
     return Design(runs, cells, scratch, {arm: of for arm, of in tuned.items() if arm in arms})
 
 
-def _cells(sweep: SweepRecipe, own: Cell) -> list[Cell]:
+def _cells(sweep: SweepRecipe, own: Condition) -> list[Condition]:
     stops = sweep.budgets or [own.stop]
     if own.stop not in stops:
         raise UserError(
@@ -107,7 +107,9 @@ def _cells(sweep: SweepRecipe, own: Cell) -> list[Cell]:
         )
     scales = sorted(sweep.scales, key=lambda scale: scale != own.scale)
     return [
-        Cell(stop, scale) for scale in scales for stop in sorted(stops, key=lambda stop: stop != own.stop)
+        Condition(stop, scale)
+        for scale in scales
+        for stop in sorted(stops, key=lambda stop: stop != own.stop)
     ]
 
 
@@ -135,7 +137,7 @@ def _evaluated(recipe: Recipe, sweep: SweepRecipe, *arms: str) -> Recipe:
     return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update=changes)})
 
 
-def _under(recipe: Recipe, cell: Cell, own: Cell, name: str) -> Recipe:
+def _under(recipe: Recipe, cell: Condition, own: Condition, name: str) -> Recipe:
     """The arm's recipe under a cell of the design."""
     budget = _with(recipe.budget, scale=recipe.budget.scale * cell.scale)
     if cell.stop != own.stop:

@@ -64,7 +64,7 @@ def with_its_parent(recipe: Recipe, arms: dict[str, Recipe], sweep: str) -> Reci
     return recipe.model_copy(update={"init_from": str(parent.folder(sweep).expanduser().absolute())})
 
 
-def in_waves(tasks: Sequence[Task], take: Callable[[list[Task]], dict[Path, str]]) -> dict[Path, str]:
+def take_in_order(tasks: Sequence[Task], take: Callable[[list[Task]], dict[Path, str]]) -> dict[Path, str]:
     """Takes tasks to their end, those that others begin from first; the given up, with why.
 
     What begins from a run that was lost or diverged is not started, and told.
@@ -72,7 +72,7 @@ def in_waves(tasks: Sequence[Task], take: Callable[[list[Task]], dict[Path, str]
     from experiments.sweeps.launch.driving import tell
 
     lost: dict[Path, str] = {}
-    for wave in waves(tasks):
+    for wave in stages_in_order(tasks):
         ready = []
         for task in wave:
             if missing := _missing(task):
@@ -83,7 +83,7 @@ def in_waves(tasks: Sequence[Task], take: Callable[[list[Task]], dict[Path, str]
     return lost
 
 
-def waves(tasks: Sequence[Task]) -> list[list[Task]]:
+def stages_in_order(tasks: Sequence[Task]) -> list[list[Task]]:
     """Tasks by how many of the others come before them, in the order given."""
     by_folder = {task.folder.absolute(): task for task in tasks}
 

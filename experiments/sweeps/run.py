@@ -13,7 +13,7 @@ from experiments.runs.folder import check_folders
 from experiments.sweeps.design import Design, design
 from experiments.sweeps.launch import AnyLauncher, InlineConfig, drive, launcher_of
 from experiments.sweeps.launch.task import LostRunsError, Task
-from experiments.sweeps.order import in_waves
+from experiments.sweeps.order import take_in_order
 from experiments.sweeps.plan import check_spent, plans, tell_if_too_few
 from experiments.sweeps.recipe import SweepRecipe, TuningConfig
 from experiments.sweeps.registration import check_unchanged, register
@@ -60,7 +60,7 @@ def run(sweep: SweepRecipe, recipes: Recipes, where: AnyLauncher = INLINE) -> No
             file=sys.stderr,
         )
     else:
-        lost |= in_waves([task for (arm, _), task in tasks.items() if arm not in controls], take)
+        lost |= take_in_order([task for (arm, _), task in tasks.items() if arm not in controls], take)
     page = write(folder)
     print(f"report: {page}", file=sys.stderr)
     if lost:

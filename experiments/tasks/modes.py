@@ -43,7 +43,7 @@ def mode_of(ask: AskConfig) -> Mode:
     return mode
 
 
-def ways_of(ask: AskConfig) -> list[str]:
+def options_of(ask: AskConfig) -> list[str]:
     """The values of pair, layers and pll that are not the usual ones: each way has files of its own."""
     usual = {name: AskConfig.model_fields[name].default for name in WAYS}
     return [getattr(ask, name) for name in WAYS if getattr(ask, name) != usual[name]]

@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.evidence.audit import of_run
 from experiments.recipe.config import flatten
-from experiments.runs.reading import Run, read_run
+from experiments.runs.reading import RunRecord, read_run
 from experiments.tracking.tracker import Tracker
 
 
@@ -37,7 +37,7 @@ def show_evaluated(follow: Tracker, folder: Path, seed: int, who_sees_whom: np.n
     follow.summary(scores(run))
 
 
-def scores(run: Run) -> dict[str, Any]:
+def scores(run: RunRecord) -> dict[str, Any]:
     """`score/NAME` as in results.parquet, and `evaluation/…` for every value of evaluation.json."""
     from experiments.evidence.results import of_one_run  # pandas and scipy, which training does without
 
@@ -46,7 +46,7 @@ def scores(run: Run) -> dict[str, Any]:
     return found | {name: value for name, value in asked.items() if value is not None}
 
 
-def _spent(run: Run) -> dict[str, Any]:
+def _spent(run: RunRecord) -> dict[str, Any]:
     """Where on the x-axes what is told after training belongs."""
     assert run.audit is not None
     return {name: value for name, value in run.audit["spent"].items() if name != "steps"}

@@ -25,7 +25,7 @@ from experiments.recipe.recipe import Recipe
 from experiments.runs.chain import Chain, Parent, check_began, note_began, order_of, parent_of, stage_of
 from experiments.runs.corpus import corpus_of
 from experiments.runs.corpus import left_out as text_left_out
-from experiments.runs.environment import environment, going_on, tell_versions, tell_what_changed
+from experiments.runs.environment import environment, resumed_environment, tell_versions, tell_what_changed
 from experiments.runs.folder import RunFolder
 from experiments.runs.run import check_same_text, prepare
 from experiments.storage.json_files import read_json, write_json
@@ -95,7 +95,7 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         tell_what_changed(recipe, before)
         if is_first_process():
             tell_versions(before, here, resumed.step)
-        here = going_on(before, here, resumed.step)
+        here = resumed_environment(before, here, resumed.step)
     TAKEN.clear()
     first = is_first_process()
     if first:

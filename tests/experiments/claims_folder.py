@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import sweep_folder
 
-from experiments.evidence.claims.cell import Cell
 from experiments.evidence.claims.claim import Claim, read_claims
+from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoints import endpoint_of
 from experiments.evidence.claims.replaced import replaced
 from experiments.evidence.tuning import FILE, Point, Trial, Tuning
@@ -44,7 +44,7 @@ def write_claims(
 ) -> Path:
     """runs/<sweep>/ with every run of the design done, tuned, and no deviation."""
     named = replaced(read_claims({"control": list(controls), "claim": list(claims)}), endpoints or {})
-    cells = [Cell(stop, scale) for scale in scales for stop in stops]
+    cells = [Condition(stop, scale) for scale in scales for stop in stops]
     arms, scratch, tuned = _arms(named, cells, seeds)
     for number, (arm, count) in enumerate(arms.items()):
         for seed in range(count):
@@ -54,7 +54,7 @@ def write_claims(
 
 
 def _arms(
-    claims: dict[str, Claim], cells: list[Cell], seeds: int
+    claims: dict[str, Claim], cells: list[Condition], seeds: int
 ) -> tuple[dict[str, int], dict[str, str], dict[str, str]]:
     """Seeds by arm, controls first, then from scratch, then claims under every cell."""
     arms: dict[str, int] = {}
@@ -80,7 +80,7 @@ def _arms(
         for arm in of["claim"]:
             name = cell.name(arm, cells[0])
             arms[name] = max(seeds, arms.get(name, 0))
-            tuned[name] = Cell(cells[0].stop, cell.scale).name(arm, cells[0])
+            tuned[name] = Condition(cells[0].stop, cell.scale).name(arm, cells[0])
     return arms, scratch, tuned
 
 
@@ -172,7 +172,7 @@ def _text(name: str, item: int) -> str:
 def _declare(
     folder: Path,
     claims: dict[str, Claim],
-    cells: list[Cell],
+    cells: list[Condition],
     arms: dict[str, int],
     scratch: dict[str, str],
     tuned: dict[str, str],

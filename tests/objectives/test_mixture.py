@@ -30,7 +30,7 @@ from objectives.causal import Causal
 from objectives.denoising import Denoising
 from objectives.deshuffling import Deshuffling
 from objectives.masked_next import MaskedNext
-from objectives.mixture import Mixture, Part, way_of
+from objectives.mixture import Mixture, Part, layout_and_mask
 from objectives.mlm import MLM
 from objectives.modes import marked, mode_token
 from objectives.permutation import Permutation
@@ -46,7 +46,7 @@ TEXT = Windows(torch.tensor([[40, 41, 42, 43], [50, 51, 52, 53]]))
 
 
 def part(kind, family, **options):
-    layout, mask = way_of(kind, family)
+    layout, mask = layout_and_mask(kind, family)
     return Part(kind(VOCABULARY, layout, **options), mask)
 
 
@@ -230,12 +230,12 @@ def test_replaced_tokens_train_an_encoder_ae_alone():
 
 
 def test_who_takes_whose_objective():
-    assert way_of(MLM, EncoderAE) == ("in_place", None)
-    assert way_of(MLM, DecoderAR) == ("in_place", both_ways)
-    assert way_of(Causal, EncoderAE) == ("concatenated", DecoderAR.default_mask)
-    assert way_of(Permutation, PrefixLM) is None
-    assert way_of(MLM, EncoderDecoder) is None
-    assert way_of(Span, PermutedLM) is None
+    assert layout_and_mask(MLM, EncoderAE) == ("in_place", None)
+    assert layout_and_mask(MLM, DecoderAR) == ("in_place", both_ways)
+    assert layout_and_mask(Causal, EncoderAE) == ("concatenated", DecoderAR.default_mask)
+    assert layout_and_mask(Permutation, PrefixLM) is None
+    assert layout_and_mask(MLM, EncoderDecoder) is None
+    assert layout_and_mask(Span, PermutedLM) is None
 
 
 # Modes

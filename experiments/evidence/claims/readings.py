@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from experiments.evidence.claims import items as evidence
-from experiments.evidence.claims.cell import Cell
 from experiments.evidence.claims.claim import ALPHA, CONFIRMATORY, Claim, Part
+from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoint import Endpoint
 from experiments.evidence.claims.endpoints import endpoint_of
 from experiments.evidence.claims.items import Items, Table
@@ -49,11 +49,11 @@ class Material:
     """
 
     claims: dict[str, Claim]
-    cells: list[Cell]
+    cells: list[Condition]
     scratch: dict[str, str]
     seeds: int
-    scored: Callable[[str, Cell, str, str], Scored]
-    diverged: Callable[[str, Cell], set[int]]
+    scored: Callable[[str, Condition, str, str], Scored]
+    diverged: Callable[[str, Condition], set[int]]
     excused: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -90,7 +90,7 @@ class Reading:
     it could not be read, "" if it could.
     """
 
-    cell: Cell
+    cell: Condition
     pooling: str
     findings: list[Finding]
     p: float
@@ -131,7 +131,7 @@ def poolings(claim: Claim) -> list[str]:
     return ["", *sorted({other[0] for other in others if other})]
 
 
-def read(material: Material, name: str, cell: Cell, pooling: str = "") -> Reading:
+def read(material: Material, name: str, cell: Condition, pooling: str = "") -> Reading:
     """Tested, not yet corrected or judged."""
     claim = material.claims[name]
     findings: list[Finding] = []
@@ -150,7 +150,7 @@ def read(material: Material, name: str, cell: Cell, pooling: str = "") -> Readin
     return Reading(cell, pooling, findings, p, p, "undecided", "; ".join(dict.fromkeys(missing)))
 
 
-def _missing(material: Material, cell: Cell, part: Part, there: Mapping[str, Scored]) -> list[str]:
+def _missing(material: Material, cell: Condition, part: Part, there: Mapping[str, Scored]) -> list[str]:
     """Runs that should be there and are not. A diverged one counts and is told of elsewhere."""
     told = []
     for arm, scored in there.items():

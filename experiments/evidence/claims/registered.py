@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from archs.errors import UserError
-from experiments.evidence.claims.cell import Cell
 from experiments.evidence.claims.claim import Claim
+from experiments.evidence.claims.condition import Condition
 from experiments.recipe.config import validated
 from experiments.storage.json_files import read_record
 
@@ -31,10 +31,10 @@ class Registered:
     seeds: int
     runs: dict[str, int]
     excused: dict[str, str]
-    cells: list[Cell]
+    cells: list[Condition]
     scratch: dict[str, str]
 
-    def arm_under(self, arm: str, cell: Cell) -> str:
+    def arm_under(self, arm: str, cell: Condition) -> str:
         """The name of the arm's runs under a cell."""
         return cell.name(arm, self.cells[0])
 
@@ -62,6 +62,6 @@ def registered(folder: Path) -> Registered | None:
         said["seeds"],
         design["seeds"],
         said["excused"],
-        [Cell(**cell) for cell in design["cells"]],
+        [Condition(**cell) for cell in design["cells"]],
         design["scratch"],
     )

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from experiments.evidence.claims import items as evidence
-from experiments.evidence.claims.cell import Cell
 from experiments.evidence.claims.claim import Claim
+from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoints import endpoint_of
 from experiments.evidence.claims.readings import (
     ALPHA,
@@ -41,7 +41,7 @@ class Assay:
     """Do pretrained arms together beat the same models from scratch? gain: in the endpoint's unit."""
 
     endpoint: str
-    cell: Cell
+    cell: Condition
     gain: Test | None
 
     @property
@@ -185,7 +185,7 @@ def _assays(material: Material) -> list[Assay]:
     ]
 
 
-def _gain(material: Material, name: str, cell: Cell, arms: list[str]) -> Test | None:
+def _gain(material: Material, name: str, cell: Condition, arms: list[str]) -> Test | None:
     """All arms that came through, alike, less the untrained arm of each one's shape; None if none did."""
     endpoint, own = endpoint_of(name), material.cells[0]
     trained = {arm: material.scored(arm, cell, name, endpoint.pooling) for arm in arms}

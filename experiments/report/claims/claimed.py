@@ -10,7 +10,7 @@ from experiments.evidence.claims.decision import decision
 from experiments.evidence.claims.readings import Reading, level
 from experiments.evidence.claims.registered import Registered, registered
 from experiments.evidence.claims.verdicts import Decision, Outcome
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ def date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
-def claimed(sweep: Sweep) -> Claimed | None:
+def claimed(sweep: SweepRecord) -> Claimed | None:
     """None for a sweep without claims."""
     said = registered(sweep.folder)
     return None if said is None else Claimed(said, decision(sweep, said), here(sweep, said))
 
 
-def here(sweep: Sweep, said: Registered) -> str:
+def here(sweep: SweepRecord, said: Registered) -> str:
     """`10,622,976 core parameters, 61,210,624 raw tokens`: of the arms of claims."""
     arms = {arm for claim in said.claims.values() if claim.role == "claim" for arm in claim.arms}
     audits = [run.audit for run in sweep.runs if run.audit and run.arm in arms]

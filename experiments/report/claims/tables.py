@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from experiments.evidence.claims.cell import Cell as Place
 from experiments.evidence.claims.claim import Claim
+from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoints import endpoint_of
 from experiments.evidence.claims.readings import Finding, Reading, Standing
 from experiments.evidence.claims.verdicts import Decision, Outcome
@@ -103,7 +103,12 @@ def readings(of: Claimed, outcome: Outcome) -> Grid:
         ]
         if not reading.findings:
             empty = [Cell("")] * (5 if several else 4)
-            end = [Cell(""), Cell(""), Cell("not testable", reading.missing, "prose bad"), last[3]]
+            end = [
+                Cell(""),
+                Cell(""),
+                Cell("not testable", reading.missing, "prose bad"),
+                last[3],
+            ]
             rows.append([first, Cell(f"x {reading.cell.scale:g}"), *empty, *end])
         for finding in reading.findings:
             endpoint, test = finding.endpoint, finding.test
@@ -152,7 +157,7 @@ def behind(of: Claimed, outcome: Outcome) -> Grid:
     return Grid.of(f"{outcome.name}: pairing and variance", heads, rows)
 
 
-def assay_cell(decision: Decision, claim: Claim, place: Place) -> Cell:
+def assay_cell(decision: Decision, claim: Claim, place: Condition) -> Cell:
     """Of the claim's tasks in a cell."""
     asked = [each for each in decision.assays if each.endpoint in claim.asked and each.cell == place]
     if not asked:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from experiments.evidence.claims.cell import Cell
 from experiments.evidence.claims.claim import Claim
+from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoint import Endpoint
 from experiments.evidence.claims.endpoints import endpoint_of
 from experiments.evidence.claims.readings import Finding, Reading
@@ -82,7 +82,7 @@ def beside(claim: Claim, here: str) -> str:
     return f"{claim.published.source}; " + (f"{there} there, {here} here" if there else f"here {here}")
 
 
-def place(cell: Cell) -> str:
+def place(cell: Condition) -> str:
     """`FLOPs, x 0.25`."""
     return STOPS.get(cell.stop, cell.stop) + ("" if cell.scale == 1 else f", x {cell.scale:g}")
 

@@ -17,7 +17,7 @@ from experiments.report.claims import words
 from experiments.report.claims.claimed import Claimed, claimed
 from experiments.report.claims.controls import deviations
 from experiments.report.grid import Cell, Grid
-from experiments.runs.reading import Sweep, load
+from experiments.runs.reading import SweepRecord, load
 
 HERE_ALONE = {
     "data.cache",
@@ -31,7 +31,7 @@ HERE_ALONE = {
 class Side:
     """One of the two sweeps, read."""
 
-    sweep: Sweep
+    sweep: SweepRecord
     found: pd.DataFrame
     of: Claimed | None
 

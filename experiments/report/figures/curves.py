@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from experiments.evidence.results import Metric, Spread
 from experiments.report.figures.masks import FLOWS, LEAK, SEEN, mask_figure
 from experiments.report.figures.svg import INK, MUTED, STYLE, inline, to_svg
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,14 +66,14 @@ def key(arm: str, look: Look) -> str:
         return inlined(to_svg(figure, f"key of {arm}"))
 
 
-def curves(sweep: Sweep) -> list[str]:
+def curves(sweep: SweepRecord) -> list[str]:
     """Loss against tokens, targets and FLOPs: training faint, validation bold; [] without any."""
     if not any(run.metrics for run in sweep.runs):
         return []
     return [_curve(sweep, column, label) for column, label in AXES]
 
 
-def _curve(sweep: Sweep, column: str, label: str) -> str:
+def _curve(sweep: SweepRecord, column: str, label: str) -> str:
     drawn, tips = looks(sweep.arms), {}
     many = len(sweep.runs) > MANY
     points = max(8, POINTS * MANY // len(sweep.runs)) if many else POINTS

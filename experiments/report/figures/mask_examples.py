@@ -76,7 +76,7 @@ def example(family: str, text: Windows = TEXT) -> Batch:
     return objective.build(text, torch.Generator().manual_seed(seed))
 
 
-def panels(family: str) -> list[Panel]:
+def mask_examples(family: str) -> list[Panel]:
     """The masks of one of `archs.FAMILIES` on its example, padding left out."""
     batch, kind = example(family), FAMILIES[family]
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from archs.errors import UserError
 from archs.families.single_stack import SingleStack
-from experiments.report.figures.mask_examples import QUESTIONS, Panel, panel_of, panels
+from experiments.report.figures.mask_examples import QUESTIONS, Panel, mask_examples, panel_of
 from experiments.report.figures.svg import INK, MUTED, PAPER, RULE, STYLE, to_svg
 from experiments.storage.whole import write_whole
 
@@ -44,7 +44,7 @@ def mask_figure(families: Iterable[str] = tuple(QUESTIONS), width: float = 11.4,
     Filled cells are computed by the families' mask functions on batches that their objectives built; dots
     are measured on tiny models, as gradients that are not zero.
     """
-    drawn = {_heading(family): panels(family) for family in families}
+    drawn = {_heading(family): mask_examples(family) for family in families}
     title = f"Who sees whom: {', '.join(QUESTIONS[family][0] for family in families)}"
     return _svg(drawn, title, width, LEGEND if legend else "")
 

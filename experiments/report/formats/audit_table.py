@@ -6,12 +6,12 @@ from rich import box
 from rich.table import Table
 
 from experiments.evidence import audit
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 SHOWN = ("steps", "raw tokens", "targets", "FLOPs", "time")
 
 
-def audit_table(sweep: Sweep) -> Table | None:
+def audit_table(sweep: SweepRecord) -> Table | None:
     """What each arm spent, under it what was planned; None if no run has ended."""
     lines = audit.lines(sweep)
     if not lines:

@@ -12,7 +12,7 @@ from experiments.report.claims.section import STANDINGS
 from experiments.report.claims.tables import LABELS
 from experiments.report.formats.markdown import results
 from experiments.report.grid import Cell, Grid
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -34,7 +34,7 @@ SPECIAL = {
 HEAD = "% Needs \\usepackage{booktabs}. Written by pentarch report; a new report writes it again."
 
 
-def report(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed | None) -> str:
+def report(sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric], of: Claimed | None) -> str:
     """Confirmatory and exploratory verdicts where there are claims, then results."""
     grids = [] if of is None else [verdicts(of, standing) for standing in STANDINGS]
     if shown:

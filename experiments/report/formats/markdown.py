@@ -14,15 +14,15 @@ from experiments.report.grid import Cell, Grid
 from experiments.report.sections import limits, methods, overlap, stages, tables, words
 from experiments.report.sections import task_tables as tasks_section
 from experiments.report.sections import tuning as tuning_section
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 
-def report(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed | None) -> str:
+def report(sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric], of: Claimed | None) -> str:
     """The whole report; the page's numbers, in the same words."""
     return "\n\n".join(_parts(sweep, found, shown, of)) + "\n"
 
 
-def _parts(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed | None) -> Iterator[str]:
+def _parts(sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric], of: Claimed | None) -> Iterator[str]:
     seeds = of.said.seeds if of else len(sweep.seeds)
     tuning = tuning_section.tried(sweep)
     yield f"# {escaped(sweep.question or sweep.name)}"
@@ -57,7 +57,7 @@ def _parts(sweep: Sweep, found: pd.DataFrame, shown: list[Metric], of: Claimed |
         yield escaped(paragraph)
 
 
-def _stages(sweep: Sweep) -> Iterator[str]:
+def _stages(sweep: SweepRecord) -> Iterator[str]:
     told = stages.section(sweep)
     if told is None:
         return
@@ -67,7 +67,7 @@ def _stages(sweep: Sweep) -> Iterator[str]:
     yield _list(map(escaped, told.remarks))
 
 
-def _tasks(sweep: Sweep) -> Iterator[str]:
+def _tasks(sweep: SweepRecord) -> Iterator[str]:
     told = tasks_section.section(sweep)
     if told is None:
         return
@@ -81,7 +81,7 @@ def _tasks(sweep: Sweep) -> Iterator[str]:
         yield _list(map(escaped, one.remarks))
 
 
-def _claims(sweep: Sweep, of: Claimed, seeds: int) -> Iterator[str]:
+def _claims(sweep: SweepRecord, of: Claimed, seeds: int) -> Iterator[str]:
     told = claims_section.words_of(of)
     yield "## Verdicts"
     yield f"**{escaped(told.headline)}**" + (
@@ -113,7 +113,7 @@ def _claims(sweep: Sweep, of: Claimed, seeds: int) -> Iterator[str]:
         yield _list(map(escaped, told.deviations))
 
 
-def results(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> Grid:
+def results(sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric]) -> Grid:
     """The page's table of results."""
     heads = [
         Cell("arm"),
@@ -132,7 +132,7 @@ def results(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> Grid:
     return Grid("Results", heads, rows)
 
 
-def audited(sweep: Sweep) -> Grid:
+def audited(sweep: SweepRecord) -> Grid:
     """The page's budget audit, an arm a row."""
     heads = ["arm", *(Cell(name, unit) for name, unit in audit.ROWS)]
     rows = [

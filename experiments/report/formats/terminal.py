@@ -13,7 +13,7 @@ from experiments.report.formats import terminal_claims
 from experiments.report.formats.audit_table import audit_table
 from experiments.report.sections import words
 from experiments.report.sections.tables import baselines, result_rows
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 HEADINGS = {
     "nll_bits_per_byte": "bits/byte\nNLL",
@@ -28,7 +28,7 @@ HEADINGS = {
 ABREAST, WIDEST = 5, 10  # metrics, and characters of each, that fit into 80 columns; more make a second table
 
 
-def show(sweep: Sweep, found: pd.DataFrame, of: Claimed | None) -> None:
+def show(sweep: SweepRecord, found: pd.DataFrame, of: Claimed | None) -> None:
     """Prints the audit, results, baselines, verdicts where there are claims, and what did not finish."""
     console = Console(highlight=False)
     if (audited := audit_table(sweep)) is not None:
@@ -49,7 +49,7 @@ def show(sweep: Sweep, found: pd.DataFrame, of: Claimed | None) -> None:
 
 
 def _table(
-    sweep: Sweep, found: pd.DataFrame, shown: list[Metric], beside: dict[str, dict[Metric, list[float]]]
+    sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric], beside: dict[str, dict[Metric, list[float]]]
 ) -> Table:
     table = Table(
         title=sweep.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from experiments.evidence.claims.cell import Cell
+from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.readings import Finding, Reading
 from experiments.evidence.claims.verdicts import Outcome
 from experiments.report.claims import words
@@ -80,7 +80,7 @@ def _part(of: Claimed, outcome: Outcome, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: Condition) -> dict[str, Any]:
     return {"budget": cell.stop, "scale": cell.scale}
 
 

@@ -19,7 +19,7 @@ from experiments.report.figures.mask_examples import QUESTIONS
 from experiments.report.sections import limits, methods, overlap, per_item, samples, stages, tables, words
 from experiments.report.sections import task_tables as tasks_section
 from experiments.report.sections import tuning as tuning_section
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 PAGE = Path(__file__).parent
 
@@ -40,7 +40,7 @@ def key_of(arm: str, look: figures.Look) -> Markup:
     return Markup(figures.key(arm, look))
 
 
-def render(sweep: Sweep, found: pd.DataFrame, claimed: Claimed | None) -> str:
+def render(sweep: SweepRecord, found: pd.DataFrame, claimed: Claimed | None) -> str:
     """The whole page as HTML: no script, no style and no picture from elsewhere."""
     tuning = tuning_section.section(sweep)
     seeds = claimed.said.seeds if claimed else len(sweep.seeds)
@@ -93,7 +93,7 @@ def render(sweep: Sweep, found: pd.DataFrame, claimed: Claimed | None) -> str:
     )
 
 
-def _dots(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> list[str]:
+def _dots(sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric]) -> list[str]:
     beside = tables.baselines(sweep, found)
     drawn = []
     for metric in shown:
@@ -108,7 +108,7 @@ def _dots(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> list[str]:
     return drawn
 
 
-def _budget(sweep: Sweep) -> dict[str, str]:
+def _budget(sweep: SweepRecord) -> dict[str, str]:
     budget = sweep.recipe["budget"]
     return {
         "match": audit.MATCHES[budget["match"]],

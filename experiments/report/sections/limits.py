@@ -5,13 +5,13 @@ from __future__ import annotations
 from experiments.evidence import audit
 from experiments.report.sections import versions
 from experiments.report.sections.words import between, count
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 
 SEEDS_FOR_A_VERDICT = 6  # below, an exact two-sided sign-flip over paired seeds cannot reach .05
 TOKENS_A_PARAMETER = 20
 
 
-def no_verdict(sweep: Sweep, tuned: bool) -> list[str]:
+def no_verdict(sweep: SweepRecord, tuned: bool) -> list[str]:
     """Why the page of a sweep without claims does not say who wins, most important first."""
     return [
         *limits(sweep, len({run.seed for run in sweep.done})),
@@ -21,7 +21,7 @@ def no_verdict(sweep: Sweep, tuned: bool) -> list[str]:
     ]
 
 
-def limits(sweep: Sweep, seeds: int) -> list[str]:
+def limits(sweep: SweepRecord, seeds: int) -> list[str]:
     """What makes less of a sweep's results, whether it makes claims or not."""
     reasons = []
     if seeds < 2:
@@ -59,7 +59,7 @@ def limits(sweep: Sweep, seeds: int) -> list[str]:
     return reasons + versions.reasons(sweep)
 
 
-def trained(run: Run) -> bool:
+def trained(run: RunRecord) -> bool:
     """Whether it was to be trained at all."""
     return bool(run.recipe.get("budget", {}).get("scale", 1.0))
 
@@ -69,7 +69,7 @@ def _listed(arms: dict[str, float], most: int = 6) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _learning_rate(sweep: Sweep) -> list[str]:
+def _learning_rate(sweep: SweepRecord) -> list[str]:
     rates = {run.recipe["training"]["learning_rate"] for run in sweep.runs if run.recipe}
     if len(rates) > 1:
         return []

@@ -14,7 +14,7 @@ from experiments.report.claims.claimed import Claimed
 from experiments.report.claims.words import STOPS, listed
 from experiments.report.sections.tuning import rule
 from experiments.report.sections.words import corpus, count
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 REFERENCES = (
     "Benjamini and Hochberg 1995, J. R. Stat. Soc. B 57",
@@ -27,7 +27,7 @@ REFERENCES = (
 )
 
 
-def paragraphs(sweep: Sweep, of: Claimed | None, tuning: Tuning | None) -> list[str]:
+def paragraphs(sweep: SweepRecord, of: Claimed | None, tuning: Tuning | None) -> list[str]:
     """Training, then statistics where there are claims, then software."""
     found = [_training(sweep), *([rule(tuning)] if tuning else [_untuned(sweep)])]
     if of is not None:
@@ -35,7 +35,7 @@ def paragraphs(sweep: Sweep, of: Claimed | None, tuning: Tuning | None) -> list[
     return [*found, _software(sweep)]
 
 
-def _training(sweep: Sweep) -> str:
+def _training(sweep: SweepRecord) -> str:
     recipe: dict[str, Any] = sweep.recipe
     size, budget, training = recipe["size"], recipe["budget"], recipe["training"]
     arms = [arm for arm in sweep.arms if any(run.recipe for run in sweep.of(arm))]
@@ -62,7 +62,7 @@ def _training(sweep: Sweep) -> str:
     )
 
 
-def _untuned(sweep: Sweep) -> str:
+def _untuned(sweep: SweepRecord) -> str:
     rates = sorted({run.recipe["training"]["learning_rate"] for run in sweep.runs if run.recipe})
     return f"Learning rates were set, not tuned: {', '.join(f'{rate:g}' for rate in rates)}."
 
@@ -108,7 +108,7 @@ def _statistics(of: Claimed) -> str:
     )
 
 
-def _software(sweep: Sweep) -> str:
+def _software(sweep: SweepRecord) -> str:
     found: dict[str, set[str]] = {}
     for run in sweep.runs:
         for name, version in {

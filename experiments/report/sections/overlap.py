@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from experiments.report.grid import Grid
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 
-def grid(sweep: Sweep) -> Grid | None:
+def grid(sweep: SweepRecord) -> Grid | None:
     """One row a task, or several where arms differ; None if no run measured it."""
     found: dict[tuple[str, ...], list[str]] = {}
     for run in sweep.done:

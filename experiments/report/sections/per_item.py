@@ -17,7 +17,7 @@ from experiments.report.figures.curves import COLOURS, inlined
 from experiments.report.figures.svg import INK, STYLE, to_svg
 from experiments.report.grid import Cell, Grid
 from experiments.report.sections.samples import shown
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 from experiments.storage.tables import read_table
 
 SHOWN = 6  # items of either end
@@ -35,7 +35,7 @@ class View:
     pseudo: bool
 
 
-def view(sweep: Sweep, of: Claimed) -> View | None:
+def view(sweep: SweepRecord, of: Claimed) -> View | None:
     """Of the first claim that has findings; None if none has."""
     for outcome in of.decision.claims:
         for reading in of.deciding(outcome)[:1]:
@@ -52,7 +52,7 @@ def view(sweep: Sweep, of: Claimed) -> View | None:
     return None
 
 
-def _asked(sweep: Sweep, arm: str, finding: Finding) -> tuple[list[str], dict[str, str]]:
+def _asked(sweep: SweepRecord, arm: str, finding: Finding) -> tuple[list[str], dict[str, str]]:
     """The items' keys in the order of the finding's columns, and by key the texts that the scores hold."""
     run = next(run for run in sweep.of(arm) if run.seed == finding.table.seeds[0])
     found = items(run.path / "scores", finding.endpoint.measures)
@@ -62,7 +62,7 @@ def _asked(sweep: Sweep, arm: str, finding: Finding) -> tuple[list[str], dict[st
     }
 
 
-def _texts(run: Run, table: str) -> list[tuple[str, str]]:
+def _texts(run: RunRecord, table: str) -> list[tuple[str, str]]:
     """By item what the scores hold of it in words: its text, what was asked, whose it is."""
     rows = read_table(run.path / "scores" / f"{table}.parquet").drop(columns="unit", errors="ignore")
     return [

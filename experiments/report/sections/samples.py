@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from experiments.evidence.results import scores
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 
 SHOWN = 3
 # A young model writes any byte: control characters are shown by their pictures, as ␀ for the null byte.
@@ -25,7 +25,7 @@ class Sample:
     answers: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def continuations(sweep: Sweep) -> list[Sample]:
+def continuations(sweep: SweepRecord) -> list[Sample]:
     """Samples of samples.json, by prompt."""
     found: dict[str, Sample] = {}
     for run in _first(sweep):
@@ -36,7 +36,7 @@ def continuations(sweep: Sweep) -> list[Sample]:
     return list(found.values())
 
 
-def infills(sweep: Sweep) -> list[Sample]:
+def infills(sweep: SweepRecord) -> list[Sample]:
     """Gaps of scores/infill.parquet, by the text around them."""
     found: dict[tuple[str, str, str], Sample] = {}
     for run in _first(sweep):
@@ -53,7 +53,7 @@ def shown(text: str) -> str:
     return text.translate(PICTURES)
 
 
-def _first(sweep: Sweep) -> list[Run]:
+def _first(sweep: SweepRecord) -> list[RunRecord]:
     """The first finished run of each arm."""
     return [
         next(run for run in sweep.done if run.arm == arm) for arm in dict.fromkeys(r.arm for r in sweep.done)

@@ -13,7 +13,7 @@ from experiments.evidence.audit import amount, ranged
 from experiments.evidence.results import Spread, scores
 from experiments.report.grid import Cell, Grid
 from experiments.report.sections.stage_lines import KEPT, Line, Point, unit_in_words
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 
 ASKED = (
     "Bits per byte on the first stage's validation text, asked after every stage as likelihood asks the test "
@@ -32,7 +32,7 @@ class Section:
     remarks: list[str]
 
 
-def section(sweep: Sweep) -> Section | None:
+def section(sweep: SweepRecord) -> Section | None:
     """None if no finished run began from another."""
     found = lines(sweep)
     if not found:
@@ -42,16 +42,16 @@ def section(sweep: Sweep) -> Section | None:
     return Section(ASKED, [Markup(svg) for svg in curves(found, sweep.arms)], _grid(found), _remarks(sweep))
 
 
-def lines(sweep: Sweep) -> list[Line]:
+def lines(sweep: SweepRecord) -> list[Line]:
     """Of every arm that has stages, in the sweep's order."""
     return [Line(arm, points) for arm in sweep.arms if (points := _points(_staged(sweep, arm)))]
 
 
-def _staged(sweep: Sweep, arm: str) -> list[Run]:
+def _staged(sweep: SweepRecord, arm: str) -> list[RunRecord]:
     return [run for run in sweep.of(arm) if run.done and run.ask("forgetting", "by_stage")]
 
 
-def _points(runs: list[Run]) -> list[Point]:
+def _points(runs: list[RunRecord]) -> list[Point]:
     """Of an arm's runs, which have the same stages; those without a score are left out."""
     kept: dict[int, dict[int, float]] = {}
     items: dict[int, int] = {}
@@ -79,11 +79,11 @@ def _points(runs: list[Run]) -> list[Point]:
     ]
 
 
-def _chain(run: Run) -> list[dict[str, Any]]:
+def _chain(run: RunRecord) -> list[dict[str, Any]]:
     return run.audit["chain"]["stages"] if run.audit else []
 
 
-def _flops(runs: list[Run], place: int) -> str:
+def _flops(runs: list[RunRecord], place: int) -> str:
     """Of the stages up to this one; a finetuning is counted for no arm."""
     chains = [_chain(run)[: place + 1] for run in runs]
     if any(stage["spent"] is None for chain in chains for stage in chain):
@@ -117,11 +117,11 @@ def _grid(found: list[Line]) -> Grid:
     return Grid.of("What each stage kept of the first one's text", heads, rows)
 
 
-def _remarks(sweep: Sweep) -> list[str]:
+def _remarks(sweep: SweepRecord) -> list[str]:
     return ["Changes are taken seed by seed.", *_controls(sweep), *_overlaps(sweep), *_units(sweep)]
 
 
-def _controls(sweep: Sweep) -> list[str]:
+def _controls(sweep: SweepRecord) -> list[str]:
     """Which arms spent the same after the first stage: the comparison that further text has to stand."""
     spent: dict[tuple[str, str], list[str]] = {}
     for arm in sweep.arms:
@@ -140,7 +140,7 @@ def _controls(sweep: Sweep) -> list[str]:
     ]
 
 
-def _overlaps(sweep: Sweep) -> list[str]:
+def _overlaps(sweep: SweepRecord) -> list[str]:
     """What stages had read of the windows that forgetting is asked on."""
     told = []
     for arm in sweep.arms:
@@ -156,7 +156,7 @@ def _overlaps(sweep: Sweep) -> list[str]:
     ]
 
 
-def _units(sweep: Sweep) -> list[str]:
+def _units(sweep: SweepRecord) -> list[str]:
     units = {point.unit for line in lines(sweep) for point in line.points}
     if len(units) < 2:
         return []

@@ -20,7 +20,7 @@ from experiments.evidence.results import (
     spread,
 )
 from experiments.recipe.config import flatten
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 
 NO_LANGUAGE_MODEL = "no language model"
 # Baselines that are shares: their name, the metric they stand beside, and where evaluation.json has them.
@@ -41,12 +41,12 @@ class Row:
     cells: list[Spread | str]
 
 
-def result_rows(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> list[Row]:
+def result_rows(sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric]) -> list[Row]:
     """Arms in their declared order, never sorted by what they reached."""
     return [Row(arm, [_cell(sweep, found, arm, metric) for metric in shown]) for arm in sweep.arms]
 
 
-def _cell(sweep: Sweep, found: pd.DataFrame, arm: str, metric: Metric) -> Spread | str:
+def _cell(sweep: SweepRecord, found: pd.DataFrame, arm: str, metric: Metric) -> Spread | str:
     value = spread(found, arm, metric)
     if value is not None:
         return value
@@ -59,13 +59,13 @@ def _cell(sweep: Sweep, found: pd.DataFrame, arm: str, metric: Metric) -> Spread
     return "not measured"
 
 
-def without_language_model(sweep: Sweep) -> list[str]:
+def without_language_model(sweep: SweepRecord) -> list[str]:
     """The arms that were evaluated and whose objective does not train a family to predict tokens."""
     none = {run.arm for run in sweep.done if run.ask("language_model") is False}
     return [arm for arm in sweep.arms if arm in none]
 
 
-def baselines(sweep: Sweep, found: pd.DataFrame) -> dict[str, dict[Metric, list[float]]]:
+def baselines(sweep: SweepRecord, found: pd.DataFrame) -> dict[str, dict[Metric, list[float]]]:
     """What needs no pretraining, by name and metric: one value, or the ends of a range where runs differ."""
     table: dict[str, dict[Metric, list[float]]] = {}
 
@@ -99,7 +99,7 @@ class Gate:
     windows: int
 
 
-def gates(sweep: Sweep, found: pd.DataFrame) -> list[Gate]:
+def gates(sweep: SweepRecord, found: pd.DataFrame) -> list[Gate]:
     found_gates = []
     for arm in sweep.arms:
         for metric, anchor in ANCHORS.items():
@@ -122,7 +122,7 @@ def gates(sweep: Sweep, found: pd.DataFrame) -> list[Gate]:
     return found_gates
 
 
-def flows(sweep: Sweep) -> list[tuple[str, str, bool, str]]:
+def flows(sweep: SweepRecord) -> list[tuple[str, str, bool, str]]:
     """Outcomes of the flow check: arm, the seeds that had this outcome, whether it is good, its words."""
     outcomes: dict[tuple[str, bool, str], list[str]] = {}
     for run in sweep.done:
@@ -132,12 +132,14 @@ def flows(sweep: Sweep) -> list[tuple[str, str, bool, str]]:
     return [(arm, ", ".join(seeds), ok, text) for (arm, ok, text), seeds in outcomes.items()]
 
 
-def verdicts(sweep: Sweep) -> list[str]:
+def verdicts(sweep: SweepRecord) -> list[str]:
     """The sentences of the gates; those before training, so of unfinished runs too. Alike ones once."""
     return list(dict.fromkeys(text for run in sweep.runs for text in run.ask("gates", "verdicts") or []))
 
 
-def every_run(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> list[tuple[Run, list[str]]]:
+def every_run(
+    sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric]
+) -> list[tuple[RunRecord, list[str]]]:
     """Each run with its last loss and every result, as text."""
     rows = []
     spreads = {(arm, metric): spread(found, arm, metric) for arm in sweep.arms for metric in shown}
@@ -160,7 +162,7 @@ def every_run(sweep: Sweep, found: pd.DataFrame, shown: list[Metric]) -> list[tu
     return rows
 
 
-def environments(sweep: Sweep) -> list[tuple[str, str]]:
+def environments(sweep: SweepRecord) -> list[tuple[str, str]]:
     """What the runs depended on, by key; where runs differ, each value with the arms that had it."""
     values: dict[str, dict[str, list[str]]] = {}
     for run in sweep.runs:

@@ -21,7 +21,7 @@ from experiments.report.sections.tasks import (
     variants,
 )
 from experiments.report.sections.variant import words
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 GLANCE = "Tasks at a glance"
 
@@ -44,7 +44,7 @@ class Section:
     not_asked: list[str]
 
 
-def section(sweep: Sweep) -> Section | None:
+def section(sweep: SweepRecord) -> Section | None:
     """None if no run was asked any task."""
     found, refused = asked(sweep), not_asked(sweep)
     if not found and not refused:
@@ -53,7 +53,7 @@ def section(sweep: Sweep) -> Section | None:
     return Section(glance(sweep, found), tasks, refused)
 
 
-def not_asked(sweep: Sweep) -> list[str]:
+def not_asked(sweep: SweepRecord) -> list[str]:
     """Tasks that a run could not answer, and why; alike reasons once."""
     told: dict[str, list[str]] = {}
     for run in sweep.done:
@@ -62,7 +62,7 @@ def not_asked(sweep: Sweep) -> list[str]:
     return [f"{what} (seed {', '.join(seeds)})" for what, seeds in told.items()]
 
 
-def glance(sweep: Sweep, found: list[Asked]) -> Grid:
+def glance(sweep: SweepRecord, found: list[Asked]) -> Grid:
     """A task a row: its primary metric for every arm as validation chose, the best baseline, the assay."""
     arms = [arm for arm in sweep.arms if any(arm in of.arms for of in found)]
     # What holds of all arms stands first, where a narrow window shows it.

@@ -15,7 +15,7 @@ from experiments.evidence.chosen import by_item, chosen, of_variant
 from experiments.evidence.metrics import METRICS, Metric
 from experiments.evidence.stats.crossed import crossed_test
 from experiments.evidence.stats.student import half_width
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 from experiments.storage.json_files import read_record
 from experiments.storage.tables import read_table
 
@@ -32,7 +32,7 @@ Variant = tuple[tuple[str, str | int], ...]
 class Result:
     """One run's answer to one task: a file of tasks/. outcomes stand in its order, the chosen one first."""
 
-    run: Run
+    run: RunRecord
     path: Path
     content: dict[str, Any]
 
@@ -131,7 +131,7 @@ class Assay:
         return self.low > 0
 
 
-def asked(sweep: Sweep) -> list[Asked]:
+def asked(sweep: SweepRecord) -> list[Asked]:
     """By task and mode, in the order of their names; [] if no run was asked any."""
     found: dict[tuple[str, str, tuple[str, ...], str], list[Result]] = {}
     for run in sweep.done:

@@ -15,7 +15,7 @@ from experiments.evidence.tuning import Trial, Tuning
 from experiments.report.figures.curves import DASHES, Look, inlined, looks
 from experiments.report.figures.svg import INK, MUTED, STYLE, to_svg
 from experiments.report.grid import Cell, Grid
-from experiments.runs.reading import Sweep
+from experiments.runs.reading import SweepRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ class Section:
     flagged: list[str]
 
 
-def section(sweep: Sweep) -> Section | None:
+def section(sweep: SweepRecord) -> Section | None:
     """None for a sweep that was not tuned."""
     tuning = tried(sweep)
     if tuning is None:
@@ -49,7 +49,7 @@ def section(sweep: Sweep) -> Section | None:
     )
 
 
-def tried(sweep: Sweep) -> Tuning | None:
+def tried(sweep: SweepRecord) -> Tuning | None:
     """What every arm tried; None if nothing was tuned."""
     tuning = Tuning.load(sweep.folder)
     return tuning if tuning is not None and any(tuning.trials.values()) else None
@@ -66,7 +66,7 @@ def rule(tuning: Tuning) -> str:
     )
 
 
-def cost(tuning: Tuning, sweep: Sweep) -> str:
+def cost(tuning: Tuning, sweep: SweepRecord) -> str:
     """What all trials spent, and which share that is of the sweep's FLOPs."""
     spent = tuning.cost
     runs = sum(run.audit["spent"]["flops"] for run in sweep.runs if run.audit)

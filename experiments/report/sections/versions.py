@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from experiments.runs.environment import DECIDES_BITS, changes, machine, versions
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 
 NAMED = 4  # runs at most, the others counted
 
 
-def reasons(sweep: Sweep) -> list[str]:
+def reasons(sweep: SweepRecord) -> list[str]:
     """A sentence for each way in which it did not."""
     told = [_within(run) for run in sweep.runs if run.environment.get("trained_before")]
     told += [text for name in ("python", *DECIDES_BITS, "device") if (text := _between(sweep, name))]
-    scored: dict[str, list[Run]] = {}
+    scored: dict[str, list[RunRecord]] = {}
     for run in sweep.done:
         changed = changes(versions(run.environment), versions(run.evaluation.get("environment") or {}))
         if changed:
@@ -24,7 +24,7 @@ def reasons(sweep: Sweep) -> list[str]:
     return told
 
 
-def _within(run: Run) -> str:
+def _within(run: RunRecord) -> str:
     now = versions(run.environment) | machine(run.environment)
     spans = [
         f"up to step {span['until_step']:,} {', '.join(changes(span, now))}"
@@ -36,8 +36,8 @@ def _within(run: Run) -> str:
     )
 
 
-def _between(sweep: Sweep, name: str) -> str:
-    had: dict[str, list[Run]] = {}
+def _between(sweep: SweepRecord, name: str) -> str:
+    had: dict[str, list[RunRecord]] = {}
     for run in sweep.runs:
         value = {**run.environment, **versions(run.environment)}.get(name)
         if value is not None:
@@ -49,6 +49,6 @@ def _between(sweep: Sweep, name: str) -> str:
     return f"Runs were trained {under}: {each}."
 
 
-def _listed(runs: list[Run]) -> str:
+def _listed(runs: list[RunRecord]) -> str:
     named = ", ".join(f"{run.arm} seed {run.seed}" for run in runs[:NAMED])
     return named + (f" and {len(runs) - NAMED} more" if len(runs) > NAMED else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.evidence import audit
 from experiments.evidence.results import CHRF, NLL, ORDER_FIRST, PARTY, PLL, TARGET
-from experiments.runs.reading import Run, Sweep
+from experiments.runs.reading import RunRecord, SweepRecord
 
 TASKS = {
     PARTY: "telling the party of a president from one paragraph",
@@ -19,7 +19,7 @@ SOURCES = {
 COMMON = " With the same seed they read a common beginning of the same stream, in the same order."
 
 
-def corpus(sweep: Sweep) -> str:
+def corpus(sweep: SweepRecord) -> str:
     """Where the text is from, and how much of it there is."""
     data = sweep.recipe["data"]
     text = SOURCES.get(data["source"]) or f"{data['source']} from {data['name'] or data['path']}"
@@ -27,7 +27,7 @@ def corpus(sweep: Sweep) -> str:
     return text + (f", {tokens[0]:,} tokens for training" if tokens else "")
 
 
-def scope(sweep: Sweep, measured: set[str], seeds: int) -> str:
+def scope(sweep: SweepRecord, measured: set[str], seeds: int) -> str:
     """One sentence: corpus, size, budget, tasks."""
     size, budget = sweep.recipe["size"], sweep.recipe["budget"]
     tasks = [words for metric, words in TASKS.items() if metric.name in measured]
@@ -41,7 +41,7 @@ def scope(sweep: Sweep, measured: set[str], seeds: int) -> str:
     )
 
 
-def can_say(sweep: Sweep) -> str:
+def can_say(sweep: SweepRecord) -> str:
     """What a reader may take from this page."""
     arms = [arm for arm in sweep.arms if any(run.done for run in sweep.of(arm))]
     if not arms:
@@ -64,7 +64,7 @@ def can_say(sweep: Sweep) -> str:
     return text + "."
 
 
-def not_comparable(sweep: Sweep) -> list[tuple[str, str]]:
+def not_comparable(sweep: SweepRecord) -> list[tuple[str, str]]:
     """What must be kept apart, each with the reason."""
     kinds = {run.audit["plan"]["family"] for run in sweep.runs if run.audit}
     entries = [
@@ -134,7 +134,7 @@ STACKS = {
 }
 
 
-def _of_stacks(sweep: Sweep) -> list[tuple[str, str]]:
+def _of_stacks(sweep: SweepRecord) -> list[tuple[str, str]]:
     """What sets the encoder-decoders apart, of each kind of stacks that was trained."""
     families = [
         run.recipe["family"]
@@ -150,7 +150,7 @@ def _of_stacks(sweep: Sweep) -> list[tuple[str, str]]:
     ]
 
 
-def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
+def _of_tasks(done: list[RunRecord]) -> list[tuple[str, str]]:
     entries = []
     if any(run.ask("infill") for run in done):
         ways = dict.fromkeys(str(run.ask("infill", "decoding")) for run in done if run.ask("infill"))
@@ -193,7 +193,7 @@ def _of_tasks(done: list[Run]) -> list[tuple[str, str]]:
     return entries
 
 
-def outcome(sweep: Sweep) -> str:
+def outcome(sweep: SweepRecord) -> str:
     """How many runs were declared, and how many of them came through."""
     finished = f"{count(len(sweep.done), 'run')} finished"
     if sweep.declared is None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.evidence.claims.cell import Cell
 from experiments.evidence.claims.claim import Claim
+from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.items import Items
 from experiments.evidence.claims.readings import Material, level, read, standings
 from experiments.evidence.claims.verdicts import Decision, Outcome, decide
@@ -18,7 +18,7 @@ from experiments.evidence.stats import crossed_test
 from experiments.recipe.config import validated
 
 SEEDS, ITEMS = 8, 120
-FLOPS, TOKENS = Cell("flops", 1.0), Cell("tokens", 1.0)
+FLOPS, TOKENS = Condition("flops", 1.0), Condition("tokens", 1.0)
 
 
 def claim(**changes: Any) -> Claim:
@@ -50,8 +50,8 @@ def scores(arm: str, shift: float = 0.0, seeds: int = SEEDS, noise: float = 4.0)
 def decided(
     claims: dict[str, Claim],
     arms: Mapping[str, Mapping[int, Items | None]],
-    cells: list[Cell] | None = None,
-    elsewhere: Mapping[tuple[str, Cell], Mapping[int, Items | None]] | None = None,
+    cells: list[Condition] | None = None,
+    elsewhere: Mapping[tuple[str, Condition], Mapping[int, Items | None]] | None = None,
     diverged: Mapping[str, set[int]] | None = None,
 ) -> Decision:
     """arms are the same under every cell and on every endpoint but for what `elsewhere` says.
@@ -181,7 +181,7 @@ def test_an_arm_that_always_diverged_takes_no_other_claims_assay_with_it() -> No
 
 
 def test_another_scale_is_read_and_never_decides() -> None:
-    small = Cell("flops", 0.25)
+    small = Condition("flops", 0.25)
     elsewhere = {("new", small): scores("new", -9.0)}
     outcome = only(decided({"it": claim()}, arms(new=3.0, old=0.0), [FLOPS, small], elsewhere))
     assert outcome.verdict == "supported"

@@ -11,7 +11,7 @@ import torch
 
 from archs import FAMILIES
 from archs.errors import UserError
-from experiments.report.figures.mask_examples import QUESTIONS, WORDS, panels
+from experiments.report.figures.mask_examples import QUESTIONS, WORDS, mask_examples
 from experiments.report.figures.masks import LEAK, draw_masks, mask_figure
 from experiments.report.figures.svg import INK, inline
 
@@ -28,21 +28,21 @@ def test_every_family_has_a_picture(figure: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_flows_in_one_layer_is_what_the_mask_shows(family: str) -> None:
-    for panel in panels(family):
+    for panel in mask_examples(family):
         assert panel.measured.equal(panel.seen), panel.title
         assert panel.seen.shape == (len(panel.rows), len(panel.columns))
         assert len(panel.answers) == len(panel.rows)
 
 
 def test_a_decoder_row_sees_itself_and_those_before_it_and_is_asked_for_the_next_word() -> None:
-    (panel,) = panels("decoder_ar")
+    (panel,) = mask_examples("decoder_ar")
     assert panel.seen.equal(torch.ones(10, 10).tril().bool())
     assert panel.rows == ["<s>", *WORDS[:-1]]
     assert panel.answers == list(WORDS)
 
 
 def test_an_encoder_sees_everything_and_is_asked_where_words_are_hidden() -> None:
-    (panel,) = panels("encoder_ae")
+    (panel,) = mask_examples("encoder_ae")
     assert panel.seen.all()
     hidden = [place for place, word in enumerate(panel.rows) if word == "<mask>"]
     assert hidden
@@ -50,7 +50,7 @@ def test_an_encoder_sees_everything_and_is_asked_where_words_are_hidden() -> Non
 
 
 def test_a_prefix_is_seen_by_all_its_rows_and_asked_of_none() -> None:
-    (panel,) = panels("prefix_lm")
+    (panel,) = mask_examples("prefix_lm")
     expected = torch.ones(10, 10).tril().bool()
     expected[:, :5] = True
     assert panel.seen.equal(expected)
@@ -58,7 +58,7 @@ def test_a_prefix_is_seen_by_all_its_rows_and_asked_of_none() -> None:
 
 
 def test_a_query_row_of_a_permuted_lm_does_not_see_its_own_word_and_sees_those_predicted_before() -> None:
-    (panel,) = panels("permuted_lm")
+    (panel,) = mask_examples("permuted_lm")
     assert panel.second_stream == len(WORDS)
     queries = panel.answers[len(WORDS) :]
     assert panel.rows[len(WORDS) :] == ["query (1)", "query (2)", "query (3)"]
@@ -70,7 +70,7 @@ def test_a_query_row_of_a_permuted_lm_does_not_see_its_own_word_and_sees_those_p
 
 
 def test_an_encoder_decoder_has_three_masks_and_only_its_decoder_is_asked() -> None:
-    encoder, cross, decoder = panels("encoder_decoder")
+    encoder, cross, decoder = mask_examples("encoder_decoder")
     assert encoder.seen.all()
     assert cross.seen.all()
     assert decoder.seen.equal(torch.ones_like(decoder.seen).tril())
@@ -81,7 +81,7 @@ def test_an_encoder_decoder_has_three_masks_and_only_its_decoder_is_asked() -> N
 
 
 def test_a_leak_is_drawn_as_a_cross_of_its_own_colour(figure: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (panel,) = panels("decoder_ar")
+    (panel,) = mask_examples("decoder_ar")
     measured = panel.measured.clone()
     measured[3, 7] = True
     monkeypatch.setattr(

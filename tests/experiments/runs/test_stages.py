@@ -30,7 +30,7 @@ from experiments.storage.json_files import read_json
 from experiments.sweeps import run as sweeping
 from experiments.sweeps.compose import compose_sweep
 from experiments.sweeps.launch.task import Task
-from experiments.sweeps.order import check_stages, in_waves, waves
+from experiments.sweeps.order import check_stages, take_in_order, stages_in_order
 from experiments.sweeps.recipe import SweepRecipe, TuningConfig
 from experiments.tasks.text import TaskTestText, texts
 from experiments.training.learner import Learner
@@ -284,7 +284,7 @@ def tasks(folder: Path, **begins: str | None) -> list[Task]:
 
 
 def test_parents_are_run_before_what_begins_from_them(tmp_path: Path) -> None:
-    found = waves(tasks(tmp_path, task="domain", control="pretrain", domain="pretrain", pretrain=None))
+    found = stages_in_order(tasks(tmp_path, task="domain", control="pretrain", domain="pretrain", pretrain=None))
     assert [[task.label for task in wave] for wave in found] == [
         ["pretrain"],
         ["control", "domain"],
@@ -304,7 +304,7 @@ def test_what_begins_from_a_lost_run_is_not_started_and_told(
             task.run.set_status("diverged" if task.label == "bad" else "done", why="the loss became nan")
         return {}
 
-    in_waves(tasks(tmp_path, bad=None, good=None, b="bad", c="b", d="good"), take)
+    take_in_order(tasks(tmp_path, bad=None, good=None, b="bad", c="b", d="good"), take)
     assert started == ["bad", "good", "d"]
     told = capsys.readouterr().err.splitlines()
     assert told[0].startswith("b: not started: ")

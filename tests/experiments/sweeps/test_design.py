@@ -9,7 +9,7 @@ import pytest
 
 from archs.errors import UserError
 from experiments.budget.plan import plan_arm, planning_vocabulary
-from experiments.evidence.claims.cell import Cell
+from experiments.evidence.claims.condition import Condition
 from experiments.sweeps.compose import compose_sweep
 from experiments.sweeps.design import Design, design
 
@@ -47,7 +47,12 @@ def test_controls_stand_first_then_what_is_from_scratch(whole: Design) -> None:
         ("sop.tokens.x0.5", 3),
         ("nsp.tokens.x0.5", 3),
     ]
-    assert whole.cells == [Cell("flops", 1.0), Cell("tokens", 1.0), Cell("flops", 0.5), Cell("tokens", 0.5)]
+    assert whole.cells == [
+        Condition("flops", 1.0),
+        Condition("tokens", 1.0),
+        Condition("flops", 0.5),
+        Condition("tokens", 0.5),
+    ]
     assert whole.scratch == {"sop": "scratch.sop", "nsp": "scratch.sop"}  # one shape
 
 
@@ -104,7 +109,7 @@ def test_arms_of_other_shapes_are_from_scratch_each() -> None:
         "ed_double": "scratch.ed_double",
         "ed_shared": "scratch.ed_shared",
     }
-    assert found.cells == [Cell("flops", 1.0)]
+    assert found.cells == [Condition("flops", 1.0)]
 
 
 def test_a_sweep_without_claims_is_what_it_was() -> None:

@@ -22,7 +22,7 @@ from archs.errors import UserError
 from experiments import report
 from experiments.evaluation.evaluate import evaluate_run
 from experiments.recipe.recipe import Recipe
-from experiments.runs.environment import going_on
+from experiments.runs.environment import resumed_environment
 from experiments.runs.folder import RunFolder
 from experiments.runs.hugging_face.exported import export_run
 from experiments.runs.run import restore
@@ -344,14 +344,14 @@ def test_what_trained_earlier_steps_is_kept_only_as_far_as_its_steps_are() -> No
     def of(torch: str, **more: Any) -> dict[str, Any]:
         return {"python": "3.11", "libraries": {"torch": torch}, "threads": 1, "user_source": {}, **more}
 
-    second = going_on(of("a"), of("b"), step=100)
+    second = resumed_environment(of("a"), of("b"), step=100)
     assert [(span["torch"], span["until_step"]) for span in second["trained_before"]] == [("a", 100)]
     # The checkpoint of step 100 is damaged: what trained 50 to 100 is trained again, by c.
-    third = going_on(second, of("c"), step=50)
+    third = resumed_environment(second, of("c"), step=50)
     assert [(span["torch"], span["until_step"]) for span in third["trained_before"]] == [("a", 50)]
-    later = going_on(third, of("c"), step=70)
+    later = resumed_environment(third, of("c"), step=70)
     assert [(span["torch"], span["until_step"]) for span in later["trained_before"]] == [("a", 50)]
-    assert "trained_before" not in going_on(second, of("a"), step=100)
+    assert "trained_before" not in resumed_environment(second, of("a"), step=100)
 
 
 def test_asking_a_run_under_another_version_than_trained_it_says_so(
