@@ -23,7 +23,7 @@ from archs.errors import UserError
 from archs.families.family import Family
 from archs.families.single_stack import SingleStack
 from experiments.budget.solver import OF_PARAMETERS, own_config, plain_config, shapes, solve
-from experiments.recipe.build import family_class, objective
+from experiments.recipe.build import Built, family_class
 from experiments.recipe.recipe import Recipe
 from objectives.base import Objective, Vocabulary, Windows
 from objectives.causal import Causal
@@ -113,14 +113,16 @@ def planning_vocabulary(size: int) -> Vocabulary:
     )
 
 
-def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
+def plan_arm(built: Built, vocabulary: Vocabulary, arm: str = "") -> Plan:
     """Sizes the arm, and works out how many steps its budget buys.
 
+    arm: its name in tables, the recipe's label if empty.
     Raises UserError if no shape matches within the tolerance, naming the nearest.
     """
-    family, arm, match = family_class(recipe), arm or recipe.label, recipe.budget.match
+    recipe, family = built.recipe, built.family_class
+    arm, match = arm or recipe.label, recipe.budget.match
     depths = shapes(recipe, family, vocabulary.size)
-    asks = objective(recipe, vocabulary, family.layout)
+    asks = built.objective(vocabulary)
     sampled, targets = _sampled(recipe, asks, vocabulary)
     of_reference = _reference(recipe, vocabulary)
     multiple = family.times_parameters(recipe.family.stacks) if match in OF_PARAMETERS else 1

@@ -144,10 +144,10 @@ def _composed(
     where = compose_launcher([one for one in given if is_of_launcher(one)], config_dir)
     composed = compose_sweep(name, [one for one in given if not is_of_launcher(one)], config_dir)
     from experiments import tracking
-    from experiments.recipe import build
+    from experiments.recipe.build import build
 
     for recipe in composed[1].values():
-        build.check(recipe)
+        build(recipe)
         tracking.check(recipe)
     return where, composed
 

@@ -16,12 +16,12 @@ import safetensors.torch
 from archs.config import DROPOUTS, CoreConfig
 from archs.errors import UserError
 from archs.families.family import Family
-from experiments.recipe import build
+from experiments.data.seeds import mixed
 from experiments.data.tokenizer import tokenizer
+from experiments.recipe.build import family_class
+from experiments.recipe.recipe import Recipe
 from experiments.runs.folder import RunFolder
 from experiments.storage.json_files import read_json, write_json
-from experiments.data.seeds import mixed
-from experiments.recipe.recipe import Recipe
 
 FILE = "init_from.json"
 FOLDERS_OWN = "tokenizer_config.json"  # where a tokenizer of Hugging Face's keeps what its tokens are for
@@ -87,7 +87,7 @@ class Parent:
 
     def check_shape(self, recipe: Recipe, config: CoreConfig) -> None:
         """Raises UserError unless its weights are those of the recipe's family in this shape."""
-        theirs, ours = build.family_class(self.recipe), build.family_class(recipe)
+        theirs, ours = family_class(self.recipe), family_class(recipe)
         if theirs is not ours:
             raise UserError(
                 f"init_from '{self.run.path}' holds family {self.recipe.family.name}, and the recipe's is "

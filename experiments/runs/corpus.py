@@ -16,7 +16,7 @@ from experiments.data.sources.source import Source
 from experiments.data.store import Corpus, load_corpus
 from experiments.recipe.groups.data import DataConfig
 from experiments.recipe.recipe import Recipe
-from experiments.tasks.text import TaskTexts, TaskTestText, texts
+from experiments.tasks.text import TaskTestText, TaskTexts, texts
 
 
 def source_of(data: DataConfig) -> Source:

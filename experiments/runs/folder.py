@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import math
 import os
 import platform
 import time
@@ -12,15 +10,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from filelock import FileLock, Timeout
-from archs.errors import UserError
-from experiments.storage.whole import append_line, remove_partial, write_whole
-from experiments.recipe.recipe import NOT_CONTENT, Recipe
-from experiments.recipe.config import flatten
-if TYPE_CHECKING:
-    import pandas as pd
-from experiments.storage.json_files import read_json, write_json
 
+from filelock import FileLock, Timeout
+
+from archs.errors import UserError
+from experiments.recipe.config import flatten
+from experiments.recipe.recipe import NOT_CONTENT, Recipe
+from experiments.storage.whole import append_line, remove_partial, write_whole
+
+if TYPE_CHECKING:
+    pass
+from experiments.storage.json_files import read_json, write_json
 
 # Seconds for which a lock may be held that nobody means to keep: by who looks whether a run is taken, or by a
 # process of many threads that was killed and is still being taken down.

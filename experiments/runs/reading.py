@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from archs.errors import UserError
+from experiments.recipe.recipe import GROUPS
 from experiments.runs.folder import RunFolder
 from experiments.storage.json_files import read_json, read_lines, read_record
-from experiments.recipe.recipe import GROUPS
 
 # Written in C where it was built: the other takes 20 ms a recipe, and a sweep may have hundreds.
 SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

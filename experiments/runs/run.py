@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
 import safetensors.torch
 import torch
+
 from archs.config import CoreConfig
 from archs.errors import UserError
 from archs.families.family import Family
-from experiments.recipe import build
-from experiments.data.marks import marker
-from experiments.data.store import Corpus, load_corpus
+from experiments.data.store import Corpus
+from experiments.recipe.build import build
+from experiments.recipe.recipe import Recipe
+from experiments.runs.chain import tokenizer_of
+from experiments.runs.corpus import corpus_of
 from experiments.runs.environment import tell_scored_elsewhere, tell_what_changed
 from experiments.runs.folder import RunFolder
 from experiments.storage.json_files import read_json
-from experiments.recipe.recipe import Recipe
-from experiments.runs.chain import tokenizer_of
 from objectives.base import Objective
-from experiments.runs.corpus import corpus_of
-
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def restore(folder: Path) -> Run:
     run = RunFolder(folder)
     run.require_trained()
     recipe = Recipe.from_yaml(run.recipe)
-    prepare(recipe)
+    quieten(recipe)
     corpus = corpus_of(recipe, tokenizer_of(run))
     written = read_json(run.audit)
     damaged = UserError(
@@ -57,7 +57,7 @@ def restore(folder: Path) -> Run:
     trained_with = read_json(run.path / "environment.json") or {}
     tell_what_changed(recipe, trained_with)
     tell_scored_elsewhere(trained_with)
-    family = build.family(recipe, CoreConfig(**written["plan"]["config"]))
+    family = build(recipe).family(CoreConfig(**written["plan"]["config"]))
     try:
         safetensors.torch.load_model(family, str(run.weights))
     except (safetensors.SafetensorError, OSError) as error:
@@ -69,7 +69,7 @@ def restore(folder: Path) -> Run:
         ) from error
     if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
         family = family.cuda()
-    asks = build.objective(recipe, corpus.vocabulary, family.layout)
+    asks = build(recipe).objective(corpus.vocabulary)
     return Run(run, recipe, family.eval(), asks, corpus)
 
 
@@ -82,8 +82,8 @@ def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
         )
 
 
-def prepare(recipe: Recipe) -> None:
-    """Quiets what would only distract, and sets threads."""
+def quieten(recipe: Recipe) -> None:
+    """Silences warnings that do not concern the user, and sets the number of threads."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Our loader starts at the checkpoint's step by itself; workers are the recipe's to ask for.

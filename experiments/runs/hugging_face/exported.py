@@ -14,8 +14,8 @@ from archs.hf import to_hf
 from archs.hf.modeling_pentarch import AUTO_CLASSES, CLASSES
 from experiments.data.tokenizer.special import NAMES
 from experiments.data.tokenizer.tokenizer import Tokenizer
-from experiments.storage.whole import whole_folder
 from experiments.runs.run import restore
+from experiments.storage.whole import whole_folder
 from objectives.base import Vocabulary
 
 

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from archs.errors import UserError
-from experiments.runs.folder import RunFolder
-from experiments.storage.json_files import write_json
+from experiments.recipe.groups.size import SizeConfig
 from experiments.recipe.overrides import key_of, parse, quoted
 from experiments.recipe.recipe import Recipe
-from experiments.recipe.groups.size import SizeConfig
+from experiments.runs.folder import RunFolder
+from experiments.storage.json_files import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -45,8 +45,8 @@ def import_model(source: str, folder: Path, overrides: list[str], config_dir: Pa
 
     from archs.hf import from_hf
     from archs.hf.folder import open_folder
-    from experiments.runs.hugging_face.tokenizer import tokenizer_of
     from experiments.runs.corpus import corpus_of
+    from experiments.runs.hugging_face.tokenizer import tokenizer_of
 
     model = open_folder(place)
     family = from_hf(model)
@@ -84,14 +84,14 @@ def recipe_of(
     family: Family, model_type: str, folder: Path, overrides: list[str], config_dir: Path | None = None
 ) -> Recipe:
     """The recipe of an untrained run of exactly this shape. Raises UserError if no recipe says it."""
-    from experiments.recipe import build
+    from experiments.recipe.build import build
     from experiments.recipe.compose import compose_recipe
 
     objective = TRAINED_BY.get(model_type)
     chosen = [f"family={family.kind}", *([] if objective is None else [f"objective={objective}"])]
     nothing = ["budget=smoke", "budget.scale=0", "budget.match=none"]
     recipe = compose_recipe([*chosen, *nothing, *_size(family.config), *overrides], config_dir)
-    build.check(recipe)
+    build(recipe)
     _check_shape(recipe, family.config)
     return _reading(recipe, str(folder.absolute()))
 
@@ -132,8 +132,8 @@ def _size(config: CoreConfig) -> list[str]:
 
 def _check_shape(recipe: Recipe, config: CoreConfig) -> None:
     """Raises UserError unless the recipe's size is this shape; learned positions are the weights' own."""
-    from experiments.recipe.build import family_class
     from experiments.budget.solver import shapes
+    from experiments.recipe.build import family_class
 
     said, *_ = shapes(recipe, family_class(recipe), config.vocabulary)
     for each in fields(config):
@@ -156,15 +156,14 @@ def _write(
     """The run's folder, whole or not at all."""
     import safetensors.torch
 
-    from experiments.recipe import build
-    from experiments.data.windows import WindowStream
-    from experiments.storage.whole import whole_folder
-    from experiments.runs.environment import environment
+    from experiments.budget.spent import Spent, audit
     from experiments.data.gates_of_recipe import gates_of
-    from experiments.budget.spent import Spent
-    from experiments.budget.spent import audit
+    from experiments.data.windows import WindowStream
+    from experiments.recipe.build import build
+    from experiments.runs.environment import environment
+    from experiments.storage.whole import whole_folder
 
-    asks = build.objective(recipe, corpus.vocabulary, family.layout)
+    asks = build(recipe).objective(corpus.vocabulary)
     _check_questions(recipe, family, corpus, asks)
     windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
     audited: dict[str, Any] = audit(_plan(recipe, family, corpus), Spent(), family, corpus, windows)
@@ -184,8 +183,9 @@ def _plan(recipe: Recipe, family: Family, corpus: Corpus) -> Any:
     """What training would cost; the shape is the weights' own."""
     from archs.count import parameters
     from experiments.budget.plan import plan_arm
+    from experiments.recipe.build import build
 
-    plan = plan_arm(recipe, corpus.vocabulary)
+    plan = plan_arm(build(recipe), corpus.vocabulary)
     return replace(plan, config=family.config, parameters=parameters(type(family), family.config))
 
 

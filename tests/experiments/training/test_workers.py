@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from archs import FAMILIES
 from archs.batch import Batch
 from experiments.data.windows import WindowStream
-from experiments.recipe.build import objective
+from experiments.recipe.build import build
 from experiments.recipe.recipe import Recipe
 from experiments.runs.corpus import corpus_of
 from experiments.runs.folder import RunFolder
@@ -163,7 +163,9 @@ def test_batches_are_the_same_where_workers_are_started_afresh_as_on_macos(
     prepare(recipe)
     corpus = corpus_of(recipe)
     windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
-    steps = Steps(Building(objective(recipe, corpus.vocabulary, "in_place"), windows, 0, 4), accumulate=2)
+    steps = Steps(
+        Building(build(recipe).objective(corpus.vocabulary, "in_place"), windows, 0, 4), accumulate=2
+    )
     afresh = DataLoader(
         steps, batch_size=None, sampler=range(4), num_workers=1, multiprocessing_context="spawn"
     )
