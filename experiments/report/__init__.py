@@ -13,12 +13,13 @@ from archs.errors import UserError
 from experiments.evidence.claims.decision import controls
 from experiments.evidence.claims.registered import registered
 from experiments.evidence.claims.verdicts import Outcome, failed
-from experiments.evidence.results import METRICS, measure
-from experiments.report.claims.claimed import claimed
+from experiments.evidence.results import measure
+from experiments.report.claimed import claimed
 from experiments.report.compare.compare import page as compare_page
 from experiments.report.formats import latex, markdown, verdicts_json
 from experiments.report.formats.terminal import show
 from experiments.report.page.page import render
+from experiments.report.section import Report
 from experiments.runs.reading import load
 from experiments.storage.whole import write_whole
 
@@ -30,20 +31,19 @@ def write(folder: Path) -> Path:
     `folder` is `runs/<sweep>/`. Raises UserError if it holds no run, or cannot be written.
     """
     sweep = load(folder)
-    found = measure(sweep)
-    shown = [metric for metric in METRICS if metric.name in set(found["metric"])]
-    of = claimed(sweep)
+    report = Report(sweep, measure(sweep), claimed(sweep))
     buffer = io.BytesIO()
-    found.to_parquet(buffer, index=False)
+    report.results.to_parquet(buffer, index=False)
     files = {
-        "index.html": render(sweep, found, of),
-        "report.md": markdown.report(sweep, found, shown, of),
-        "table.tex": latex.report(sweep, found, shown, of),
-        **({"verdicts.json": json.dumps(verdicts_json.content(of), indent=1)} if of else {}),
+        "index.html": render(report),
+        "report.md": markdown.render(report),
+        "table.tex": latex.render(report),
     }
+    if report.claimed:
+        files["verdicts.json"] = json.dumps(verdicts_json.content(report.claimed), indent=1)
     write_files(folder, {f"report/{name}": text.encode() for name, text in files.items()})
     write_files(folder, {"results.parquet": buffer.getvalue()})
-    show(sweep, found, of)
+    show(report)
     return folder / "report" / "index.html"
 
 

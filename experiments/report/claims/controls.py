@@ -5,8 +5,8 @@ from __future__ import annotations
 from experiments.evidence.claims.endpoint import Endpoint
 from experiments.evidence.claims.endpoints import endpoint_of
 from experiments.evidence.claims.verdicts import FALSE_VERDICTS, Assay
+from experiments.report.claimed import Claimed, date
 from experiments.report.claims import words
-from experiments.report.claims.claimed import Claimed, date
 from experiments.report.claims.tables import within
 from experiments.report.grid import Cell, Grid
 

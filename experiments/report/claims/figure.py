@@ -13,8 +13,8 @@ from experiments.evidence.claims.claim import Claim
 from experiments.evidence.claims.endpoints import endpoint_of
 from experiments.evidence.claims.readings import Finding, Reading
 from experiments.evidence.claims.verdicts import Outcome
+from experiments.report.claimed import Claimed
 from experiments.report.claims import words
-from experiments.report.claims.claimed import Claimed
 from experiments.report.figures.curves import COLOURS, MARKERS, inlined
 from experiments.report.figures.svg import INK, MUTED, STYLE, to_svg
 

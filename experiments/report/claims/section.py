@@ -8,9 +8,9 @@ from markupsafe import Markup
 
 from experiments.evidence.claims.readings import Standing
 from experiments.evidence.claims.verdicts import Outcome
+from experiments.report.claimed import Claimed
 from experiments.report.claims import controls as control_tables
 from experiments.report.claims import tables, words
-from experiments.report.claims.claimed import Claimed
 from experiments.report.claims.figure import differences
 from experiments.report.grid import Cell, Grid
 
@@ -38,7 +38,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Section:
+class Claims:
     """headline: the first thing a reader sees. failed: the controls that did not hold."""
 
     headline: str
@@ -53,7 +53,7 @@ class Section:
     here: str
 
 
-def section(of: Claimed) -> Section:
+def section(of: Claimed) -> Claims:
     """With figures."""
     plain = words_of(of)
     drawn = [differences(of, outcome) for outcome in of.decision.claims]
@@ -64,10 +64,10 @@ def section(of: Claimed) -> Section:
     return replace(plain, claims=claims)
 
 
-def words_of(of: Claimed) -> Section:
+def words_of(of: Claimed) -> Claims:
     """Without figures, which take longest."""
     grids: list[tuple[Standing, Grid]] = [(standing, tables.verdicts(of, standing)) for standing in STANDINGS]
-    return Section(
+    return Claims(
         headline(of),
         of.failed,
         [(standing, grid) for standing, grid in grids if grid.rows],

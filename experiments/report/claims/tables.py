@@ -9,8 +9,8 @@ from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoints import endpoint_of
 from experiments.evidence.claims.readings import Finding, Reading, Standing
 from experiments.evidence.claims.verdicts import Decision, Outcome
+from experiments.report.claimed import Claimed
 from experiments.report.claims import words
-from experiments.report.claims.claimed import Claimed
 from experiments.report.grid import Cell, Grid
 
 LABELS: dict[Standing, str] = {

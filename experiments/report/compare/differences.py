@@ -13,8 +13,8 @@ from experiments.evidence import audit
 from experiments.evidence.claims.verdicts import Outcome
 from experiments.evidence.results import measure
 from experiments.recipe.config import flatten
+from experiments.report.claimed import Claimed, claimed
 from experiments.report.claims import words
-from experiments.report.claims.claimed import Claimed, claimed
 from experiments.report.claims.controls import deviations
 from experiments.report.grid import Cell, Grid
 from experiments.runs.reading import SweepRecord, load

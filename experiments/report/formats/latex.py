@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from experiments.evidence.claims.readings import Standing
-from experiments.evidence.results import Metric
+from experiments.report.claimed import Claimed
 from experiments.report.claims import words
-from experiments.report.claims.claimed import Claimed
 from experiments.report.claims.section import STANDINGS
 from experiments.report.claims.tables import LABELS
-from experiments.report.formats.markdown import results
 from experiments.report.grid import Cell, Grid
-from experiments.runs.reading import SweepRecord
+from experiments.report.section import Report
+from experiments.report.sections.results import grid as results
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -34,11 +31,12 @@ SPECIAL = {
 HEAD = "% Needs \\usepackage{booktabs}. Written by pentarch report; a new report writes it again."
 
 
-def report(sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric], of: Claimed | None) -> str:
+def render(report: Report) -> str:
     """Confirmatory and exploratory verdicts where there are claims, then results."""
-    grids = [] if of is None else [verdicts(of, standing) for standing in STANDINGS]
-    if shown:
-        grids.append(results(sweep, found, shown))
+    claimed = report.claimed
+    grids = [] if claimed is None else [verdicts(claimed, standing) for standing in STANDINGS]
+    if report.metrics:
+        grids.append(results(report))
     return "\n\n".join([HEAD, *(table(grid) for grid in grids if grid.rows)]) + "\n"
 
 

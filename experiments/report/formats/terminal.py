@@ -7,12 +7,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.evidence.results import METRICS, Metric
-from experiments.report.claims.claimed import Claimed
+from experiments.evidence.results import Metric
 from experiments.report.formats import terminal_claims
 from experiments.report.formats.audit_table import audit_table
+from experiments.report.section import Report
 from experiments.report.sections import words
-from experiments.report.sections.tables import baselines, result_rows
+from experiments.report.sections.results import baselines, result_rows
 from experiments.runs.reading import SweepRecord
 
 HEADINGS = {
@@ -28,13 +28,12 @@ HEADINGS = {
 ABREAST, WIDEST = 5, 10  # metrics, and characters of each, that fit into 80 columns; more make a second table
 
 
-def show(sweep: SweepRecord, found: pd.DataFrame, of: Claimed | None) -> None:
+def show(report: Report) -> None:
     """Prints the audit, results, baselines, verdicts where there are claims, and what did not finish."""
+    sweep, found, of, shown = report.sweep, report.results, report.claimed, report.metrics
     console = Console(highlight=False)
     if (audited := audit_table(sweep)) is not None:
         console.print(audited)
-    measured = set(found["metric"])
-    shown = [metric for metric in METRICS if metric.name in measured]
     beside = baselines(sweep, found)
     for first in range(0, len(shown), ABREAST):
         console.print(_table(sweep, found, shown[first : first + ABREAST], beside))

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.evidence.claims.verdicts import Outcome
+from experiments.report.claimed import Claimed
 from experiments.report.claims import words
-from experiments.report.claims.claimed import Claimed
 from experiments.report.claims.section import headline
 
 COLOURS = {"good": "green", "bad": "red"}

@@ -9,8 +9,8 @@ from typing import Any
 from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.readings import Finding, Reading
 from experiments.evidence.claims.verdicts import Outcome
+from experiments.report.claimed import Claimed
 from experiments.report.claims import words
-from experiments.report.claims.claimed import Claimed
 
 
 def content(of: Claimed) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from experiments.evidence import audit
@@ -10,8 +11,10 @@ from experiments.evidence.claims.endpoints import endpoint_of
 from experiments.evidence.claims.readings import ALPHA, FALSE_DISCOVERIES
 from experiments.evidence.claims.verdicts import FALSE_VERDICTS, RELABELLINGS
 from experiments.evidence.tuning import Tuning
-from experiments.report.claims.claimed import Claimed
+from experiments.report.claimed import Claimed
 from experiments.report.claims.words import STOPS, listed
+from experiments.report.markup import escaped
+from experiments.report.section import Report, Section
 from experiments.report.sections.tuning import rule
 from experiments.report.sections.words import corpus, count
 from experiments.runs.reading import SweepRecord
@@ -119,3 +122,19 @@ def _software(sweep: SweepRecord) -> str:
                 found.setdefault(name, set()).add(str(version))
     told = ", ".join(f"{name} {' and '.join(sorted(versions))}" for name, versions in found.items())
     return f"Software: {told or 'not recorded'}."
+
+
+def _paragraphs(report: Report) -> list[str]:
+    return paragraphs(report.sweep, report.claimed, report.tuning)
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    yield "## Methods"
+    yield from map(escaped, _paragraphs(report))
+
+
+def _html(report: Report) -> dict[str, Any]:
+    return {"methods": _paragraphs(report)}
+
+
+SECTION = Section("methods", "Methods", _html, _markdown)

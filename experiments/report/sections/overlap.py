@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from experiments.report.grid import Grid
+from experiments.report.markup import table as markdown_table
+from experiments.report.section import Report, Section
 from experiments.runs.reading import SweepRecord
 
 
@@ -33,3 +38,23 @@ def grid(sweep: SweepRecord) -> Grid | None:
 
 def _share(value: float | None) -> str:
     return "no item is long enough" if value is None else f"{value:.2%}"
+
+
+def _html(report: Report) -> dict[str, Any]:
+    return {"overlap": grid(report.sweep)}
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    shared = grid(report.sweep)
+    assert shared is not None, "shown only if some run measured it"
+    yield "## Overlap of tasks and training text"
+    yield markdown_table(shared)
+
+
+SECTION = Section(
+    "overlap",
+    "Overlap of texts",
+    _html,
+    _markdown,
+    shown=lambda report: grid(report.sweep) is not None,
+)

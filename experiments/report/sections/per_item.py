@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,11 +12,12 @@ from matplotlib.figure import Figure
 
 from experiments.evidence.claims.items import items
 from experiments.evidence.claims.readings import Finding
+from experiments.report.claimed import Claimed
 from experiments.report.claims import words
-from experiments.report.claims.claimed import Claimed
 from experiments.report.figures.curves import COLOURS, inlined
 from experiments.report.figures.svg import INK, STYLE, to_svg
 from experiments.report.grid import Cell, Grid
+from experiments.report.section import Report, Section
 from experiments.report.sections.samples import shown
 from experiments.runs.reading import RunRecord, SweepRecord
 from experiments.storage.tables import read_table
@@ -116,3 +118,14 @@ def _figure(title: str, finding: Finding) -> str:
         axes.margins(x=0.01)
         svg = to_svg(figure, f"Mean difference of every item in order. {title}")
     return inlined(svg)
+
+
+def _view(report: Report) -> View | None:
+    return None if report.claimed is None else view(report.sweep, report.claimed)
+
+
+def _html(report: Report) -> dict[str, Any]:
+    return {"items": _view(report)}
+
+
+SECTION = Section("items", "Item by item", _html, shown=lambda report: _view(report) is not None)

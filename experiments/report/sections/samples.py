@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from experiments.evidence.results import scores
+from experiments.report.section import Report, Section
 from experiments.runs.reading import RunRecord, SweepRecord
 
 SHOWN = 3
@@ -58,3 +60,10 @@ def _first(sweep: SweepRecord) -> list[RunRecord]:
     return [
         next(run for run in sweep.done if run.arm == arm) for arm in dict.fromkeys(r.arm for r in sweep.done)
     ]
+
+
+def _html(report: Report) -> dict[str, Any]:
+    return {"continuations": continuations(report.sweep), "infills": infills(report.sweep)}
+
+
+SECTION = Section("samples", "Samples", _html)

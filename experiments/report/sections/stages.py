@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from markupsafe import Markup
 from experiments.evidence.audit import amount, ranged
 from experiments.evidence.results import Spread, scores
 from experiments.report.grid import Cell, Grid
+from experiments.report.markup import escaped, listed
+from experiments.report.markup import table as markdown_table
+from experiments.report.section import Report, Section
 from experiments.report.sections.stage_lines import KEPT, Line, Point, unit_in_words
 from experiments.runs.reading import RunRecord, SweepRecord
 
@@ -23,7 +27,7 @@ ASKED = (
 
 
 @dataclass(frozen=True)
-class Section:
+class Stages:
     """asked: what is measured; remarks: what the table must be read with."""
 
     asked: str
@@ -32,14 +36,14 @@ class Section:
     remarks: list[str]
 
 
-def section(sweep: SweepRecord) -> Section | None:
+def section(sweep: SweepRecord) -> Stages | None:
     """None if no finished run began from another."""
     found = lines(sweep)
     if not found:
         return None
     from experiments.report.sections.stage_figure import curves
 
-    return Section(ASKED, [Markup(svg) for svg in curves(found, sweep.arms)], _grid(found), _remarks(sweep))
+    return Stages(ASKED, [Markup(svg) for svg in curves(found, sweep.arms)], _grid(found), _remarks(sweep))
 
 
 def lines(sweep: SweepRecord) -> list[Line]:
@@ -164,3 +168,19 @@ def _units(sweep: SweepRecord) -> list[str]:
         f"Stages are scored in different units ({', '.join(sorted(units))}), which are never on one axis and "
         "between which there is no change to tell."
     ]
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    told = section(report.sweep)
+    assert told is not None, "shown only if some arm has stages"
+    yield "## Stages"
+    yield escaped(ASKED)
+    yield markdown_table(told.grid)
+    yield listed(map(escaped, told.remarks))
+
+
+def _html(report: Report) -> dict[str, Any]:
+    return {"stages": section(report.sweep)}
+
+
+SECTION = Section("stages", "Stages", _html, _markdown, shown=lambda report: bool(lines(report.sweep)))

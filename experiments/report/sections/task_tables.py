@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from experiments.evidence.metrics import METRICS, Metric
 from experiments.report.grid import Cell, Grid
+from experiments.report.markup import escaped, listed
+from experiments.report.markup import table as markdown_table
+from experiments.report.section import Report, Section
 from experiments.report.sections.tasks import (
     Asked,
     Assay,
@@ -36,7 +41,7 @@ class OneTask:
 
 
 @dataclass(frozen=True)
-class Section:
+class Tasks:
     """not_asked: sentences on tasks that a run could not answer."""
 
     glance: Grid
@@ -44,13 +49,13 @@ class Section:
     not_asked: list[str]
 
 
-def section(sweep: SweepRecord) -> Section | None:
+def section(sweep: SweepRecord) -> Tasks | None:
     """None if no run was asked any task."""
     found, refused = asked(sweep), not_asked(sweep)
     if not found and not refused:
         return None
     tasks = [OneTask(of.title, table(of), remarks(of)) for of in found]
-    return Section(glance(sweep, found), tasks, refused)
+    return Tasks(glance(sweep, found), tasks, refused)
 
 
 def not_asked(sweep: SweepRecord) -> list[str]:
@@ -185,3 +190,23 @@ def remarks(of: Asked) -> list[str]:
             f"{_difference(of, found)} ({of.metric.unit}), over {found.items:,} items and {seeds}."
         )
     return told
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    told = section(report.sweep)
+    assert told is not None, "shown only if a task was asked"
+    yield "## Tasks"
+    yield markdown_table(told.glance)
+    if told.not_asked:
+        yield listed(map(escaped, told.not_asked))
+    for one in told.tasks:
+        yield f"### {escaped(one.title)}"
+        yield markdown_table(one.grid)
+        yield listed(map(escaped, one.remarks))
+
+
+def _html(report: Report) -> dict[str, Any]:
+    return {"tasks": section(report.sweep)}
+
+
+SECTION = Section("tasks", "Tasks", _html, _markdown, shown=lambda report: section(report.sweep) is not None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -15,6 +16,9 @@ from experiments.evidence.tuning import Trial, Tuning
 from experiments.report.figures.curves import DASHES, Look, inlined, looks
 from experiments.report.figures.svg import INK, MUTED, STYLE, to_svg
 from experiments.report.grid import Cell, Grid
+from experiments.report.markup import escaped
+from experiments.report.markup import table as markdown_table
+from experiments.report.section import Report, Section
 from experiments.runs.reading import SweepRecord
 
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ ENDS = {-1: "at the least rate tried", 1: "at the greatest rate tried"}
 
 
 @dataclass(frozen=True)
-class Section:
+class Tuned:
     """figures: an arm's name and its curve."""
 
     grid: Grid
@@ -34,25 +38,18 @@ class Section:
     flagged: list[str]
 
 
-def section(sweep: SweepRecord) -> Section | None:
-    """None for a sweep that was not tuned."""
-    tuning = tried(sweep)
-    if tuning is None:
-        return None
-    drawn = looks([*sweep.arms, *(arm for arm in tuning.trials if arm not in sweep.arms)])
-    return Section(
+def section(report: Report) -> Tuned:
+    """The section of a sweep that was tuned."""
+    tuning, arms = report.tuning, report.sweep.arms
+    assert tuning is not None, "shown only if the sweep was tuned"
+    drawn = looks([*arms, *(arm for arm in tuning.trials if arm not in arms)])
+    return Tuned(
         table(tuning),
         [(arm, Markup(_curve(arm, tuning, drawn[arm]))) for arm in tuning.trials],
-        cost(tuning, sweep),
+        cost(tuning, report.sweep),
         rule(tuning),
         [arm for arm in tuning.trials if tuning.end(arm)],
     )
-
-
-def tried(sweep: SweepRecord) -> Tuning | None:
-    """What every arm tried; None if nothing was tuned."""
-    tuning = Tuning.load(sweep.folder)
-    return tuning if tuning is not None and any(tuning.trials.values()) else None
 
 
 def rule(tuning: Tuning) -> str:
@@ -167,3 +164,18 @@ def _lines(axes: Axes, arm: str, trials: list[Trial], look: Look) -> dict[str, s
             gid=gid,
         )
     return tips
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    tuning = report.tuning
+    assert tuning is not None, "shown only if the sweep was tuned"
+    yield "## Tuning"
+    yield escaped(f"{rule(tuning)} {cost(tuning, report.sweep)}")
+    yield markdown_table(table(tuning))
+
+
+def _html(report: Report) -> dict[str, Any]:
+    return {"tuning": section(report)}
+
+
+SECTION = Section("tuning", "Tuning", _html, _markdown, shown=lambda report: report.tuning is not None)

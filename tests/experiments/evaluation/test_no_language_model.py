@@ -14,7 +14,7 @@ from experiments import cli
 from experiments.evaluation.scoring.scoring import score_texts
 from experiments.evaluation.writing import generate_text
 from experiments.evidence.results import METRICS, NLL, PLL, Spread, measure
-from experiments.report.sections.tables import NO_LANGUAGE_MODEL, result_rows
+from experiments.report.sections.results import NO_LANGUAGE_MODEL, result_rows
 from experiments.runs.reading import load
 from experiments.runs.run import restore
 from experiments.storage.json_files import read_json

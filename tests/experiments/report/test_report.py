@@ -20,7 +20,7 @@ from experiments.evidence.results import spread as spread_of
 from experiments.recipe.recipe import Recipe
 from experiments.report import write
 from experiments.report.formats.terminal import HEADINGS
-from experiments.report.sections.tables import baselines, result_rows
+from experiments.report.sections.results import baselines, result_rows
 from experiments.runs.reading import load
 
 FAMILIES = list(sweep_folder.OBJECTIVES)

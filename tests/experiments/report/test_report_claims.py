@@ -20,7 +20,7 @@ from test_report import Words
 from archs.errors import UserError
 from experiments.evidence.claims.endpoints import ENDPOINTS
 from experiments.report import compare, write
-from experiments.report.claims.claimed import Claimed, claimed
+from experiments.report.claimed import Claimed, claimed
 from experiments.report.claims.section import words_of
 from experiments.report.formats import latex
 from experiments.runs.reading import load

@@ -1,0 +1,32 @@
+"""Markdown from grids, lists and text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from experiments.report.grid import Cell, Grid
+
+
+def table(grid: Grid) -> str:
+    """A Markdown table; what is small stands in brackets."""
+    lines = [grid.heads, [Cell("---")] * len(grid.heads), *grid.rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(cell: Cell) -> str:
+    if cell.text == "---":
+        return cell.text
+    text = escaped(cell.text)
+    return f"{text} ({escaped(cell.small)})" if cell.small else text
+
+
+def listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def escaped(text: str) -> str:
+    """Nothing in it that Markdown would take for markup."""
+    text = " ".join(text.split()).replace("\\", "\\\\")
+    for mark in "|*_`<>#":
+        text = text.replace(mark, f"\\{mark}")
+    return text

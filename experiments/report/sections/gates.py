@@ -1,0 +1,95 @@
+"""The gates: what a trigram and a uniform guess reach on the windows that each arm was scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from experiments.evidence.results import ANCHORS, PLL, spread
+from experiments.report.grid import Cell, Grid
+from experiments.report.section import Report, Section
+from experiments.runs.reading import SweepRecord
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Where an arm ended between the trigram anchor and the uniform ceiling, in bits per byte."""
+
+    arm: str
+    unit: str
+    value: str
+    trigram: str
+    uniform: str
+    behind: int
+    seeds: int
+    windows: int
+
+
+def gates(sweep: SweepRecord, found: pd.DataFrame) -> list[Gate]:
+    found_gates = []
+    for arm in sweep.arms:
+        for metric, anchor in ANCHORS.items():
+            here, there = spread(found, arm, metric), spread(found, arm, anchor)
+            if here is None or there is None:
+                continue
+            uniform = [run.ask("likelihood", "uniform_bits_per_byte") for run in sweep.of(arm) if run.done]
+            found_gates.append(
+                Gate(
+                    arm,
+                    "pseudo-NLL" if metric == PLL else "NLL",
+                    here.text,
+                    there.text,
+                    next((metric.text(value) for value in uniform if value is not None), "not measured"),
+                    sum(value > there.values[seed] for seed, value in here.values.items()),
+                    len(here.values),
+                    here.items,
+                )
+            )
+    return found_gates
+
+
+def verdicts(sweep: SweepRecord) -> list[str]:
+    """The sentences of the gates; those before training, so of unfinished runs too. Alike ones once."""
+    return list(dict.fromkeys(text for run in sweep.runs for text in run.ask("gates", "verdicts") or []))
+
+
+def grid(gates: list[Gate]) -> Grid:
+    heads = [
+        "arm",
+        "unit",
+        Cell("reached", "bits/byte"),
+        Cell("trigram anchor", "bits/byte, same windows"),
+        Cell("uniform ceiling", "bits/byte"),
+        "windows",
+        "gate",
+    ]
+    rows = [
+        [
+            Cell(gate.arm, arm=True),
+            gate.unit,
+            gate.value,
+            gate.trigram,
+            gate.uniform,
+            str(gate.windows),
+            _verdict(gate),
+        ]
+        for gate in gates
+    ]
+    return Grid.of("Gates of every arm", heads, rows)
+
+
+def _verdict(gate: Gate) -> Cell:
+    if not gate.behind:
+        return Cell("below the anchor", kind="prose good")
+    seeds = f" in {gate.behind} of {gate.seeds} seeds" if gate.seeds > 1 else ""
+    return Cell(f"undertrained{seeds}", kind="prose bad")
+
+
+def _html(report: Report) -> dict[str, Any]:
+    arms = gates(report.sweep, report.results)
+    return {"gates": grid(arms) if arms else None, "verdicts": verdicts(report.sweep)}
+
+
+SECTION = Section("gates", "Gates", _html)
