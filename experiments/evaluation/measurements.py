@@ -47,7 +47,7 @@ class Measurement:
 
 
 def likelihood_of(of: Evaluation) -> dict[str, Any] | None:
-    """Bits per byte of held-out text; None if the objective leaves the head that predicts tokens untrained."""
+    """Bits per byte of held-out text; None if the objective leaves the head for tokens untrained."""
     run = of.run
     if not run.objective.language_model:
         return None

@@ -16,7 +16,7 @@ from experiments.budget.spent import Spent
 from experiments.data.seeds import mixed
 from experiments.training.devices import shard
 from experiments.training.learner import Learner
-from experiments.training.optimiser import Optimiser, decayed
+from experiments.training.optimiser import Optimiser
 
 if TYPE_CHECKING:
     pass
@@ -46,10 +46,7 @@ class Training(lightning.LightningModule):
             shard(self.learner, self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        groups = decayed(self.learner, self.optimiser.weight_decay)
-        return torch.optim.AdamW(
-            groups, lr=self.optimiser.learning_rate, betas=self.optimiser.betas, fused=not self._scaled
-        )
+        return self.optimiser.of(self.learner, fused=not self._scaled)
 
     @property
     def _scaled(self) -> bool:

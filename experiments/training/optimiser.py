@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -18,6 +19,11 @@ class Optimiser:
     final: float = 0.1
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
+
+    def of(self, model: nn.Module, fused: bool) -> torch.optim.Optimizer:
+        """The optimiser of a model's parameters. fused: one kernel for all of a group's."""
+        groups = decayed(model, self.weight_decay)
+        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, fused=fused)
 
     def rate_at(self, fraction: float) -> float:
         """Linear warm-up, then a cosine down to `final` x the peak."""

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import MISSING, fields
+from types import UnionType
+from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from archs.config import Activation, CoreConfig, Positions
+from archs.config import DROPOUTS, CoreConfig
 from archs.errors import UserError
 from experiments.recipe.config import Amount, Config, Count
 
+# What a size does not say of a core: the family and the budget's solver do.
+DECIDED_ELSEWHERE = ("max_length", "decoder_layers", "shared_stacks")
 
-class SizeConfig(Config):
+
+def _bounded(name: str, hint: Any) -> Any:
+    """An option's type with the bounds that CoreConfig asks of it, so that a mistake is told with its key."""
+    if isinstance(hint, UnionType):  # X | None
+        return _bounded(name, get_args(hint)[0]) | None
+    if name in DROPOUTS:
+        return Annotated[float, Field(ge=0, lt=1)]
+    if name == "token_types":
+        return Annotated[int, Field(ge=0)]
+    return {int: Count, float: Amount}.get(hint, hint)
+
+
+def _options() -> dict[str, Any]:
+    """CoreConfig's options that have a default, for pydantic: by name their type and default."""
+    hints = get_type_hints(CoreConfig)
+    return {
+        option.name: (_bounded(option.name, hints[option.name]), option.default)
+        for option in fields(CoreConfig)
+        if option.default is not MISSING and option.name not in DECIDED_ELSEWHERE
+    }
+
+
+Options: type[Config] = create_model("Options", __base__=Config, **_options())
+
+
+class SizeConfig(Options):
     """Shape of the core. `length` counts raw tokens of a window; `archs.config.CoreConfig` tells the others.
 
     `decoder_layers` None is for single stacks, and lets the budget's solver choose an encoder-decoder's.
@@ -24,35 +53,8 @@ class SizeConfig(Config):
     ffn: Count
     length: Annotated[int, Field(ge=2)]
     vocabulary: Count
-    kv_heads: Count | None = None
     decoder_layers: Count | None = None
     depth: Count | None = None
-    attention_width: Count | None = None
-    embedding_width: Count | None = None
-    shared_layers: bool = False
-    positions: Positions = "rope"
-    rope_base: Amount = 10_000.0
-    relative_buckets: Count = 32
-    relative_distance: Count = 128
-    token_types: Annotated[int, Field(ge=0)] = 0
-    window: Count | None = None
-    global_every: Count | None = None
-    local_rope_base: Amount | None = None
-    norm: Literal["rms", "layer"] = "rms"
-    norm_bias: bool = True
-    norm_eps: Amount = 1e-6
-    norm_order: Literal["pre", "post"] = "pre"
-    embedding_norm: bool = False
-    activation: Activation = "gelu"
-    attention_bias: bool = False
-    ffn_bias: bool = False
-    attention_scaled: bool = True
-    tied: bool = True
-    head_transform: bool = False
-    head_bias: bool = False
-    logit_scale: Amount = 1.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    attention_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _is_a_core(self) -> SizeConfig:
@@ -64,5 +66,5 @@ class SizeConfig(Config):
 
     def core(self, vocabulary: int, max_length: int) -> CoreConfig:
         """The single stack of this shape."""
-        fields = self.model_dump(exclude={"length", "vocabulary", "decoder_layers", "depth"})
-        return CoreConfig(vocabulary=vocabulary, max_length=max_length, **fields)
+        options = self.model_dump(exclude={"length", "vocabulary", "decoder_layers", "depth"})
+        return CoreConfig(vocabulary=vocabulary, max_length=max_length, **options)

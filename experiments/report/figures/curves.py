@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -176,8 +177,9 @@ def _row(axes: Axes, row: int, arm: str, spread: Spread, look: Look) -> dict[str
     return tips
 
 
+@cache
 def masks(family: str) -> str:
-    """Who sees whom in one family."""
+    """Who sees whom in one family; drawn once a process, since no sweep changes it."""
     return inline(mask_figure([family], width=5.3), {SEEN: "seen", FLOWS: "flows", LEAK: "leak"})
 
 

@@ -85,7 +85,7 @@ def test_a_leak_is_drawn_as_a_cross_of_its_own_colour(figure: str, monkeypatch: 
     measured = panel.measured.clone()
     measured[3, 7] = True
     monkeypatch.setattr(
-        "experiments.report.figures.masks.panels", lambda family: [replace(panel, measured=measured)]
+        "experiments.report.figures.masks.mask_examples", lambda family: [replace(panel, measured=measured)]
     )
     assert LEAK not in figure
     assert LEAK in mask_figure(["decoder_ar"])
