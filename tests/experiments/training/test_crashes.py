@@ -28,7 +28,6 @@ from experiments.runs.hugging_face.exported import export_run
 from experiments.runs.run import restore
 from experiments.storage.disk import FullDiskError
 from experiments.storage.json_files import read_json, read_lines
-from experiments.storage.whole import append_line, whole, write_whole
 from experiments.sweeps import run as sweeping
 from experiments.sweeps.compose import compose_sweep
 from experiments.training import train as training
@@ -199,30 +198,6 @@ def test_an_unwritable_run_folder_is_one_line(compose: Compose, tmp_path: Path) 
         train(compose(), tmp_path / "file" / "run")
 
 
-def test_a_file_that_is_not_finished_leaves_the_one_before(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_whole(path, b"before")
-
-    def half() -> None:
-        with whole(path) as partial:
-            partial.write_bytes(b"hal")
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        half()
-    assert path.read_bytes() == b"before"
-    assert [*tmp_path.iterdir()] == [path]
-
-
-def test_a_line_is_never_appended_to_half_a_line(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    append_line(path, "one")
-    with path.open("a") as file:
-        file.write("tw")
-    append_line(path, "three")
-    assert path.read_text() == "one\nthree\n"
-
-
 def test_a_note_is_never_glued_to_half_a_note(tmp_path: Path) -> None:
     (tmp_path / "attempts.jsonl").write_text('{"what": "beg')
     RunFolder(tmp_path).note("began")
@@ -233,7 +208,7 @@ def test_a_note_is_never_glued_to_half_a_note(tmp_path: Path) -> None:
 def test_a_mistake_that_has_no_room_in_a_file_is_printed(tmp_path: Path, disk: Path) -> None:
     (disk / "recipe.yaml").write_text("famly: decoder_ar")
     fill(disk)
-    command = [sys.executable, "-m", "experiments.training.processes", str(os.getpid()), str(disk)]
+    command = [sys.executable, "-m", "experiments.training.worker", str(os.getpid()), str(disk)]
     done = subprocess.run(
         [*command, str(tmp_path / "run"), "mine"],
         env={**os.environ, PROCESS: "0"},

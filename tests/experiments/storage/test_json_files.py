@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.report.formats import terminal_task as asking_shown
-from experiments.storage.json_files import read_json, write_json
+from archs.errors import UserError
+from experiments.storage.json_files import read_json, read_lines, write_json
 
 
 def refuse(constant: str) -> Any:
@@ -30,11 +30,12 @@ def test_numbers_that_are_none_are_null_in_json_and_come_back_as_none(tmp_path: 
     }
 
 
-def test_a_result_without_a_number_is_shown_as_such(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    infinite = {"value": math.inf, "low": 12.0, "high": math.inf}
-    outcome = {"variant": {"model": "pretrained"}, "items": 7, "metrics": {"word_perplexity": infinite}}
-    write_json(tmp_path / "a.json", {"task": "words", "mode": "zero_shot", "outcomes": [outcome]})
-    asking_shown.show(tmp_path / "a.json")
-    assert "12.0 to no number" in capsys.readouterr().out
+def test_lines_are_read_up_to_one_that_a_kill_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    assert read_lines(tmp_path / "a.jsonl") == [{"step": 1}, {"step": 2}]
+
+
+def test_a_damaged_line_before_others_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"step": 1}\n{"ste\n{"step": 3}\n')
+    with pytest.raises(UserError, match="line 2 is damaged"):
+        read_lines(tmp_path / "a.jsonl")
