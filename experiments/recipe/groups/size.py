@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields
 from types import UnionType
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 from pydantic import Field, create_model, model_validator
 
-from archs.config import DROPOUTS, CoreConfig
+from archs.config import DROPOUTS, CoreConfig, Positions
 from archs.errors import UserError
 from experiments.recipe.config import Amount, Config, Count
 
@@ -55,6 +55,9 @@ class SizeConfig(Options):
     vocabulary: Count
     decoder_layers: Count | None = None
     depth: Count | None = None
+    if TYPE_CHECKING:  # options that the budget reads, for type checkers, which do not see created fields
+        positions: Positions
+        shared_layers: bool
 
     @model_validator(mode="after")
     def _is_a_core(self) -> SizeConfig:
