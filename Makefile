@@ -1,13 +1,14 @@
 # make sweep [ARGS="seeds=3 size=small"]   train, evaluate and report the five families; resumes
 # make test [ARGS="-k masks"]              style, types, tests
-# make lint                                style and types
+# make lint                                style, types, the order of the rooms, links and navigation of the docs
+# make docs                                builds the documentation site
 # Each first makes .venv and installs what is missing. Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: sweep test lint
+.PHONY: sweep test lint docs
 
 sweep: $(INSTALLED)
 	$(BIN)/pentarch sweep five_families $(ARGS)
@@ -20,6 +21,12 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/zensical build --strict
+	$(BIN)/pytest --noconftest tests/test_docs_navigation.py
+
+docs: $(INSTALLED)
+	$(BIN)/zensical build --strict
+	@echo "the pages: site/index.html"
 
 # The constraints name the CPU build of torch: a machine with an NVIDIA GPU does without them.
 $(INSTALLED): pyproject.toml constraints.txt
