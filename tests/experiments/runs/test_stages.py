@@ -30,7 +30,7 @@ from experiments.storage.json_files import read_json
 from experiments.sweeps import run as sweeping
 from experiments.sweeps.compose import compose_sweep
 from experiments.sweeps.launch.task import Task
-from experiments.sweeps.order import check_stages, take_in_order, stages_in_order
+from experiments.sweeps.order import check_stages, stages_in_order, take_in_order
 from experiments.sweeps.recipe import SweepRecipe, TuningConfig
 from experiments.tasks.text import TaskTestText, texts
 from experiments.training.learner import Learner
@@ -284,7 +284,8 @@ def tasks(folder: Path, **begins: str | None) -> list[Task]:
 
 
 def test_parents_are_run_before_what_begins_from_them(tmp_path: Path) -> None:
-    found = stages_in_order(tasks(tmp_path, task="domain", control="pretrain", domain="pretrain", pretrain=None))
+    begins_from = {"task": "domain", "control": "pretrain", "domain": "pretrain", "pretrain": None}
+    found = stages_in_order(tasks(tmp_path, **begins_from))
     assert [[task.label for task in wave] for wave in found] == [
         ["pretrain"],
         ["control", "domain"],
@@ -442,12 +443,12 @@ ROWS = {
 def leaking(tmp_path: Path) -> Path:
     """A task's folder whose training split has two test texts, and a third inside a longer one."""
     words = [f"word{number}" for number in range(20)]
-    splits = {name: [*texts] for name, texts in ROWS.items()}
+    splits = {name: [*examples] for name, examples in ROWS.items()}
     splits["test"].append(" ".join(words[:15]))
     splits["train"].append("before it " + " ".join(words))
     splits["validation"] = ["Something else."]
-    for name, texts in splits.items():
-        lines = [json.dumps({"sentence": text, "label": number % 2}) for number, text in enumerate(texts)]
+    for name, examples in splits.items():
+        lines = [json.dumps({"sentence": text, "label": number % 2}) for number, text in enumerate(examples)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
     return tmp_path
 
@@ -484,7 +485,7 @@ def test_of_generation_the_sources_are_read_without_references_and_none_of_the_t
 
 def test_held_finds_whole_texts_and_grams_alone() -> None:
     words = " ".join(f"w{number}" for number in range(14))
-    holds = overlap.Held([words, "A short one."])
+    holds = overlap.ItemFinder([words, "A short one."])
     assert holds(f"so {words} too")
     assert holds("a short ONE")
     assert not holds("this is a short one")  # fewer words than a gram, and not the whole
