@@ -1,32 +1,32 @@
-"""A trained run read back from its folder, and what a recipe needs before it can run at all."""
+"""Restores a trained run from its folder, ready for evaluation."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
 import safetensors.torch
 import torch
+
 from archs.config import CoreConfig
 from archs.errors import UserError
 from archs.families.family import Family
+from experiments.data.store import Corpus
 from experiments.recipe import build
-from experiments.data.marks import marker
-from experiments.data.store import Corpus, load_corpus
+from experiments.recipe.recipe import Recipe
+from experiments.runs.chain import tokenizer_of
+from experiments.runs.corpus import corpus_of
 from experiments.runs.environment import tell_scored_elsewhere, tell_what_changed
 from experiments.runs.folder import RunFolder
 from experiments.storage.json_files import read_json
-from experiments.recipe.recipe import Recipe
-from experiments.runs.chain import tokenizer_of
 from objectives.base import Objective
-from experiments.runs.corpus import corpus_of
-
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained run: what is needed to ask it anything."""
+    """A trained run in memory: all that evaluation needs."""
 
     folder: RunFolder
     recipe: Recipe
@@ -40,7 +40,7 @@ class Run:
 
 
 def restore(folder: Path) -> Run:
-    """A trained run from its folder. Raises UserError if it is none, not trained yet, or damaged."""
+    """Restores a trained run from its folder. Raises UserError if it is not trained or damaged."""
     run = RunFolder(folder)
     run.require_trained()
     recipe = Recipe.from_yaml(run.recipe)
@@ -62,19 +62,19 @@ def restore(folder: Path) -> Run:
         safetensors.torch.load_model(family, str(run.weights))
     except (safetensors.SafetensorError, OSError) as error:
         raise damaged from error
-    except RuntimeError as error:  # other names or shapes than this family's
+    except RuntimeError as error:  # the names or shapes are not this family's
         raise UserError(
             f"'{run.weights}' was written by another version of pentarch, whose weights had other names; use "
             "that version, or train again with name=… or out=…"
         ) from error
     if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
         family = family.cuda()
-    asks = build.objective(recipe, corpus.vocabulary, family.layout)
-    return Run(run, recipe, family.eval(), asks, corpus)
+    objective = build.objective(recipe, corpus.vocabulary, family.layout)
+    return Run(run, recipe, family.eval(), objective, corpus)
 
 
 def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
-    """Raises UserError if the run was trained on a corpus of another digest (None: nobody wrote it down)."""
+    """Raises UserError if the run was trained on another corpus. digest: that one's; None: not recorded."""
     if digest not in (None, corpus.digest):
         raise UserError(
             f"the text or the tokenizer of run folder '{run.path}' has changed since it was trained; put "
@@ -83,13 +83,15 @@ def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
 
 
 def prepare(recipe: Recipe) -> None:
-    """Quiets what would only distract, and sets threads."""
+    """Silences messages of Lightning that do not apply here, and sets the number of CPU threads."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Our loader starts at the checkpoint's step by itself; workers are the recipe's to ask for.
+    # Our data loader starts at the checkpoint's step by itself, and the recipe sets the workers.
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # each run is one machine's
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning's own
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # a run uses one machine
+    warnings.filterwarnings(
+        "ignore", message=".*isinstance.treespec, LeafSpec.*"
+    )  # raised by Lightning itself
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
