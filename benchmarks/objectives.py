@@ -23,7 +23,7 @@ from rich.table import Table
 from archs import FAMILIES
 from benchmarks.measuring import machine
 from benchmarks.workload import SPECIAL, vocabulary
-from experiments.recipe import build
+from experiments.recipe.build import build
 from experiments.recipe.compose import compose_recipe
 from objectives import OBJECTIVES, Objective, replace, select
 from objectives.base import Layout, Windows
@@ -71,7 +71,7 @@ def objectives() -> Iterator[tuple[str, str, Objective]]:
     for name, family in MIXTURES.items():
         layout = FAMILIES[family].layout
         recipe = compose_recipe([f"objective={name}", f"family={family}"])
-        yield name, layout, build.objective(recipe, known, layout)
+        yield name, layout, build(recipe).objective(known, layout)
     for pick in CHUNKS:
         yield "mlm", pick.__name__, MLM(known, "in_place", select=pick)
     for pick in SELECTIONS:

@@ -20,7 +20,7 @@ import typer
 from archs import FAMILIES
 from experiments import cli
 from experiments.commands.sweeps import sweep_and_overrides
-from experiments.recipe import build
+from experiments.recipe.build import build
 from experiments.recipe.compose import compose_recipe
 from experiments.recipe.config import is_config
 from experiments.recipe.recipe import Recipe
@@ -203,14 +203,14 @@ def test_every_command_shown_parses_and_its_overrides_compose(page: Path, place:
 def check_recipes(command: str, given: dict[str, Any]) -> None:
     """Composes what a command is given, and finds what it imports."""
     if command == "train" and given["recipe_file"] is None:
-        build.check(compose_recipe(given["overrides"] or [], given["config_dir"]))
+        build(compose_recipe(given["overrides"] or [], given["config_dir"]))
     if command in ("sweep", "plan"):
         name, overrides = sweep_and_overrides(given["name"], given["overrides"])
         compose_launcher([one for one in overrides if is_of_launcher(one)], given["config_dir"])
         what = [one for one in overrides if not is_of_launcher(one)]
         _, recipes = compose_sweep(name, what, given["config_dir"])
         for recipe in recipes.values():
-            build.check(recipe)
+            build(recipe)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -16,7 +16,7 @@ from archs.count import Parameters, parameters
 from experiments.budget.cost import mean_flops, measure, reference_measure, sampled_steps
 from experiments.budget.solver import OF_PARAMETERS, shapes, solve
 from experiments.data.tokenizer.special import SPECIALS
-from experiments.recipe import build
+from experiments.recipe.build import Built
 from experiments.recipe.recipe import Recipe
 from objectives.base import Vocabulary
 
@@ -109,14 +109,16 @@ def planning_vocabulary(size: int) -> Vocabulary:
     )
 
 
-def plan_arm(recipe: Recipe, vocabulary: Vocabulary, arm: str = "") -> Plan:
+def plan_arm(built: Built, vocabulary: Vocabulary, arm: str = "") -> Plan:
     """Returns the plan of an arm: its matched shape, and the steps that its budget pays for.
 
-    Raises UserError, which names the nearest shape, if none matches within the tolerance.
+    arm: its name in tables; "" = the recipe's label. Raises UserError, which names the nearest shape, if none
+    matches within the tolerance.
     """
-    family, arm, match = build.family_class(recipe), arm or recipe.label, recipe.budget.match
+    recipe, family = built.recipe, built.family_class
+    arm, match = arm or recipe.label, recipe.budget.match
     depths = shapes(recipe, family, vocabulary.size)
-    objective = build.objective(recipe, vocabulary, family.layout)
+    objective = built.objective(vocabulary)
     steps, targets = sampled_steps(recipe, objective, vocabulary)
     of_reference = reference_measure(recipe, vocabulary)
     multiple = family.times_parameters(recipe.family.stacks) if match in OF_PARAMETERS else 1

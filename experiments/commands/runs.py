@@ -41,9 +41,9 @@ def train(
         compose_recipe(overrides or [], config_dir) if recipe_file is None else Recipe.from_yaml(recipe_file)
     )
     from experiments import tracking
-    from experiments.recipe import build
+    from experiments.recipe.build import build
 
-    build.check(recipe)
+    build(recipe)
     tracking.check(recipe)
     from experiments.runs.folder import RunFolder
     from experiments.training.train import train as run

@@ -150,10 +150,10 @@ def _composed(
     launcher = compose_launcher([text for text in given if is_of_launcher(text)], config_dir)
     composed = compose_sweep(name, [text for text in given if not is_of_launcher(text)], config_dir)
     from experiments import tracking
-    from experiments.recipe import build
+    from experiments.recipe.build import build
 
     for recipe in composed[1].values():
-        build.check(recipe)
+        build(recipe)
         tracking.check(recipe)
     return launcher, composed
 

@@ -6,7 +6,7 @@ import torch
 
 from archs.flow.whole_pass import FlowReport, check_flow
 from experiments.data.windows import held_out
-from experiments.recipe import build
+from experiments.recipe.build import mask_of
 from experiments.runs.run import Run
 from objectives.base import Windows
 
@@ -22,7 +22,7 @@ def measured_flow(run: Run) -> tuple[FlowReport, str]:
     marks = None if held.marks is None else held.marks[:, :FLOW_WIDTH]
     windows = Windows(held.tokens[:, :FLOW_WIDTH], marks=marks)
     batches = run.objective.validation(windows, torch.Generator().manual_seed(0))
-    reports = [check_flow(run.family, batch, build.mask(run.recipe)) for batch in batches]
+    reports = [check_flow(run.family, batch, mask_of(run.recipe)) for batch in batches]
     amiss = [number for number, report in enumerate(reports) if not report.ok]
     if len(reports) == 1 or not amiss:
         several = f", in all {len(reports)} parts" if len(reports) > 1 else ""

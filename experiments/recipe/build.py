@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, get_type_hints
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import Any
 
 from archs import FAMILIES, CoreConfig, Family
 from archs.errors import UserError, unknown
 from archs.families.single_stack import MaskBuilder, SingleStack
 from archs.rules import mask_builder
+from experiments.recipe.arguments import check_arguments
 from experiments.recipe.groups.objective import ObjectiveConfig, PartConfig
 from experiments.recipe.imports import check_call, import_path
 from experiments.recipe.recipe import Recipe
@@ -33,18 +33,73 @@ FUNCTIONS: dict[str, tuple[tuple[ModuleType, ...], list[str]]] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class BuiltPart:
+    """One objective of a mixture.
+
+    layout: how it is given a pair; mask: the mask it brings, None for the family's own; mode: its mode token.
+    """
+
+    objective_class: type[Objective]
+    options: dict[str, Any]
+    layout: Layout
+    mask: MaskBuilder | None
+    mode: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """The classes and functions that a recipe names, each found once, checked to go together.
+
+    mask: the user's mask builder, None for the family's own. options: the objective's keyword arguments, with
+    `select` and `replace` bound to their functions; parts: of a mixture, by name.
+    """
+
+    recipe: Recipe
+    family_class: type[Family]
+    mask: MaskBuilder | None
+    objective_class: type[Objective]
+    options: dict[str, Any]
+    parts: dict[str, BuiltPart]
+
+    def family(self, config: CoreConfig) -> Family:
+        """The recipe's family of this shape, under the user's mask if the recipe names one."""
+        return self.family_class(config, **({} if self.mask is None else {"mask": self.mask}))
+
+    def objective(self, vocabulary: Vocabulary, layout: Layout | None = None) -> Objective:
+        """The recipe's objective; layout: None is that of the recipe's family.
+
+        Raises UserError if the tokenizer lacks a special token that the objective needs.
+        """
+        options = dict(self.options)
+        if "parts" in options:
+            options["parts"] = {
+                name: Part(
+                    part.objective_class(vocabulary, part.layout, **part.options), part.mask, part.mode
+                )
+                for name, part in self.parts.items()
+            }
+        return self.objective_class(vocabulary, layout or self.family_class.layout, **options)
+
+
+def build(recipe: Recipe) -> Built:
+    """Finds what the recipe names. Raises UserError unless the objective can train the family and takes its
+    options.
+    """
+    family, objective = family_class(recipe), _objective_class(recipe, recipe.objective)
+    _check_pair(recipe, family, objective)
+    mask = mask_of(recipe)
+    options = _options(recipe, recipe.objective, objective)
+    parts = {name: _part(recipe, family, name, part) for name, part in recipe.objective.parts.items()}
+    return Built(recipe, family, mask, objective, options, parts)
+
+
 def family_class(recipe: Recipe) -> type[Family]:
     """The family that the recipe names. Raises UserError if there is none of that name or import path."""
     return _class(recipe, "family", recipe.family.name, FAMILIES, Family)
 
 
-def family(recipe: Recipe, config: CoreConfig) -> Family:
-    """The recipe's family of this shape, under the user's mask if the recipe names one."""
-    kind, mine = family_class(recipe), mask(recipe)
-    return kind(config, **({} if mine is None else {"mask": mine}))
-
-
-def mask(recipe: Recipe) -> MaskBuilder | None:
+def mask_of(recipe: Recipe) -> MaskBuilder | None:
     """The user's rule or builder, as a builder. Raises UserError for a family with more masks than one."""
     path = recipe.family.mask
     if path is None:
@@ -61,39 +116,18 @@ def mask(recipe: Recipe) -> MaskBuilder | None:
     return mask_builder(function, path)
 
 
-def objective_class(recipe: Recipe, config: ObjectiveConfig | None = None) -> type[Objective]:
-    """The objective that the recipe names, or `config`, a part of it. UserError if there is none such."""
-    return _class(recipe, "objective", (config or recipe.objective).name, SHIPPED, Objective)
+def _objective_class(recipe: Recipe, config: ObjectiveConfig) -> type[Objective]:
+    return _class(recipe, "objective", config.name, SHIPPED, Objective)
 
 
-def check(recipe: Recipe) -> None:
-    """Raises UserError unless the objective can train the family and takes the options, without building."""
-    _check_pair(recipe, family_class(recipe), objective_class(recipe))
-    mask(recipe)
-    _options(recipe, recipe.objective)
-    for name, part in recipe.objective.parts.items():
-        _layout_and_mask(recipe, name, part)
-        try:
-            _options(recipe, part)
-        except UserError as error:
-            raise UserError(f"part '{name}' of the mixture: {error}") from error
-
-
-def objective(recipe: Recipe, vocabulary: Vocabulary, layout: Layout) -> Objective:
-    """The recipe's objective with its options, `select` and `replace` bound to theirs.
-
-    Raises UserError on what `check` refuses, and if the tokenizer lacks a special token.
-    """
-    check(recipe)
-    options = _options(recipe, recipe.objective)
-    parts = {}
-    for name, part in recipe.objective.parts.items():
-        layout_of_part, brings = _layout_and_mask(recipe, name, part)
-        asks = objective_class(recipe, part)
-        parts[name] = Part(asks(vocabulary, layout_of_part, **_options(recipe, part)), brings, part.mode)
-    if "parts" in options:
-        options["parts"] = parts
-    return objective_class(recipe)(vocabulary, layout, **options)
+def _part(recipe: Recipe, family: type[Family], name: str, part: PartConfig) -> BuiltPart:
+    objective = _objective_class(recipe, part)
+    layout, mask = _layout_and_mask(recipe, family, name, part, objective)
+    try:
+        options = _options(recipe, part, objective)
+    except UserError as error:
+        raise UserError(f"part '{name}' of the mixture: {error}") from error
+    return BuiltPart(objective, options, layout, mask, part.mode)
 
 
 def _class(recipe: Recipe, what: str, name: str, shipped: Mapping[str, type], base: type) -> Any:
@@ -119,34 +153,35 @@ def _check_pair(recipe: Recipe, family: type[Family], asks: type[Objective]) -> 
     )
 
 
-def _layout_and_mask(recipe: Recipe, name: str, part: PartConfig) -> tuple[Layout, MaskBuilder | None]:
-    """How a mixture's part is asked of the family, the first part by the family's own mask."""
-    family, asks = family_class(recipe), objective_class(recipe, part)
-    way = layout_and_mask(asks, family)
-    if way is None:
+def _layout_and_mask(
+    recipe: Recipe, family: type[Family], name: str, part: PartConfig, objective: type[Objective]
+) -> tuple[Layout, MaskBuilder | None]:
+    """The layout of a mixture's part, and the mask it brings; the first part must bring none."""
+    variant = layout_and_mask(objective, family)
+    if variant is None:
         raise UserError(
             f"part '{name}' of the mixture, objective '{part.name}', cannot train family "
-            f"'{recipe.family.name}'; it can train: {', '.join(asks.families)}"
+            f"'{recipe.family.name}'; it can train: {', '.join(objective.families)}"
         )
-    if way[1] is not None and recipe.family.mask is not None:
+    layout, mask = variant
+    if mask is not None and recipe.family.mask is not None:
         raise UserError(
             f"part '{name}' of the mixture brings a mask of its own, which family.mask={recipe.family.mask} "
             "cannot replace; leave family.mask out"
         )
-    if way[1] is not None and name == next(iter(recipe.objective.parts)):
+    if mask is not None and name == next(iter(recipe.objective.parts)):
         raise UserError(
             f"the mixture's first part '{name}', objective '{part.name}', is asked in evaluation, and family "
             f"'{recipe.family.name}' cannot answer it by its own mask; list another first, in a preset of "
             "your own"
         )
-    return way
+    return layout, mask
 
 
-def _options(recipe: Recipe, config: ObjectiveConfig) -> dict[str, Any]:
+def _options(recipe: Recipe, config: ObjectiveConfig, objective: type[Objective]) -> dict[str, Any]:
     """The constructor's keyword arguments, checked, functions bound."""
-    asks, given = objective_class(recipe, config), dict(config.options)
-    who = f"objective '{config.name}'"
-    taken = _check_arguments(asks, ["vocabulary", "layout"], given, who, skip=[*FUNCTIONS, "parts"])
+    given, who = dict(config.options), f"objective '{config.name}'"
+    taken = check_arguments(objective, ["vocabulary", "layout"], given, who, skip=[*FUNCTIONS, "parts"])
     for part in FUNCTIONS.keys() & given.keys():
         given[part] = _function(recipe, part, given[part], taken)
     return given
@@ -173,46 +208,5 @@ def _function(recipe: Recipe, part: str, given: str | dict[str, Any], of_objecti
     check_call(found, called_with, f"{part} '{name}'", more=True)
     for option in options.keys() & of_objective:
         raise UserError(f"'{option}' is an option of the objective: set objective.options.{option} instead")
-    _check_arguments(found, called_with, options, f"{part} '{name}'")
+    check_arguments(found, called_with, options, f"{part} '{name}'")
     return partial(found, **options) if options else found
-
-
-def _check_arguments(
-    function: Callable, called_with: list[str], given: dict[str, Any], who: str, skip: list[str] | None = None
-) -> set[str]:
-    """Checks names and types of keyword arguments against a signature; returns the names it takes."""
-    parameters = list(inspect.signature(function).parameters.values())[len(called_with) :]
-    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
-    hints = get_type_hints(_defined(function))
-    for name, value in given.items():
-        if name not in named and not takes_any:
-            raise (
-                unknown(f"option of {who}", name, named)
-                if named
-                else UserError(f"{who} takes no options; leave out '{name}'")
-            )
-        if name in hints and name not in (skip or []):
-            _check_type(hints[name], value, f"option '{name}' of {who}")
-    for name, parameter in named.items():
-        if parameter.default is parameter.empty and name not in given:
-            raise UserError(f"{who} needs the option '{name}'; add objective.options.{name}=…")
-    return set(named)
-
-
-def _defined(function: Callable) -> Callable:
-    """Where the annotations stand of a class, a partial or an object that is called."""
-    if isinstance(function, partial):
-        return _defined(function.func)
-    if isinstance(function, type):
-        return function.__init__
-    return function if inspect.isroutine(function) else type(function).__call__
-
-
-def _check_type(hint: Any, value: Any, what: str) -> None:
-    try:
-        adapter = TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
-        adapter.validate_python(value)
-    except ValidationError as error:
-        allowed = error.errors()[0]["msg"].replace("Input should", "must")
-        raise UserError(f"{what}: came {value!r}, {allowed}") from error

@@ -19,7 +19,7 @@ from archs.errors import UserError
 from archs.families.family import Family
 from experiments.data.seeds import mixed
 from experiments.data.tokenizer import tokenizer
-from experiments.recipe import build
+from experiments.recipe.build import family_class
 from experiments.recipe.recipe import Recipe
 from experiments.runs.folder import RunFolder
 from experiments.storage.json_files import read_json, write_json
@@ -89,7 +89,7 @@ class Parent:
 
     def check_shape(self, recipe: Recipe, config: CoreConfig) -> None:
         """Raises UserError unless its weights fit the recipe's family in this shape."""
-        theirs, ours = build.family_class(self.recipe), build.family_class(recipe)
+        theirs, ours = family_class(self.recipe), family_class(recipe)
         if theirs is not ours:
             raise UserError(
                 f"init_from '{self.run.path}' holds family {self.recipe.family.name}, and the recipe's is "

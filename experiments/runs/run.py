@@ -14,7 +14,7 @@ from archs.config import CoreConfig
 from archs.errors import UserError
 from archs.families.family import Family
 from experiments.data.store import Corpus
-from experiments.recipe import build
+from experiments.recipe.build import build
 from experiments.recipe.recipe import Recipe
 from experiments.runs.chain import tokenizer_of
 from experiments.runs.corpus import corpus_of
@@ -44,7 +44,7 @@ def restore(folder: Path) -> Run:
     run = RunFolder(folder)
     run.require_trained()
     recipe = Recipe.from_yaml(run.recipe)
-    prepare(recipe)
+    quieten(recipe)
     corpus = corpus_of(recipe, tokenizer_of(run))
     written = read_json(run.audit)
     damaged = UserError(
@@ -57,7 +57,8 @@ def restore(folder: Path) -> Run:
     trained_with = read_json(run.path / "environment.json") or {}
     tell_what_changed(recipe, trained_with)
     tell_scored_elsewhere(trained_with)
-    family = build.family(recipe, CoreConfig(**written["plan"]["config"]))
+    built = build(recipe)
+    family = built.family(CoreConfig(**written["plan"]["config"]))
     try:
         safetensors.torch.load_model(family, str(run.weights))
     except (safetensors.SafetensorError, OSError) as error:
@@ -69,8 +70,7 @@ def restore(folder: Path) -> Run:
         ) from error
     if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
         family = family.cuda()
-    objective = build.objective(recipe, corpus.vocabulary, family.layout)
-    return Run(run, recipe, family.eval(), objective, corpus)
+    return Run(run, recipe, family.eval(), built.objective(corpus.vocabulary), corpus)
 
 
 def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
@@ -82,7 +82,7 @@ def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
         )
 
 
-def prepare(recipe: Recipe) -> None:
+def quieten(recipe: Recipe) -> None:
     """Silences messages of Lightning that do not apply here, and sets the number of CPU threads."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -90,8 +90,6 @@ def prepare(recipe: Recipe) -> None:
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # a run uses one machine
-    warnings.filterwarnings(
-        "ignore", message=".*isinstance.treespec, LeafSpec.*"
-    )  # raised by Lightning itself
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning's own
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)

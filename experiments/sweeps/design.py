@@ -19,6 +19,7 @@ from experiments.budget.plan import plan_arm, planning_vocabulary, reference_flo
 from experiments.evidence.claims.claim import Claim
 from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoints import ENDPOINTS, endpoint_of
+from experiments.recipe.build import build
 from experiments.recipe.groups.budget import BudgetConfig
 from experiments.recipe.recipe import Recipe, Recipes
 from experiments.sweeps.recipe import SweepRecipe
@@ -160,6 +161,6 @@ def _scratch(arms: dict[str, Recipe]) -> dict[str, str]:
     shapes: dict[str, str] = {}
     found: dict[str, str] = {}
     for arm, recipe in arms.items():
-        plan = plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm)
+        plan = plan_arm(build(recipe), planning_vocabulary(recipe.size.vocabulary), arm)
         found[arm] = shapes.setdefault(f"{recipe.family.model_dump()} {plan.config}", SCRATCH + arm)
     return found

@@ -10,6 +10,7 @@ from archs.errors import UserError
 from experiments.budget.plan import Plan, plan_arm, planning_vocabulary, respent
 from experiments.budget.table import budget_tables
 from experiments.evidence.claims.claim import ALPHA
+from experiments.recipe.build import build
 from experiments.recipe.groups.evaluation import EvaluationConfig
 from experiments.recipe.recipe import Recipe, Recipes
 from experiments.sweeps.design import design
@@ -74,7 +75,7 @@ def _shape(recipe: Recipe) -> str:
 
 def _plan(recipe: Recipe, arm: str) -> Plan:
     try:
-        return plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary), arm)
+        return plan_arm(build(recipe), planning_vocabulary(recipe.size.vocabulary), arm)
     except UserError as error:
         raise error if f"'{arm}'" in str(error) else UserError(f"arm '{arm}': {error}") from error
 

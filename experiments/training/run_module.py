@@ -7,13 +7,10 @@ import torch
 from archs.batch import Batch
 from archs.core.attention import prepare_to_compile
 from archs.core.transformer import checkpoint_activations
-from experiments.budget import plan as budget
 from experiments.data.seeds import mixed
 from experiments.data.store import Corpus
 from experiments.data.windows import held_out
-from experiments.recipe import build
 from experiments.recipe.recipe import Recipe
-from experiments.runs.chain import Parent
 from experiments.runs.folder import RunFolder
 from experiments.storage.json_files import read_lines
 from experiments.tracking.tracker import Tracker
@@ -23,25 +20,17 @@ from experiments.training.learner import Learner
 from experiments.training.listeners import Bar, Record
 from experiments.training.module import Listener, Pretraining
 from experiments.training.optimiser import Optimiser
+from experiments.training.prepared import Prepared
 from experiments.training.process import is_first_process
 from experiments.training.stopping import Stop
 from objectives.base import Objective, Windows
 
 VALIDATION_ROWS = 32
-FAR = 10**9  # steps of a run that only the clock stops
-
-
-def steps_of(plan: budget.Plan) -> int:
-    """0 for an untrained run."""
-    return FAR if plan.steps is None else plan.steps
 
 
 def make_module(
     run: RunFolder,
-    recipe: Recipe,
-    corpus: Corpus,
-    plan: budget.Plan,
-    parent: Parent | None,
+    prepared: Prepared,
     follow: Tracker,
     bar: Bar,
     resumed: Saved | None,
@@ -50,12 +39,13 @@ def make_module(
 
     Freshly initialised from the recipe's seed; a family that begins from another run then gets its weights.
     """
+    recipe, corpus, plan = prepared.recipe, prepared.corpus, prepared.plan
     torch.manual_seed(recipe.seed)
-    model = build.family(recipe, plan.config)
-    if parent is not None:
-        parent.load_into(model)
-    asks = build.objective(recipe, corpus.vocabulary, model.layout)
-    learner = Learner(model, asks)
+    model = prepared.built.family(plan.config)
+    if prepared.parent is not None:
+        prepared.parent.load_into(model)
+    objective = prepared.built.objective(corpus.vocabulary)
+    learner = Learner(model, objective)
     settings = recipe.training
     if settings.checkpoint_activations:
         checkpoint_activations(learner)
@@ -68,7 +58,7 @@ def make_module(
     start = 0 if resumed is None else resumed.step
     first = next((row["loss"] for row in read_lines(run.metrics)), None) if start else None
     health = Health(corpus.vocabulary.size, (settings.log_every, settings.checkpoint_every), first)
-    validation = validation_batches(recipe, corpus, asks)
+    validation = validation_batches(recipe, corpus, objective)
     checkpoint = Checkpoint(run, settings.checkpoint_every, resumed)
     listeners: list[Listener] = [
         health.watch,
@@ -88,7 +78,7 @@ def make_module(
             settings.weight_decay,
             settings.betas,
         ),
-        steps_of(plan),
+        prepared.steps,
         recipe.seed,
         raw_tokens=plan.tokens_per_step,
         seconds=recipe.budget.spends if recipe.budget.stop == "seconds" else None,
@@ -96,7 +86,9 @@ def make_module(
     )
 
 
-def validation_batches(recipe: Recipe, corpus: Corpus, asks: Objective) -> list[Batch]:
+def validation_batches(recipe: Recipe, corpus: Corpus, objective: Objective) -> list[Batch]:
     """The objective's question on fixed held-out windows, the same for every seed."""
     held = held_out(corpus.validation, VALIDATION_ROWS, recipe.size.length)
-    return asks.validation(Windows(held.tokens, marks=held.marks), torch.Generator().manual_seed(mixed(0)))
+    return objective.validation(
+        Windows(held.tokens, marks=held.marks), torch.Generator().manual_seed(mixed(0))
+    )

@@ -5,42 +5,34 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import closing, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 
 import lightning
-import safetensors.torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from archs.core.attention import TAKEN
 from archs.errors import UserError
-from archs.families.family import Family
-from experiments.budget import plan as budget
-from experiments.budget.spent import audit, tell_if_off
 from experiments.data.gates_of_recipe import gates_of
-from experiments.data.store import Corpus
 from experiments.data.windows import WindowStream
-from experiments.recipe import build
 from experiments.recipe.recipe import Recipe
-from experiments.runs.chain import Chain, Parent, check_began, note_began, order_of, parent_of, stage_of
-from experiments.runs.corpus import corpus_of
-from experiments.runs.corpus import left_out as text_left_out
+from experiments.runs.chain import check_began, note_began
 from experiments.runs.environment import environment, resumed_environment, tell_versions, tell_what_changed
 from experiments.runs.folder import RunFolder
-from experiments.runs.run import check_same_text, prepare
+from experiments.runs.run import check_same_text
 from experiments.storage.json_files import read_json, write_json
-from experiments.storage.whole import whole
 from experiments.tracking import tracker
 from experiments.tracking.tracker import NoTracker
 from experiments.training.checkpoints import Saved, newest_sound
-from experiments.training.devices import fit, full_state, make_trainer
+from experiments.training.devices import fit, make_trainer
+from experiments.training.finish import finish, trained_family
 from experiments.training.health import DivergedError
 from experiments.training.listeners import Bar
 from experiments.training.loader import Building, Loader, Steps, worker_ended
 from experiments.training.module import Pretraining
+from experiments.training.prepared import Prepared, prepare
 from experiments.training.process import is_first_process, starts_others
 from experiments.training.processes import train_together
-from experiments.training.run_module import make_module, steps_of
+from experiments.training.run_module import make_module
 from experiments.training.signals import Stopped
 
 
@@ -62,60 +54,37 @@ def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
             print(f"trained already: {folder}", file=sys.stderr)
             return
         if not together:
-            _train(run, recipe, group)
+            _train(run, prepare(recipe), group)
     if together:  # the first of the processes now has the folder to itself
         train_together(recipe, folder, group)
 
 
-def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
-    folder = run.path
-    prepare(recipe)
-    parent = parent_of(recipe)
-    corpus = corpus_of(recipe, None if parent is None else parent.tokenizer)
-    left_out = text_left_out(recipe, corpus)
-    order = order_of(recipe.seed, parent)
-    windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, order)
-    plan = budget.plan_arm(recipe, corpus.vocabulary)
-    if parent is not None:
-        parent.check_shape(recipe, plan.config)
-    settings = recipe.training
+def _train(run: RunFolder, prepared: Prepared, group: str) -> None:
+    recipe, settings = prepared.recipe, prepared.recipe.training
     trainer = make_trainer(
         settings,
-        steps_of(plan),
+        prepared.steps,
         settings.accelerator,
         settings.devices,
         settings.accumulate,
-        unused=not build.objective_class(recipe).uses_all_parameters,
+        unused=not prepared.built.objective_class.uses_all_parameters,
     )
     resumed = newest_sound(run, settings.log_every, tell=is_first_process())
-    here = {**environment(recipe), "corpus": corpus.digest}
-    if resumed is not None:
-        before = read_json(folder / "environment.json") or {}
-        check_same_text(run, corpus, before.get("corpus"))
-        tell_what_changed(recipe, before)
-        if is_first_process():
-            tell_versions(before, here, resumed.step)
-        here = resumed_environment(before, here, resumed.step)
-    TAKEN.clear()
+    _note_start(run, prepared, resumed)
     first = is_first_process()
-    if first:
-        run.set_status("running")
-        write_json(folder / "gates.json", gates_of(recipe, corpus))
-        write_json(folder / "environment.json", here)
-        note_began(run, parent)
     start = 0 if resumed is None else resumed.step
-    follow = tracker(recipe, folder, group, start) if first else NoTracker()
+    follow = tracker(recipe, run.path, group, start) if first else NoTracker()
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
-        module = make_module(run, recipe, corpus, plan, parent, follow, bar, resumed)
+        module = make_module(run, prepared, follow, bar, resumed)
         if module.steps:  # else it stays untrained: the weights of its seed
-            run_steps(trainer, module, windows, resumed, settings.workers)
-        family = trained_family(recipe, module, plan)
+            _fit(trainer, module, prepared.windows, resumed, settings.workers)
+        family = trained_family(module, prepared)
         if first:
-            finish(run, module, family, plan, corpus, windows, recipe, parent, left_out)
+            finish(run, module, family, prepared)
             from experiments.tracking.shown import show_trained  # pandas, which other processes do without
 
-            show_trained(follow, folder, recipe.seed)
+            show_trained(follow, run.path, recipe.seed)
     except DivergedError as error:
         if first:
             run.set_status("diverged", why=str(error))
@@ -128,17 +97,39 @@ def _train(run: RunFolder, recipe: Recipe, group: str) -> None:
         bar.close()
         follow.finish()
     if first:
-        print(f"trained: {folder}", file=sys.stderr)
+        print(f"trained: {run.path}", file=sys.stderr)
 
 
-def run_steps(
+def _note_start(run: RunFolder, prepared: Prepared, resumed: Saved | None) -> None:
+    """Writes what the run begins with, and warns of what changed since a run that goes on was started.
+
+    Raises UserError if its text changed.
+    """
+    recipe, corpus, first = prepared.recipe, prepared.corpus, is_first_process()
+    here = {**environment(recipe), "corpus": corpus.digest}
+    if resumed is not None:
+        before = read_json(run.path / "environment.json") or {}
+        check_same_text(run, corpus, before.get("corpus"))
+        tell_what_changed(recipe, before)
+        if first:
+            tell_versions(before, here, resumed.step)
+        here = resumed_environment(before, here, resumed.step)
+    TAKEN.clear()
+    if first:
+        run.set_status("running")
+        write_json(run.path / "gates.json", gates_of(recipe, corpus))
+        write_json(run.path / "environment.json", here)
+        note_began(run, prepared.parent)
+
+
+def _fit(
     trainer: lightning.Trainer,
     module: Pretraining,
     windows: WindowStream,
     resumed: Saved | None,
     workers: int,
 ) -> None:
-    """Lightning's loop, from the step that was resumed."""
+    """Runs Lightning's loop, from the step that was resumed."""
     steps = module.steps if module.seconds is None else None
     rows = Steps(
         Building(module.learner.objective, windows, module.seed, steps),
@@ -164,37 +155,3 @@ def run_steps(
             f"checkpoint '{checkpoint}' was written by another version of pentarch, whose weights had other "
             "names; use that version, or delete the checkpoint to train this run from the start"
         ) from error
-
-
-def trained_family(recipe: Recipe, module: Pretraining, plan: budget.Plan) -> Family:
-    """The family with its weights in full. Every process must ask; only the first is given them."""
-    if module.device_mesh is None:
-        return module.learner.family
-    family, prefix = build.family(recipe, plan.config), "family."
-    if state := full_state(module.learner):
-        named = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
-        family.load_state_dict(named)
-    return family
-
-
-def finish(
-    run: RunFolder,
-    module: Pretraining,
-    family: Family,
-    plan: budget.Plan,
-    corpus: Corpus,
-    windows: WindowStream,
-    recipe: Recipe,
-    parent: Parent | None,
-    more: dict[str, object],
-) -> None:
-    """Exports the family, writes the audit with `more` in it, and only then says that the run is trained."""
-    with whole(run.weights) as partial:
-        safetensors.torch.save_model(family, str(partial))
-    corpus.tokenizer.save(run.tokenizer)
-    chain = Chain() if parent is None else parent.chain
-    chain = chain.and_then(stage_of(run, recipe, asdict(module.spent)))
-    more = {"chain": chain.as_json(), "init_from": None if parent is None else parent.record(), **more}
-    write_json(run.audit, audit(plan, module.spent, family, corpus, windows) | more)
-    tell_if_off(module.spent, recipe.budget)
-    run.set_status("trained")

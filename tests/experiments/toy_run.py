@@ -13,7 +13,7 @@ from archs import CoreConfig
 from experiments.data.store import Corpus
 from experiments.evaluation.question import Answer, Question
 from experiments.evidence.metrics import METRICS
-from experiments.recipe import build
+from experiments.recipe.build import build
 from experiments.recipe.groups.task import AskConfig, FinetuneGrid, TaskConfig
 from experiments.recipe.recipe import Recipe
 from experiments.runs.folder import RunFolder
@@ -29,8 +29,8 @@ def run_of(recipe: Recipe, corpus: Corpus) -> Run:
     config = CoreConfig(corpus.vocabulary.size, layers=2, width=32, heads=2, ffn=64, max_length=LENGTH)
     if recipe.family.name == "encoder_decoder":
         config = replace(config, layers=1, decoder_layers=1)
-    family = build.family(recipe, config).eval()
-    asks = build.objective(recipe, corpus.vocabulary, family.layout)
+    family = build(recipe).family(config).eval()
+    asks = build(recipe).objective(corpus.vocabulary)
     return Run(RunFolder(recipe.folder()), recipe, family, asks, corpus)
 
 

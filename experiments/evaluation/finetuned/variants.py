@@ -13,7 +13,7 @@ from archs.families.permuted_lm import PermutedLM
 from archs.families.prefix_lm import PrefixLM
 from archs.families.single_stack import SingleStack
 from experiments.evaluation.question import Question
-from experiments.recipe import build
+from experiments.recipe.build import build
 from experiments.runs.run import Run
 
 
@@ -34,7 +34,7 @@ def models(question: Question) -> Iterator[tuple[str, Run]]:
 def fresh(run: Run) -> Family:
     """The run's family with the weights that its seed began from."""
     torch.manual_seed(run.recipe.seed)
-    return build.family(run.recipe, run.family.config).to(run.device).eval()
+    return build(run.recipe).family(run.family.config).to(run.device).eval()
 
 
 def as_prefix(family: Family) -> Family:

@@ -60,9 +60,9 @@ def draw_mask(path: Path, recipe: Recipe) -> None:
 
     A leak is what it shows beyond the family's own mask. Raises UserError on what `build.mask` refuses.
     """
-    from experiments.recipe import build
+    from experiments.recipe.build import family_class, mask_of
 
-    mask, family = build.mask(recipe), build.family_class(recipe)
+    mask, family = mask_of(recipe), family_class(recipe)
     assert mask is not None
     assert issubclass(family, SingleStack)
     panel, report = panel_of(mask, family)

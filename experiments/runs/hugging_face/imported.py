@@ -93,14 +93,14 @@ def recipe_of(
     family: Family, model_type: str, folder: Path, overrides: list[str], config_dir: Path | None = None
 ) -> Recipe:
     """Returns the recipe of an untrained run of exactly this shape. Raises UserError if there is none."""
-    from experiments.recipe import build
+    from experiments.recipe.build import build
     from experiments.recipe.compose import compose_recipe
 
     objective = TRAINED_BY.get(model_type)
     chosen = [f"family={family.kind}", *([] if objective is None else [f"objective={objective}"])]
     nothing = ["budget=smoke", "budget.scale=0", "budget.match=none"]
     recipe = compose_recipe([*chosen, *nothing, *_size(family.config), *overrides], config_dir)
-    build.check(recipe)
+    build(recipe)
     _check_shape(recipe, family.config)
     return _with_tokenizer(recipe, str(folder.absolute()))
 
@@ -169,11 +169,11 @@ def _write(
     from experiments.budget.spent import Spent, audit
     from experiments.data.gates_of_recipe import gates_of
     from experiments.data.windows import WindowStream
-    from experiments.recipe import build
+    from experiments.recipe.build import build
     from experiments.runs.environment import environment
     from experiments.storage.whole import whole_folder
 
-    objective = build.objective(recipe, corpus.vocabulary, family.layout)
+    objective = build(recipe).objective(corpus.vocabulary)
     _check_evaluation(recipe, family, corpus, objective)
     windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
     audited: dict[str, Any] = audit(_plan(recipe, family, corpus), Spent(), family, corpus, windows)
@@ -193,8 +193,9 @@ def _plan(recipe: Recipe, family: Family, corpus: Corpus) -> Plan:
     """Returns the plan of the recipe, with the shape of the model."""
     from archs.count import parameters
     from experiments.budget.plan import plan_arm
+    from experiments.recipe.build import build
 
-    plan = plan_arm(recipe, corpus.vocabulary)
+    plan = plan_arm(build(recipe), corpus.vocabulary)
     return replace(plan, config=family.config, parameters=parameters(type(family), family.config))
 
 

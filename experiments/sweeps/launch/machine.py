@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from experiments.budget.plan import plan_arm, planning_vocabulary
+from experiments.recipe.build import build
 from experiments.recipe.recipe import Recipe
 
 BASE = 0.5e9  # bytes of a process that has imported what a run needs: measured, docs/clusters.md
@@ -19,7 +20,7 @@ def memory_needed(recipe: Recipe) -> float:
     """Bytes below which no process can train the recipe; activations come on top."""
     if torch.cuda.is_available() and recipe.training.accelerator != "cpu":
         return BASE
-    plan = plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary))
+    plan = plan_arm(build(recipe), planning_vocabulary(recipe.size.vocabulary))
     parameters = plan.parameters.core + plan.parameters.embedding + plan.extra_parameters
     return (BASE + BYTES * parameters) * recipe.training.devices
 

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from archs import FAMILIES, CoreConfig
 from archs.errors import UserError
 from experiments.budget.plan import Plan, plan_arm, planning_vocabulary
+from experiments.recipe.build import build
 from experiments.recipe.groups.budget import BudgetConfig
 from experiments.recipe.recipe import Recipe, Recipes
 from experiments.sweeps.compose import compose_sweep
@@ -91,7 +92,7 @@ def test_every_pair_starts_near_ln_v_and_overfits_one_batch(family: str, objecti
 @pytest.mark.parametrize("match", ["core_parameters", "parameters", "flops_per_token", "flops_per_sequence"])
 def test_all_five_families_are_matched_within_the_tolerance(match: str, compose: Compose) -> None:
     plans = [
-        plan_arm(compose(f"family={f}", f"budget.match={match}", "size.vocabulary=512"), VOCABULARY)
+        plan_arm(build(compose(f"family={f}", f"budget.match={match}", "size.vocabulary=512")), VOCABULARY)
         for f in FAMILIES
     ]
     assert all(abs(plan.deviation) <= 0.02 for plan in plans)
@@ -104,22 +105,22 @@ def test_all_five_families_are_matched_within_the_tolerance(match: str, compose:
 def test_an_encoder_decoder_matched_on_parameters_halves_its_depth_and_about_its_flops(
     compose: Compose,
 ) -> None:
-    decoder = plan_arm(compose("size=mini"), planning_vocabulary(4096))
-    both = plan_arm(compose("size=mini", "family=encoder_decoder"), planning_vocabulary(4096))
+    decoder = plan_arm(build(compose("size=mini")), planning_vocabulary(4096))
+    both = plan_arm(build(compose("size=mini", "family=encoder_decoder")), planning_vocabulary(4096))
     assert (decoder.config.layers, both.config.layers, both.config.decoder_layers) == (4, 2, 2)
     assert 0.35 < both.flops_per_token / decoder.flops_per_token < 0.65
 
 
 def test_an_encoder_decoder_matched_on_flops_has_about_twice_the_parameters(compose: Compose) -> None:
     both = plan_arm(
-        compose("family=encoder_decoder", "size=mini", "budget.match=flops_per_token"),
+        build(compose("family=encoder_decoder", "size=mini", "budget.match=flops_per_token")),
         planning_vocabulary(4096),
     )
     assert both.parameters.core > 1.6 * 787_584  # a decoder-AR of size=mini
 
 
 def planned(compose: Compose, *overrides: str) -> Plan:
-    return plan_arm(compose("size=mini", *overrides), planning_vocabulary(4096))
+    return plan_arm(build(compose("size=mini", *overrides)), planning_vocabulary(4096))
 
 
 def test_two_stacks_have_twice_a_single_stacks_parameters_and_about_its_flops(compose: Compose) -> None:
@@ -184,7 +185,7 @@ def test_every_plan_says_its_parameters_and_flops_in_those_of_the_reference(
 )
 def test_stacks_that_cannot_be_are_one_line(overrides: list[str], message: str, compose: Compose) -> None:
     with pytest.raises(UserError, match=message) as raised:
-        plan_arm(compose(*overrides), VOCABULARY)
+        plan_arm(build(compose(*overrides)), VOCABULARY)
     assert "\n" not in str(raised.value)
 
 
@@ -204,7 +205,7 @@ def test_an_arm_that_cannot_be_matched_is_one_line_with_the_nearest_shape(
 ) -> None:
     recipe = compose(*UNMATCHED[match], f"budget.match={match}")
     with pytest.raises(UserError) as raised:
-        plan_arm(recipe, VOCABULARY, "mine")
+        plan_arm(build(recipe), VOCABULARY, "mine")
     told = re.sub(r"\d+(\.\d+)?", "N", str(raised.value).replace("+", "-"))
     depth = "N" if "decoder_ar" in recipe.family.name else "N-N"
     assert told == (
@@ -227,7 +228,9 @@ def test_arms_of_t5s_comparison_fit_eighty_columns(
 @pytest.mark.parametrize("stop", ["flops", "tokens", "targets", "steps"])
 def test_the_planned_steps_spend_the_budget(stop: str, compose: Compose) -> None:
     amount = {"flops": 1e10, "tokens": 40_960, "targets": 20_000, "steps": 17}[stop]
-    plan = plan_arm(compose("family=prefix_lm", f"budget.stop={stop}", f"budget.amount={amount}"), VOCABULARY)
+    plan = plan_arm(
+        build(compose("family=prefix_lm", f"budget.stop={stop}", f"budget.amount={amount}")), VOCABULARY
+    )
     a_step = {
         "flops": plan.flops_per_step,
         "tokens": plan.tokens_per_step,
@@ -239,12 +242,12 @@ def test_the_planned_steps_spend_the_budget(stop: str, compose: Compose) -> None
 
 
 def test_seconds_fix_no_steps(compose: Compose) -> None:
-    assert plan_arm(compose("budget.stop=seconds"), VOCABULARY).steps is None
+    assert plan_arm(build(compose("budget.stop=seconds")), VOCABULARY).steps is None
 
 
 def test_the_planned_cost_of_a_random_split_is_its_mean(compose: Compose) -> None:
     recipe = compose("family=prefix_lm", "training.batch=16")
-    plan = plan_arm(recipe, VOCABULARY)
+    plan = plan_arm(build(recipe), VOCABULARY)
     asks = OBJECTIVES["prefix"](VOCABULARY, "concatenated")
     model = FAMILIES["prefix_lm"](plan.config)
     rng = torch.Generator().manual_seed(5)
@@ -253,8 +256,8 @@ def test_the_planned_cost_of_a_random_split_is_its_mean(compose: Compose) -> Non
 
 
 def test_a_sops_pair_head_is_in_the_audit_and_not_in_the_family(compose: Compose) -> None:
-    plain = plan_arm(compose("family=encoder_ae"), VOCABULARY)
-    with_sop = plan_arm(compose("family=encoder_ae", "objective=sop"), VOCABULARY)
+    plain = plan_arm(build(compose("family=encoder_ae")), VOCABULARY)
+    with_sop = plan_arm(build(compose("family=encoder_ae", "objective=sop")), VOCABULARY)
     assert plain.extra_parameters == 0
     assert with_sop.extra_parameters == 2 * with_sop.config.width + 2
     assert with_sop.parameters == plain.parameters
@@ -266,7 +269,7 @@ def test_another_depth_changes_the_width_and_keeps_what_is_matched(
     match: str, depth: int, compose: Compose
 ) -> None:
     recipe = compose("family=decoder_ar", f"size.depth={depth}", f"budget.match={match}", "size=mini")
-    plan = plan_arm(recipe, planning_vocabulary(4096))
+    plan = plan_arm(build(recipe), planning_vocabulary(4096))
     assert plan.config.layers == depth
     assert abs(plan.deviation) <= plan.tolerance
     assert plan.config.width < 128 if depth == 8 else plan.config.width > 128
@@ -276,7 +279,7 @@ def test_another_depth_changes_the_width_and_keeps_what_is_matched(
 def test_shared_layers_are_widened_to_as_many_parameters_as_a_plain_reference(compose: Compose) -> None:
     shared = compose("family=encoder_ae", "size=mini", "size.shared_layers=true", "budget.reference=plain")
     plain = compose("family=decoder_ar", "size=mini")
-    plan, reference = (plan_arm(recipe, planning_vocabulary(4096)) for recipe in (shared, plain))
+    plan, reference = (plan_arm(build(recipe), planning_vocabulary(4096)) for recipe in (shared, plain))
     assert plan.reference == reference.parameters.core
     assert abs(plan.deviation) <= plan.tolerance
     assert plan.config.width > 200
@@ -285,7 +288,7 @@ def test_shared_layers_are_widened_to_as_many_parameters_as_a_plain_reference(co
 def test_the_plain_reference_does_not_follow_the_options_of_an_arms_size(compose: Compose) -> None:
     options = ("family=decoder_ar", "size=mini", "size.activation=swiglu")
     own, plain = (
-        plan_arm(compose(*options, f"budget.reference={reference}"), planning_vocabulary(4096))
+        plan_arm(build(compose(*options, f"budget.reference={reference}")), planning_vocabulary(4096))
         for reference in ("own", "plain")
     )
     assert own.config.ffn == 512
@@ -340,7 +343,7 @@ def test_arms_of_different_batches_can_be_matched_on_flops_a_token() -> None:
 def test_flops_a_sequence_are_those_a_token_times_the_length(compose: Compose) -> None:
     size = ("family=prefix_lm", "size.length=48")
     token, sequence = (
-        plan_arm(compose(*size, f"budget.match={match}"), VOCABULARY)
+        plan_arm(build(compose(*size, f"budget.match={match}")), VOCABULARY)
         for match in ("flops_per_token", "flops_per_sequence")
     )
     assert sequence.config == token.config
@@ -367,7 +370,9 @@ def test_arms_of_different_lengths_are_matched_on_flops_a_sequence(tmp_path: Pat
 
 def test_an_arm_of_half_the_budget_takes_half_the_steps(compose: Compose) -> None:
     whole, half, double, none = (
-        plan_arm(compose("budget.stop=flops", "budget.amount=1e10", f"budget.scale={scale}"), VOCABULARY)
+        plan_arm(
+            build(compose("budget.stop=flops", "budget.amount=1e10", f"budget.scale={scale}")), VOCABULARY
+        )
         for scale in (1, 0.5, 2, 0)
     )
     assert whole.steps
@@ -377,7 +382,7 @@ def test_an_arm_of_half_the_budget_takes_half_the_steps(compose: Compose) -> Non
 
 
 def test_an_untrained_arm_of_a_budget_in_seconds_takes_no_steps(compose: Compose) -> None:
-    assert plan_arm(compose("budget.stop=seconds", "budget.scale=0"), VOCABULARY).steps == 0
+    assert plan_arm(build(compose("budget.stop=seconds", "budget.scale=0")), VOCABULARY).steps == 0
 
 
 def test_arms_of_other_scales_are_in_the_table_and_spend_theirs(

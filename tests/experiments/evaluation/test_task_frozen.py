@@ -23,7 +23,7 @@ from experiments.evaluation.frozen.states import layers_of, states, word_states
 from experiments.evaluation.frozen.static import means
 from experiments.evaluation.question import Answer, Question
 from experiments.evaluation.words import encoded_words
-from experiments.recipe import build as build_parts
+from experiments.recipe.build import build as built
 from experiments.recipe.groups.task import AskConfig
 from experiments.recipe.recipe import Recipe
 from experiments.runs.folder import RunFolder
@@ -60,7 +60,7 @@ def make(compose: Compose, corpus: Corpus, tmp_path: Path) -> Make:
         depth = 2 if family == "encoder_decoder" else None
         shape = CoreConfig(corpus.vocabulary.size, 3, 32, 2, 64, 64, decoder_layers=depth)
         tiny = build(family, shape).eval()
-        asks = build_parts.objective(recipe, corpus.vocabulary, tiny.layout)
+        asks = built(recipe).objective(corpus.vocabulary, tiny.layout)
         return Run(RunFolder(tmp_path), recipe, tiny, asks, corpus)
 
     return made

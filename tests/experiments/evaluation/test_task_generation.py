@@ -31,7 +31,7 @@ from experiments.evaluation.question import Question
 from experiments.evaluation.scoring.scoring import score_texts
 from experiments.evaluation.zero_shot import generation as prompted
 from experiments.evidence.metrics import METRICS
-from experiments.recipe import build
+from experiments.recipe.build import build
 from experiments.recipe.groups.task import AskConfig, TaskConfig
 from experiments.recipe.recipe import Recipe
 from experiments.runs.folder import RunFolder
@@ -65,7 +65,7 @@ def make(compose: Compose, address_corpus: Corpus, tmp_path: Path) -> Make:
 
     def made(name: str, *overrides: str) -> Run:
         recipe, family = compose(f"family={name}", *overrides), tiny(name, address_corpus.vocabulary.size)
-        asks = build.objective(recipe, address_corpus.vocabulary, family.layout)
+        asks = build(recipe).objective(address_corpus.vocabulary)
         return Run(RunFolder(tmp_path / "run"), recipe, family, asks, address_corpus)
 
     return made

@@ -11,8 +11,9 @@ import yaml
 
 from archs import FAMILIES
 from archs.errors import UserError
-from experiments.recipe import build
+from experiments.recipe.build import FUNCTIONS, SHIPPED, build, family_class
 from experiments.recipe.compose import compose_recipe
+from experiments.recipe.imports import import_path
 from experiments.recipe.presets import configs_dir
 from experiments.recipe.recipe import Recipe
 from objectives import OBJECTIVES
@@ -30,14 +31,14 @@ def test_a_preset_s_options_are_the_objective_s_own_defaults(name: str):
     """configs/ shows what can be changed; a plain `Objective(vocabulary, layout)` must mean the same."""
     content = yaml.safe_load((configs_dir() / "objective" / f"{name}.yaml").read_text(encoding="utf-8"))
     parameters = inspect.signature(OBJECTIVES[name]).parameters
-    defaults = {key: parameter.default for key, parameter in parameters.items() if key not in build.FUNCTIONS}
+    defaults = {key: parameter.default for key, parameter in parameters.items() if key not in FUNCTIONS}
     for key in ("vocabulary", "layout"):
         del defaults[key]
     assert content.get("options", {}) == defaults
 
 
 def test_presets_cover_the_shipped_families_and_objectives():
-    for group, shipped in (("family", FAMILIES), ("objective", build.SHIPPED)):
+    for group, shipped in (("family", FAMILIES), ("objective", SHIPPED)):
         files = list((configs_dir() / group).glob("*.yaml"))
         assert {file.stem for file in files} >= set(shipped)
         assert {yaml.safe_load(file.read_text(encoding="utf-8"))["name"] for file in files} == set(shipped)
@@ -46,8 +47,8 @@ def test_presets_cover_the_shipped_families_and_objectives():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_can_be_built_with_its_natural_objective(family: str):
     recipe = compose_recipe([f"family={family}"])
-    made = build.objective(recipe, vocabulary(), build.family_class(recipe).layout)
-    assert type(made) is build.SHIPPED[recipe.objective.name]
+    made = build(recipe).objective(vocabulary(), family_class(recipe).layout)
+    assert type(made) is SHIPPED[recipe.objective.name]
 
 
 MODULE = '''
@@ -78,15 +79,15 @@ def mine(own_module: Callable[[str], str]) -> str:
 def test_classes_and_functions_of_one_s_own_are_built_from_import_paths(mine: str):
     chosen = f"objective.options.select={{name: {mine}.every_third_word, offset: 1}}"
     recipe = compose_recipe([f"family={mine}.Wide", "objective=mlm", chosen])
-    family = build.family_class(recipe)
+    family = family_class(recipe)
     assert family.__name__ == "Wide"
-    made = build.objective(recipe, vocabulary(), family.layout)
+    made = build(recipe).objective(vocabulary(), family.layout)
     tokens = torch.arange(8, 16)[None]
     nothing = torch.zeros_like(tokens, dtype=torch.bool)
     hidden = made.select(tokens, ~nothing, nothing, torch.Generator())
     assert hidden.int().tolist() == [[0, 1, 0, 0, 1, 0, 0, 1]]
     own = compose_recipe(["family=encoder_ae", f"objective={mine}.Sorted", "objective.options.depth=2"])
-    assert build.objective(own, vocabulary(), "in_place").depth == 2
+    assert build(own).objective(vocabulary(), "in_place").depth == 2
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_classes_and_functions_of_one_s_own_are_built_from_import_paths(mine: st
 def test_what_cannot_be_built_is_refused_in_one_line(overrides: list[str], words: list[str], mine: str):
     recipe = compose_recipe(["family=encoder_ae", *(one.replace("MINE", mine) for one in overrides)])
     with pytest.raises(UserError) as caught:
-        build.check(recipe)
+        build(recipe)
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words), message
@@ -122,7 +123,7 @@ def test_what_cannot_be_built_is_refused_in_one_line(overrides: list[str], words
 def test_an_error_inside_a_module_of_one_s_own_stays_loud(mine: str):
     Path(f"{mine}_b.py").write_text("import nothing_of_that_name")
     with pytest.raises(ModuleNotFoundError, match="nothing_of_that_name"):
-        build.import_path(f"{mine}_b.f", str(Path.cwd()), "family")
+        import_path(f"{mine}_b.f", str(Path.cwd()), "family")
 
 
 def test_a_saved_recipe_builds_from_another_folder(mine: str, tmp_path_factory: pytest.TempPathFactory):
@@ -130,4 +131,4 @@ def test_a_saved_recipe_builds_from_another_folder(mine: str, tmp_path_factory: 
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     recipe.to_yaml(elsewhere / "recipe.yaml")
     os.chdir(elsewhere)
-    assert build.family_class(Recipe.from_yaml("recipe.yaml")).__name__ == "Wide"
+    assert family_class(Recipe.from_yaml("recipe.yaml")).__name__ == "Wide"

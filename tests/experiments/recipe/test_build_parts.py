@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from archs.errors import UserError
-from experiments.recipe import build
+from experiments.recipe.build import build
 from experiments.recipe.compose import compose_recipe
 from objectives.base import Vocabulary, Windows
 
@@ -34,7 +34,7 @@ def test_a_shipped_part_is_built_by_name_and_hides_some_tokens(chosen: str):
     recipe = compose_recipe(["family=encoder_ae", "objective=mlm", f"objective.options.{chosen}"])
     rng = torch.Generator().manual_seed(0)
     text = Windows(torch.randint(8, 64, (3, 20), generator=rng))
-    batch = build.objective(recipe, vocabulary(), "in_place").build(text, rng)
+    batch = build(recipe).objective(vocabulary(), "in_place").build(text, rng)
     assert 0 < batch.supervised < 60
 
 
@@ -53,7 +53,7 @@ def test_a_shipped_part_is_built_by_name_and_hides_some_tokens(chosen: str):
 def test_a_part_or_option_that_is_not_there_is_one_line(chosen: str, words: list[str]):
     recipe = compose_recipe(["family=encoder_ae", f"objective.options.{chosen}"])
     with pytest.raises(UserError) as caught:
-        build.check(recipe)
+        build(recipe)
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words), message
@@ -70,6 +70,6 @@ def test_similar_tokens_of_one_s_own_table_go_by_import_path(tmp_path, monkeypat
     chosen = "objective.options.replace=macbert_table.near"
     recipe = compose_recipe(["family=encoder_ae", "objective=mlm", chosen, "objective.options.rate=1.0"])
     text = Windows(torch.full((2, 500), 20))
-    batch = build.objective(recipe, vocabulary(), "in_place").build(text, torch.Generator().manual_seed(0))
+    batch = build(recipe).objective(vocabulary(), "in_place").build(text, torch.Generator().manual_seed(0))
     assert batch.supervised == 1000
     assert 0.05 < (batch.tokens == 20).float().mean() < 0.2

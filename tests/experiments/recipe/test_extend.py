@@ -17,7 +17,7 @@ from archs.batch import Batch
 from archs.core.matrix_products import onednn_is_exact
 from archs.errors import UserError
 from experiments import cli
-from experiments.recipe import build
+from experiments.recipe.build import build, family_class, mask_of
 from experiments.recipe.compose import compose_recipe
 from experiments.recipe.recipe import Recipe
 from experiments.report.figures.mask_examples import panel_of
@@ -185,7 +185,7 @@ def test_a_mistake_is_one_line_that_names_it(overrides: list[str], words: list[s
     recipe = compose_recipe([one.replace("MINE", mine) for one in overrides])
     windows = Windows(torch.tensor([[20, 21, 2, 22]]))
     with pytest.raises(UserError) as caught:
-        build.objective(recipe, vocabulary(), "in_place").build(windows, torch.Generator())
+        build(recipe).objective(vocabulary(), "in_place").build(windows, torch.Generator())
     message = str(caught.value)
     assert "\n" not in message
     assert all(word.replace("MINE", mine) in message for word in words), message
@@ -204,7 +204,7 @@ def test_what_is_named_by_import_path_is_kept_with_the_files_it_comes_from(mine:
     packed = compose_recipe([DECODER, f"family.mask={mine}_package.rule"])
     found = environment(packed)["user_source"]
     assert list(found) == [f"{mine}_package/__init__.py", f"{mine}_package/rules.py"]
-    assert build.mask(packed) is not None
+    assert mask_of(packed) is not None
 
 
 def test_a_preset_of_one_s_own_may_name_an_import_path(mine: str, tmp_path: Path) -> None:
@@ -216,18 +216,20 @@ def test_a_preset_of_one_s_own_may_name_an_import_path(mine: str, tmp_path: Path
         file.parent.mkdir(parents=True)
         file.write_text(content)
     masked = compose_recipe(["family=local"], tmp_path / "presets")
-    assert str(build.mask(masked)(Batch.of(torch.arange(4)[None]))) == f"{mine}.near"
+    assert str(mask_of(masked)(Batch.of(torch.arange(4)[None]))) == f"{mine}.near"
     hidden = compose_recipe([ENCODER, "objective=thirds"], tmp_path / "presets")
     assert {masked.user_path, hidden.user_path} == {str(tmp_path)}
-    batch = build.objective(hidden, vocabulary(), "in_place").build(
-        Windows(torch.tensor([[20, 21, 22, 23]])), torch.Generator()
+    batch = (
+        build(hidden)
+        .objective(vocabulary(), "in_place")
+        .build(Windows(torch.tensor([[20, 21, 22, 23]])), torch.Generator())
     )
     assert batch.weights.tolist() == [[1, 0, 0, 1]]
 
 
 def panel(mine: str, mask: str, family: str = "decoder_ar"):
     recipe = compose_recipe([f"family={family}", f"family.mask={mine}.{mask}"])
-    return panel_of(build.mask(recipe), build.family_class(recipe))
+    return panel_of(mask_of(recipe), family_class(recipe))
 
 
 def test_a_picture_shows_the_mask_over_two_documents_and_where_it_leaks(mine: str) -> None:

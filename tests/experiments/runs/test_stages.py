@@ -119,12 +119,13 @@ def test_another_family_or_shape_is_told_in_one_line(
 
 def test_dropout_and_longer_windows_are_a_stages_own(begin: Begin, parent: Path) -> None:
     from experiments.budget.plan import plan_arm
+    from experiments.recipe.build import build
     from experiments.runs.corpus import corpus_of
 
     recipe = begin(f"init_from={parent}", "size.dropout=0.1", "size.attention_dropout=0.2", "size.length=96")
     found = parent_of(recipe)
     assert found is not None
-    found.check_shape(recipe, plan_arm(recipe, corpus_of(recipe, found.tokenizer).vocabulary).config)
+    found.check_shape(recipe, plan_arm(build(recipe), corpus_of(recipe, found.tokenizer).vocabulary).config)
 
 
 def test_another_tokenizer_is_refused_and_the_same_is_taken(
@@ -284,8 +285,9 @@ def tasks(folder: Path, **begins: str | None) -> list[Task]:
 
 
 def test_parents_are_run_before_what_begins_from_them(tmp_path: Path) -> None:
-    begins_from = {"task": "domain", "control": "pretrain", "domain": "pretrain", "pretrain": None}
-    found = stages_in_order(tasks(tmp_path, **begins_from))
+    found = stages_in_order(
+        tasks(tmp_path, task="domain", control="pretrain", domain="pretrain", pretrain=None)
+    )
     assert [[task.label for task in wave] for wave in found] == [
         ["pretrain"],
         ["control", "domain"],
@@ -443,12 +445,12 @@ ROWS = {
 def leaking(tmp_path: Path) -> Path:
     """A task's folder whose training split has two test texts, and a third inside a longer one."""
     words = [f"word{number}" for number in range(20)]
-    splits = {name: [*examples] for name, examples in ROWS.items()}
+    splits = {name: [*texts] for name, texts in ROWS.items()}
     splits["test"].append(" ".join(words[:15]))
     splits["train"].append("before it " + " ".join(words))
     splits["validation"] = ["Something else."]
-    for name, examples in splits.items():
-        lines = [json.dumps({"sentence": text, "label": number % 2}) for number, text in enumerate(examples)]
+    for name, lines_of in splits.items():
+        lines = [json.dumps({"sentence": text, "label": number % 2}) for number, text in enumerate(lines_of)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
     return tmp_path
 

@@ -10,6 +10,7 @@ import pytest
 from archs.errors import UserError
 from experiments.budget.plan import plan_arm, planning_vocabulary
 from experiments.evidence.claims.condition import Condition
+from experiments.recipe.build import build
 from experiments.sweeps.compose import compose_sweep
 from experiments.sweeps.design import Design, design
 
@@ -74,7 +75,7 @@ def test_arms_are_tuned_once_a_scale(whole: Design) -> None:
 def test_both_budgets_spend_what_a_decoder_ar_would(whole: Design) -> None:
     flops, tokens = whole.runs["sop", 0].budget, whole.runs["sop.tokens", 0].budget
     recipe = whole.runs["half_ar", 0]
-    plan = plan_arm(recipe, planning_vocabulary(recipe.size.vocabulary))
+    plan = plan_arm(build(recipe), planning_vocabulary(recipe.size.vocabulary))
     assert (flops.stop, tokens.stop) == ("flops", "tokens")
     assert tokens.amount == pytest.approx(flops.amount / plan.flops_per_token, rel=1e-6)
     assert (whole.runs["sop.tokens.x0.5", 0].budget.scale, whole.runs["scratch.sop", 0].budget.scale) == (

@@ -12,7 +12,7 @@ from archs.errors import UserError
 from archs.masks import document
 from experiments.budget.plan import plan_arm, planning_vocabulary
 from experiments.evaluation.flow import measured_flow
-from experiments.recipe.build import check
+from experiments.recipe.build import build
 from experiments.recipe.groups.objective import ObjectiveConfig
 from experiments.recipe.recipe import Recipe
 from experiments.runs.folder import RunFolder
@@ -65,8 +65,8 @@ def test_parts_that_cannot_be_are_one_line_before_anything_runs(
     recipe = with_parts(compose(f"family={family}"), parts, weights={"a": 1})
 
     def before_anything_runs() -> None:
-        check(recipe)
-        plan_arm(recipe, VOCABULARY)
+        build(recipe)
+        plan_arm(build(recipe), VOCABULARY)
 
     with pytest.raises(UserError) as error:
         before_anything_runs()
@@ -81,18 +81,18 @@ def test_a_mask_of_one_s_own_does_not_go_with_an_objective_that_brings_masks(
     monkeypatch.chdir(tmp_path)
     unilm = compose("family=prefix_lm", "objective=mixture", "family.mask=own_mask.rule")
     with pytest.raises(UserError, match="part 'masked' of the mixture brings a mask of its own"):
-        check(unilm)
+        build(unilm)
     pseudo = compose("family=encoder_ae", "objective=pseudo_masked", "family.mask=own_mask.rule")
-    check(pseudo)
+    build(pseudo)
     with pytest.raises(UserError, match="objective 'pseudo_masked' brings masks of its own"):
-        plan_arm(pseudo, VOCABULARY)
+        plan_arm(build(pseudo), VOCABULARY)
 
 
 def test_one_way_relative_positions_do_not_go_with_a_mask_that_looks_ahead(compose: Compose) -> None:
     relative = ("objective=gpt_bert", "size.positions=relative", "budget.match=none")
     with pytest.raises(UserError, match="cannot tell apart"):
-        plan_arm(compose("family=decoder_ar", *relative), VOCABULARY)
-    plan_arm(compose("family=prefix_lm", *relative), VOCABULARY)
+        plan_arm(build(compose("family=decoder_ar", *relative)), VOCABULARY)
+    plan_arm(build(compose("family=prefix_lm", *relative)), VOCABULARY)
 
 
 def test_a_schedule_in_seconds_is_refused_and_the_arm_is_named() -> None:
@@ -110,7 +110,7 @@ def test_a_part_that_asks_for_nothing_is_refused(
     monkeypatch.chdir(tmp_path)
     idle = "objective.options.parts.masked.options.select=idle_part.select"
     with pytest.raises(UserError, match="part 'masked' asks for no token"):
-        plan_arm(compose("family=prefix_lm", "objective=mixture", idle), VOCABULARY)
+        plan_arm(build(compose("family=prefix_lm", "objective=mixture", idle)), VOCABULARY)
 
 
 @pytest.mark.parametrize("system", ["unilm", "ul2", "ernie"])

@@ -21,11 +21,11 @@ from torch.utils.data import DataLoader
 from archs import FAMILIES
 from archs.batch import Batch
 from experiments.data.windows import WindowStream
-from experiments.recipe.build import objective
+from experiments.recipe.build import build
 from experiments.recipe.recipe import Recipe
 from experiments.runs.corpus import corpus_of
 from experiments.runs.folder import RunFolder
-from experiments.runs.run import prepare
+from experiments.runs.run import quieten
 from experiments.training.loader import Building, Loader, Steps
 from experiments.training.process import CrashedError
 from experiments.training.train import train
@@ -160,10 +160,12 @@ def test_batches_are_the_same_where_workers_are_started_afresh_as_on_macos(
         "~objective.options.weights",
         "objective.options.weights={masked: 1, pair: 1}",
     )
-    prepare(recipe)
+    quieten(recipe)
     corpus = corpus_of(recipe)
     windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
-    steps = Steps(Building(objective(recipe, corpus.vocabulary, "in_place"), windows, 0, 4), accumulate=2)
+    steps = Steps(
+        Building(build(recipe).objective(corpus.vocabulary, "in_place"), windows, 0, 4), accumulate=2
+    )
     afresh = DataLoader(
         steps, batch_size=None, sampler=range(4), num_workers=1, multiprocessing_context="spawn"
     )
