@@ -152,9 +152,10 @@ class Spread:
         return "one seed: no interval" if half is None else f"± {self.metric.text(half)}"
 
 
-def spread(found: pd.DataFrame, arm: str, metric: Metric) -> Spread | None:
+def spread(results: pd.DataFrame, arm: str, metric: Metric) -> Spread | None:
     """Returns the arm's values of a metric, None if no finished run of the arm has it."""
-    rows = found.loc[(found["arm"] == arm) & (found["metric"] == metric.name)].to_dict("records")
+    of_arm = (results["arm"] == arm) & (results["metric"] == metric.name)
+    rows = results.loc[of_arm].to_dict("records")
     if not rows:
         return None
     values = {row["seed"]: row["value"] for row in sorted(rows, key=lambda row: row["seed"])}

@@ -54,22 +54,22 @@ class Chain:
     @property
     def total(self) -> dict[str, float] | None:
         """What all stages have spent together; None if it is unknown for one of them."""
-        known = [each.spent for each in self.stages if each.spent is not None]
+        known = [stage.spent for stage in self.stages if stage.spent is not None]
         if len(known) < len(self.stages):
             return None
-        return {name: sum(each[name] for each in known) for name in known[0]} if known else {}
+        return {name: sum(spent[name] for spent in known) for name in known[0]} if known else {}
 
     def and_then(self, stage: Stage) -> Chain:
         """Returns the chain with a further stage at its end."""
         return Chain([*self.stages, stage])
 
     def as_json(self) -> dict[str, Any]:
-        return {"stages": [asdict(each) for each in self.stages], "total": self.total}
+        return {"stages": [asdict(stage) for stage in self.stages], "total": self.total}
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Chain:
         """Reads the `chain` of an audit."""
-        return cls([Stage(**each) for each in content["stages"]])
+        return cls([Stage(**stage) for stage in content["stages"]])
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def began(run: RunFolder) -> dict[str, Any] | None:
 
 
 def tokenizer_of(run: RunFolder) -> str | None:
-    """Returns the tokenizer in a stage's own folder; None for a first stage, whose recipe names it.
+    """Returns the tokenizer in a later stage's own folder; None for a first stage, whose recipe decides.
 
     A stage keeps a copy, so that it can be evaluated without the run that it began from.
     """

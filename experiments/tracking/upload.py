@@ -88,9 +88,9 @@ def main(fragment: Path) -> None:
     threading.Thread(target=_leave_after_training, daemon=True).start()
     # One upload at a time for a run: each fragment continues the one before.
     with FileLock(fragment.parent / ".upload"):
-        for each in sorted(fragment.parent.glob("offline-run-*")):
-            if each.name <= fragment.name and not uploaded(each):
-                _sync(each, live=each == fragment)
+        for other in sorted(fragment.parent.glob("offline-run-*")):
+            if other.name <= fragment.name and not uploaded(other):
+                _sync(other, live=other == fragment)
 
 
 def _sync(fragment: Path, live: bool) -> None:

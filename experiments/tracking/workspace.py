@@ -45,7 +45,7 @@ def workspace(entity: str, project: str, sweep: str | None) -> Workspace:
         return ws.Section(name=name, panels=list(shown), is_open=True)
 
     audit = [_bars(name, title, by=ARM) for name, title in AUDIT.items()]
-    scores = [_bars(f"score/{each.name}", f"{each.title}, {each.unit}", FAMILY) for each in METRICS]
+    scores = [_bars(f"score/{metric.name}", f"{metric.title}, {metric.unit}", FAMILY) for metric in METRICS]
     # A job type is an arm; its seeds are drawn as their mean and range.
     return ws.Workspace(
         entity=entity,
@@ -65,7 +65,7 @@ def workspace(entity: str, project: str, sweep: str | None) -> Workspace:
         runset_settings=ws.RunsetSettings(
             filters="" if sweep is None else And(ws.Metric("Group") == sweep),
             groupby=[ws.Metric(ARM)],
-            pinned_columns=[f"summary:score/{each.name}" for each in METRICS],
+            pinned_columns=[f"summary:score/{metric.name}" for metric in METRICS],
         ),
     )
 

@@ -100,8 +100,8 @@ class Endpoint:
     @property
     def tasks(self) -> list[str]:
         """The endpoints on each task of a composite alone; [] if it is no composite of standard tasks."""
-        asked = [each.asked for each in self.measures if each.asked is not None]
-        return [each.endpoint for each in asked] if len(asked) > 1 else []
+        tasks = [measure.asked for measure in self.measures if measure.asked is not None]
+        return [task.endpoint for task in tasks] if len(tasks) > 1 else []
 
     def text(self, value: float) -> str:
         return f"{value:.{self.decimals}f}"

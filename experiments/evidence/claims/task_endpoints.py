@@ -81,7 +81,7 @@ def _asked(name: str, text: str) -> Asked:
 
     task, mode, metric = match.groups()
     shipped = sorted(file.stem for file in (configs_dir() / "task").glob("*.yaml"))
-    modes = tuple(dict.fromkeys(each for kind in KINDS.values() for each in kind.modes))
+    modes = tuple(dict.fromkeys(mode for kind in KINDS.values() for mode in kind.modes))
     if task in shipped:
         preset = TaskConfig.model_validate(task)
         modes = KINDS[preset.kind].modes
