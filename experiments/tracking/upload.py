@@ -24,9 +24,8 @@ PATIENCE = 4.0  # seconds that training waits for the upload at its end
 FINISHED, KILLED = 300.0, 30.0  # seconds that an upload goes on after training has finished, or was killed
 # Variables of the training process that must not reach the upload: they name its own run and service.
 NOT_OURS = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_MODE")
-_running: list[
-    subprocess.Popen[bytes]
-] = []  # kept here, because Python warns of a process object that is lost
+# Kept here, because Python warns of a running process whose object is lost.
+_running: list[subprocess.Popen[bytes]] = []
 
 
 class Upload:
