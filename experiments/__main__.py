@@ -1,4 +1,4 @@
-"""`python -m experiments` is `pentarch`: for launchers that name an interpreter."""
+"""Makes `python -m experiments` the same as `pentarch`, for launchers that name a Python interpreter."""
 
 from experiments.cli import main
 

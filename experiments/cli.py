@@ -1,4 +1,4 @@
-"""The command line: runs a command, and tells a user's mistake in one line. The commands: `commands/`."""
+"""The command line: runs a command of `commands/`, and reports a user's mistake in one line."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ for part in (runs, sweeps, questions, catalogue):  # help lists them in this ord
 
 
 def main() -> None:
-    """Runs a command. A user's mistake is one line on stderr and exit code 2."""
-    # Threads that wait sleep. By default they spin: with one other busy process on two cores a training step
-    # then took 2.6 s instead of 0.34 s (docs/decisions.md). Read when torch is imported.
+    """Runs a command. Prints a user's mistake as one line on stderr and exits with code 2."""
+    # Waiting threads should sleep. By default they spin: beside one other busy process on two cores a
+    # training step then took 2.6 s, not 0.34 s (docs/decisions.md). Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] or ["--help"]
     command = typer.main.get_command(app)
@@ -43,20 +43,22 @@ def main() -> None:
     except Stopped as stop:
         print(f"\n{stop}; {_again(arguments)}", file=sys.stderr)
         sys.exit(stop.code)
-    except BrokenPipeError:  # the reader of our lines has seen enough, as `| head` has
+    except BrokenPipeError:  # the reader of our output has closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        # Mistakes of usage: typer carries click's exceptions in another place from version to version.
-        tell = getattr(error, "format_message", None)
-        if tell is None:
+        # A mistake of usage is an exception of click, which typer keeps in different modules by version.
+        message = getattr(error, "format_message", None)
+        if message is None:
             _stop_if_full(error)
             raise
-        _stop(tell())
+        _stop(message())
 
 
 def _check_command(arguments: list[str]) -> None:
-    names = [each.name or each.callback.__name__ for each in app.registered_commands if each.callback]
+    """Raises UserError for an unknown command, and for Hydra's -m."""
+    commands = app.registered_commands
+    names = [command.name or command.callback.__name__ for command in commands if command.callback]
     if arguments[0] not in [*names, "--help"]:
         raise unknown("command", arguments[0], names)
     if arguments[0] in ("train", "sweep", "plan") and {"-m", "--multirun"} & set(arguments):
@@ -64,7 +66,7 @@ def _check_command(arguments: list[str]) -> None:
 
 
 def _stop_if_full(error: Exception) -> None:
-    """A disk may fill up under a library that writes somewhere of its own."""
+    """Reports a full disk in one line, also if a library met it on a path of its own."""
     from experiments.storage.disk import is_full
 
     if is_full(error):

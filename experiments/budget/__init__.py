@@ -1,1 +1,1 @@
-"""The shape and the steps of an arm, and the count of what it spends."""
+"""Plans the shape and the steps of an arm, and counts what it spends."""

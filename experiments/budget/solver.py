@@ -1,4 +1,7 @@
-"""The shape of an arm: of those tried, the first near enough to what is matched, or the nearest."""
+"""Finds the shape of an arm that matches the reference.
+
+Of the shapes that are tried it is the first that is near enough, else the nearest.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,23 @@ from archs.families.family import Family
 from experiments.recipe.groups.size import SizeConfig
 from experiments.recipe.recipe import Recipe
 
-FFN_STEP = 16  # feed-forward widths that are tried: multiples of this
-WIDTH_STEPS = (0, -1, 1, -2, 2)  # widths that are tried, in steps of 2 x heads around the reference
-WIDEST = 8  # times the width of the size: how far the width follows a changed depth
-LENGTH_MARGIN = 2  # positions an objective may need, in raw windows (source, sentinels and targets)
-LENGTH_ROOM = 8  # and a few more, for special tokens
-OF_PARAMETERS = ("core_parameters", "parameters")  # the matches that are not of FLOPs
+FFN_STEP = 16  # the feed-forward widths that are tried are multiples of this
+WIDTH_STEPS = (0, -1, 1, -2, 2)  # the widths that are tried, in steps of 2 x heads from the size's own
+WIDEST = 8  # a changed depth widens the arm to at most this times the size's width
+LENGTH_MARGIN = 2  # an objective may need so many times the window's positions (source, sentinels, targets)
+LENGTH_ROOM = 8  # and a few more for special tokens
+OF_PARAMETERS = ("core_parameters", "parameters")  # matched quantities that are not FLOPs
 
 Measure = Callable[[CoreConfig], float]
 
 
 def own_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
-    """The recipe's size as a single stack."""
+    """Returns the recipe's size as a single stack."""
     return size.core(vocabulary, max_length=LENGTH_MARGIN * size.length + LENGTH_ROOM)
 
 
 def plain_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
-    """The size's layers, width, heads and ffn, everything else at its default."""
+    """Returns a single stack of the size's layers, width, heads and ffn, with defaults for all else."""
     return CoreConfig(
         vocabulary=vocabulary,
         layers=size.layers,
@@ -40,9 +43,9 @@ def plain_config(size: SizeConfig, vocabulary: int) -> CoreConfig:
 
 
 def shapes(recipe: Recipe, family: type[Family], vocabulary: int) -> list[CoreConfig]:
-    """The recipe's size as the family takes it, in each depth to be tried, most natural first.
+    """Returns the recipe's size as shapes of the family, one for each depth to try, the most natural first.
 
-    Raises UserError for stacks that the family does not have, or that the size gives another depth.
+    Raises UserError if the family has no such stacks, or if both `stacks` and the size set the depth.
     """
     size, stacks = recipe.size, recipe.family.stacks
     own = own_config(size, vocabulary)
@@ -61,36 +64,36 @@ def shapes(recipe: Recipe, family: type[Family], vocabulary: int) -> list[CoreCo
 def solve(
     recipe: Recipe, depths: list[CoreConfig], wanted: float, measure: Measure, arm: str
 ) -> tuple[CoreConfig, float]:
-    """The shape that comes near enough to `wanted`, and its measure.
+    """Returns the shape whose measure is near enough to `wanted`, and that measure.
 
-    Raises UserError if no shape matches within the tolerance, naming the arm and the nearest.
+    Raises UserError, which names the arm and the nearest shape, if none is within the tolerance.
     """
     size, match, tolerance = recipe.size, recipe.budget.match, recipe.budget.tolerance
     best: tuple[float, CoreConfig, float] | None = None
     if size.depth is not None or (size.shared_layers and match in OF_PARAMETERS):
         depths = [_widened(depth, wanted, measure) for depth in depths]
     for config in candidates(depths, wanted, measure):
-        found = measure(config)
-        off = abs(found / wanted - 1)
+        measured = measure(config)
+        off = abs(measured / wanted - 1)
         if best is None or off < best[0] - 1e-9:
-            best = off, config, found
+            best = off, config, measured
         if off <= tolerance / 2:
-            break  # candidates come most natural first
+            break  # the most natural candidates come first
     assert best is not None
-    off, config, found = best
+    off, config, measured = best
     if off > tolerance:
         raise UserError(
             f"arm '{arm}' cannot be matched on {match} within {tolerance:.1%}: the nearest shape, "
             f"{config.layers}{'' if config.decoder_layers is None else f'+{config.decoder_layers}'} layers x "
-            f"{config.width} with ffn {config.ffn}, is {found / wanted - 1:+.1%} off; change size.*, raise "
-            "budget.tolerance, or set budget.match=none"
+            f"{config.width} with ffn {config.ffn}, is {measured / wanted - 1:+.1%} off; change size.*, "
+            "raise budget.tolerance, or set budget.match=none"
         )
-    return config, found
+    return config, measured
 
 
 def _widened(depth: CoreConfig, wanted: float, measure: Measure) -> CoreConfig:
-    """The same layers at the width that comes nearest, the feed-forward as many times the width as before."""
-    step = 2 * depth.heads  # rope turns pairs
+    """Returns the same layers at the nearest width, with the same ratio of feed-forward to width."""
+    step = 2 * depth.heads  # rope rotates pairs, so a head is of even width
 
     def at(width: int) -> CoreConfig:
         ffn = max(round(depth.ffn / depth.width * width / FFN_STEP), 1) * FFN_STEP
@@ -106,8 +109,7 @@ def candidates(
     wanted: float,
     measure: Measure,
 ) -> Iterator[CoreConfig]:
-    """Shapes to try: every depth as it is, then with the feed-forward width that comes nearest, then with
-    other widths too."""
+    """Yields the shapes to try: each depth as it is, then other feed-forward widths, then other widths."""
     yield from depths
     for steps in WIDTH_STEPS:
         for depth in depths:

@@ -1,4 +1,4 @@
-"""What a run has spent, beside what was planned."""
+"""Counts what a run spends, and compares it with its plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.recipe.groups.budget import BudgetConfig
 
 @dataclass
 class Spent:
-    """The one counter of what a run has used. Tokens are raw text, targets supervised, FLOPs counted."""
+    """What a run has used: raw tokens of text, supervised targets, counted FLOPs."""
 
     steps: int = 0
     tokens: int = 0
@@ -24,18 +24,19 @@ class Spent:
     seconds: float = 0.0
 
 
-def tell_if_off(spent: Spent, asked: BudgetConfig) -> None:
-    """A line on stderr if the steps that were planned spent another amount than asked for.
+def tell_if_off(spent: Spent, budget: BudgetConfig) -> None:
+    """Prints a warning to stderr if the planned steps did not spend the budget within its tolerance.
 
-    Plans count on random text, where a selection of whole words, say, finds other words than in a real one.
+    This can happen because plans are counted on random text. There a selection of whole words, say, finds
+    other words than in real text.
     """
-    if asked.stop not in ("flops", "tokens", "targets") or not asked.spends:
+    if budget.stop not in ("flops", "tokens", "targets") or not budget.spends:
         return
-    used = getattr(spent, asked.stop)
-    off = used / asked.spends - 1
-    if abs(off) > asked.tolerance:
+    used = getattr(spent, budget.stop)
+    off = used / budget.spends - 1
+    if abs(off) > budget.tolerance:
         print(
-            f"warning: {used:,.4g} {asked.stop} spent, {off:+.1%} off the budget of {asked.spends:,.4g}: "
+            f"warning: {used:,.4g} {budget.stop} spent, {off:+.1%} off the budget of {budget.spends:,.4g}: "
             "this text, or so few steps, cost other than planned",
             file=sys.stderr,
         )
@@ -44,7 +45,7 @@ def tell_if_off(spent: Spent, asked: BudgetConfig) -> None:
 def audit(
     plan: Plan, spent: Spent, family: Family, corpus: Corpus, windows: WindowStream
 ) -> dict[str, object]:
-    """What was declared beside what was done."""
+    """Returns the run's audit: its plan, and what was counted in training."""
     return {
         "plan": plan.summary(),
         "spent": asdict(spent),

@@ -1,4 +1,4 @@
-"""The budget as a table: for every arm its shape and what it will spend; 80 columns wide."""
+"""The budget table that `plan` and `sweep` print: each arm's shape and cost, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ CAPTION = (
 
 
 def budget_tables(planned: list[Plan], recipes: Recipes) -> list[Table]:
-    """What is equal between arms, and what is not: one table for each definition of the budget."""
+    """Returns a table for each definition of the budget, with the arms that have it."""
 
-    def amount(each: Plan) -> tuple[str, float]:
-        budget = recipes[each.arm, 0].budget
+    def amount(plan: Plan) -> tuple[str, float]:
+        budget = recipes[plan.arm, 0].budget
         return budget.stop, budget.amount
 
-    amounts = list(dict.fromkeys(amount(each) for each in planned))
-    groups = [[each for each in planned if amount(each) == one] for one in amounts]
+    amounts = list(dict.fromkeys(amount(plan) for plan in planned))
+    groups = [[plan for plan in planned if amount(plan) == of_group] for of_group in amounts]
     return [
-        _table(group, [recipes[each.arm, 0].budget for each in group], last=group is groups[-1])
+        _table(group, [recipes[plan.arm, 0].budget for plan in group], last=group is groups[-1])
         for group in groups
     ]
 
@@ -50,17 +50,17 @@ def _table(planned: list[Plan], budgets: list[BudgetConfig], last: bool) -> Tabl
     steps = "steps\nx scale" if scaled else "\nsteps"
     for name in ("core size\noff by", "times\nP, M", "FLOPs\na token", steps, "tokens\ntargets", "\nFLOPs"):
         table.add_column(name, justify="right", no_wrap=True)
-    for each, scale in zip(planned, scales, strict=True):
-        layers, _, ffn = each.shape.partition(", ")
-        count = each.steps
-        a_step = (each.tokens_per_step, each.targets_per_step, each.flops_per_step)
-        tokens, targets, flops = ("" if count is None else short(count * one) for one in a_step)
+    for plan, scale in zip(planned, scales, strict=True):
+        layers, _, ffn = plan.shape.partition(", ")
+        count = plan.steps
+        a_step = (plan.tokens_per_step, plan.targets_per_step, plan.flops_per_step)
+        tokens, targets, flops = ("" if count is None else short(count * cost) for cost in a_step)
         table.add_row(
-            f"{each.arm}\n[dim]{each.objective}[/dim]",
+            f"{plan.arm}\n[dim]{plan.objective}[/dim]",
             f"{layers}\n[dim]{ffn}[/dim]",
-            f"{each.parameters.core:,}\n[dim]{_off_by(each)}[/dim]",
-            f"{each.times_parameters:.2f} P\n{each.times_flops:.2f} M",
-            short(each.flops_per_token),
+            f"{plan.parameters.core:,}\n[dim]{_off_by(plan)}[/dim]",
+            f"{plan.times_parameters:.2f} P\n{plan.times_flops:.2f} M",
+            short(plan.flops_per_token),
             ("clock" if count is None else f"{count:,}") + (f"\n[dim]x {scale:g}[/dim]" if scaled else ""),
             f"{tokens}\n[dim]{targets}[/dim]",
             flops,
@@ -68,12 +68,12 @@ def _table(planned: list[Plan], budgets: list[BudgetConfig], last: bool) -> Tabl
     return table
 
 
-def _off_by(each: Plan) -> str:
-    return "unmatched" if each.match == "none" else f"{each.deviation:+.2%}"
+def _off_by(plan: Plan) -> str:
+    return "unmatched" if plan.match == "none" else f"{plan.deviation:+.2%}"
 
 
 def short(number: float) -> str:
-    """Three digits and a prefix: 7.87M."""
+    """Returns a number with three digits and a prefix: 7.87M."""
     for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g}{prefix}"

@@ -1,1 +1,1 @@
-"""What a user types; a module of commands for each thing they are about."""
+"""The commands that a user types, grouped by what they act on: a run, a sweep, a question, the catalogue."""

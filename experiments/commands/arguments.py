@@ -1,4 +1,4 @@
-"""Arguments that several commands take."""
+"""The arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from typing import Annotated
 import typer
 
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="A preset or a value, as size=small.")
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="A preset, as size=small, or a value, as size.layers=6."),
 ]
 Presets = Annotated[
     Path | None,
-    typer.Option("--config-dir", help="A folder of presets of your own: size/mine.yaml and so on."),
+    typer.Option("--config-dir", help="A folder with your own presets, such as size/mine.yaml."),
 ]
 Sweep = Annotated[
     str,
     typer.Argument(
-        metavar="SWEEP", help="A sweep of configs/sweep, as five_families; left out before claims=…: claims."
+        metavar="SWEEP",
+        help="A sweep of configs/sweep, as five_families. Before claims=… it may be left out.",
     ),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", exists=True, file_okay=False)]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a run.", exists=True, file_okay=False)
+]
 
 RunOrSweep = Annotated[
     Path,
-    typer.Argument(metavar="RUN", help="A run's folder, or a sweep's.", exists=True, file_okay=False),
+    typer.Argument(metavar="RUN", help="The folder of a run or a sweep.", exists=True, file_okay=False),
 ]

@@ -1,4 +1,4 @@
-"""What there is to choose from: published systems, and masks as pictures."""
+"""Commands that show what can be chosen: published systems, and masks as pictures."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ app = typer.Typer()
 
 @app.command()
 def systems(
-    runs: Annotated[Path, typer.Option(help="Where to look for trained runs.")] = Path("runs"),
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="One Markdown table instead.")] = False,
+    runs: Annotated[Path, typer.Option(help="The folder to look for trained runs in.")] = Path("runs"),
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print one Markdown table instead.")
+    ] = False,
     config_dir: Presets = None,
 ) -> None:
-    """List the published systems that are recipes, and what each leaves out.
+    """List the published systems, how each is built, and what it leaves out of the original.
 
     Example: pentarch systems, then pentarch train system=roberta
     """
@@ -36,13 +38,13 @@ def systems(
 
 @app.command()
 def masks(
-    out: Annotated[Path, typer.Option(help="The SVG to write.", dir_okay=False)] = Path("masks.svg"),
-    mask: Annotated[str | None, typer.Option(help="A mask of your own instead, as mine.my_mask.")] = None,
+    out: Annotated[Path, typer.Option(help="The SVG file to write.", dir_okay=False)] = Path("masks.svg"),
+    mask: Annotated[str | None, typer.Option(help="Draw your own mask instead, as mine.my_mask.")] = None,
     family: Annotated[
-        str | None, typer.Option(help="The single stack to show it in; decoder_ar if not given.")
+        str | None, typer.Option(help="The family to draw your mask in; decoder_ar if not given.")
     ] = None,
 ) -> None:
-    """Draw who may look at whom in the five families, or by a mask of your own.
+    """Draw which token sees which: in the five families, or under your own mask.
 
     Example: pentarch masks --out masks.svg
     """

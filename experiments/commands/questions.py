@@ -1,4 +1,4 @@
-"""Questions to trained runs: tasks, texts to write, texts to score."""
+"""Commands that ask trained runs: evaluate on tasks, continue a text, score texts."""
 
 from __future__ import annotations
 
@@ -22,19 +22,17 @@ def evaluate(
     config_dir: Presets = None,
     lm_eval: Annotated[
         list[str] | None,
-        typer.Option(metavar="TASK", help="Ask a task of lm-evaluation-harness; several are allowed."),
+        typer.Option(metavar="TASK", help="Run a task of lm-evaluation-harness. May be repeated."),
     ] = None,
     include: Annotated[
         Path | None,
-        typer.Option(
-            help="With --lm-eval: a folder of task files of your own.", exists=True, file_okay=False
-        ),
+        typer.Option(help="With --lm-eval: a folder with your own task files.", exists=True, file_okay=False),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="With --lm-eval: a task's first items only.")
+        int | None, typer.Option(min=1, help="With --lm-eval: use only the first items of a task.")
     ] = None,
 ) -> None:
-    """Evaluate a trained run again, or ask a run, or all of a sweep, a task.
+    """Evaluate a run, or all runs of a sweep, again, or on a task.
 
     Example: pentarch evaluate runs/five_families task=cola task.path=FOLDER
     """
@@ -48,7 +46,7 @@ def evaluate(
     if lm_eval:
         from experiments.evaluation.harness import run_harness
 
-        _each(runs, lambda one: run_harness(one, lm_eval, include, limit))
+        _each(runs, lambda folder: run_harness(folder, lm_eval, include, limit))
     elif overrides:
         from experiments.recipe.compose import compose_ask
 
@@ -56,26 +54,28 @@ def evaluate(
         from experiments.evaluation.asking import ask_run, check
         from experiments.report.formats.terminal_task import show
 
-        check(ask)  # once, and not of each run of a sweep
+        check(ask)  # once, not for each run of a sweep
 
-        _each(runs, lambda one: show(ask_run(one, ask)))
+        _each(runs, lambda folder: show(ask_run(folder, ask)))
     else:
         from experiments.evaluation.evaluate import evaluate_run
 
-        _each(runs, lambda one: evaluate_run(one, one.resolve().parents[1].name))
+        _each(runs, lambda folder: evaluate_run(folder, folder.resolve().parents[1].name))
 
 
 @app.command()
 def generate(
     run: Run,
     prompt: Annotated[str, typer.Option(help="The text to continue.")],
-    length: Annotated[int, typer.Option(min=1, help="Tokens to write.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
-    top_k: Annotated[int | None, typer.Option(help="Sample among the K likeliest.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Sample among the likeliest of this share.")] = None,
-    beams: Annotated[int, typer.Option(help="Width of a beam search.")] = 1,
+    length: Annotated[int, typer.Option(min=1, help="How many tokens to write.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(help="Sample among the K likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample among the likeliest tokens with this total probability.")
+    ] = None,
+    beams: Annotated[int, typer.Option(help="The width of the beam search; 1 is no search.")] = 1,
     length_penalty: Annotated[
-        float, typer.Option(help="Higher prefers longer beams; 1 compares means.")
+        float, typer.Option(help="Higher prefers longer texts; 1 compares means per token.")
     ] = 1.0,
 ) -> None:
     """Continue a text.
@@ -84,7 +84,7 @@ def generate(
     """
     from archs.decoding.decoding import Decoding
 
-    how = Decoding(
+    decoding = Decoding(
         temperature=temperature, top_k=top_k, top_p=top_p, beams=beams, length_penalty=length_penalty
     )
     from experiments.runs.folder import RunFolder
@@ -92,29 +92,33 @@ def generate(
     RunFolder(run).require_trained()
     from experiments.evaluation.writing import generate_text
 
-    typer.echo(generate_text(run, prompt, length, how))
+    typer.echo(generate_text(run, prompt, length, decoding))
 
 
 @app.command()
 def score(
     run: Run,
     text: Annotated[str | None, typer.Option(help="The text to score.")] = None,
-    context: Annotated[str | None, typer.Option(help="What stands before it, given and not scored.")] = None,
+    context: Annotated[
+        str | None, typer.Option(help="The text before it, which is given and not scored.")
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option(
-            help='Texts to score: .txt, one a line, or .jsonl, {"text": …, "context": …} a line.',
+            help='A file to score: .txt, one text a line, or .jsonl, {"text": …, "context": …} a line.',
             exists=True,
             dir_okay=False,
         ),
     ] = None,
     pll: Annotated[
         Literal["original", "word_l2r"] | None,
-        typer.Option(help="An encoder-AE hides each token alone, or the later ones of its word too."),
+        typer.Option(
+            help="What an encoder-AE hides to score a token: only it, or also the rest of its word."
+        ),
     ] = None,
-    tokens: Annotated[bool, typer.Option("--tokens", help="List the nats of every token too.")] = False,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Print the nats of every token too.")] = False,
 ) -> None:
-    """Score texts: nats, with their unit; one JSON line a text.
+    """Score texts in nats. Prints one line of JSON a text, with the unit.
 
     Example: pentarch score runs/train/decoder_ar-causal/seed0 --context "My fellow" --text " citizens"
     """
@@ -133,13 +137,13 @@ def score(
 
 
 def _each(runs: list[Path], ask: Callable[[Path], object]) -> None:
-    """Asks each run in turn. Of a sweep's runs one that cannot answer keeps no other from it.
+    """Calls `ask` for each run in turn.
 
-    Raises UserError in the end if there was one.
+    If one run of a sweep fails, the others are still asked, and UserError is raised at the end.
     """
     from experiments.runs.folder import RunFolder
 
-    unable = []
+    failed = []
     for number, run in enumerate(runs, start=1):
         if len(runs) > 1:
             print(f"[{number}/{len(runs)}] {run.parent.name}, {run.name}", file=sys.stderr)
@@ -149,7 +153,7 @@ def _each(runs: list[Path], ask: Callable[[Path], object]) -> None:
         except UserError as error:
             if len(runs) == 1:
                 raise
-            unable.append(run)
+            failed.append(run)
             print(f"error: {error}", file=sys.stderr)
-    if unable:
-        raise UserError(f"{len(unable)} of {len(runs)} runs were not asked, for the reasons above")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(runs)} runs were not asked, for the reasons above")

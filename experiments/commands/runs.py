@@ -1,4 +1,4 @@
-"""About one run: train it, make it of weights from elsewhere, write it for others."""
+"""Commands about one run: train it, export it, import it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ app = typer.Typer()
 def train(
     overrides: Overrides = None,
     recipe_file: Annotated[
-        Path | None, typer.Option("--recipe", help="A saved recipe.yaml in place of overrides.")
+        Path | None, typer.Option("--recipe", help="Train a saved recipe.yaml. Takes no overrides.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="The run's folder; runs/train/… if not given.")
+        Path | None, typer.Option("--folder", help="The folder of the run; runs/train/… if not given.")
     ] = None,
-    group: Annotated[str, typer.Option("--group", help="The W&B group: the sweep's name.")] = "train",
+    group: Annotated[
+        str, typer.Option("--group", help="The W&B group, which is the sweep's name.")
+    ] = "train",
     config_dir: Presets = None,
 ) -> None:
-    """Train one family; run again to resume.
+    """Train one run. The same command again resumes it.
 
     Example: pentarch train family=permuted_lm data.path=SOME.txt
     """
@@ -57,9 +59,10 @@ def work(
     group: Annotated[str, typer.Option("--group")],
     until: Annotated[Literal["trained", "done"], typer.Option("--until")],
 ) -> None:
-    """Take one run of a sweep to its end: what launchers start in other processes."""
+    """Train and evaluate one run of a sweep. Launchers start this in other processes."""
     from experiments.recipe.recipe import Recipe
-    from experiments.runs.folder import PASSING, RunFolder
+    from experiments.runs.folder import RunFolder
+    from experiments.runs.locks import PASSING
     from experiments.sweeps.launch.task import BUSY
 
     folder = RunFolder(run)
@@ -67,8 +70,8 @@ def work(
     from experiments.sweeps.launch.work import work as do
     from experiments.training.process import CrashedError
 
-    with folder.taken(timeout=PASSING) as mine:
-        if not mine:
+    with folder.taken(timeout=PASSING) as taken:
+        if not taken:
             raise typer.Exit(BUSY)
         try:
             do(recipe, run, group, until)
@@ -80,12 +83,15 @@ def work(
 @app.command()
 def export(
     run: Run,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder to write.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write; new or empty.")],
     model_type: Annotated[
-        str | None, typer.Option("--as", help="Its model_type there, or pentarch; the first that fits.")
+        str | None,
+        typer.Option(
+            "--as", help="A model_type of transformers, or pentarch; if not given, the first that fits."
+        ),
     ] = None,
 ) -> None:
-    """Write a trained run as a Hugging Face folder.
+    """Write a trained run as a Hugging Face model folder.
 
     Example: pentarch export runs/train/decoder_ar-causal/seed0 exported
     """
@@ -99,12 +105,14 @@ def export(
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(metavar="HF_FOLDER", help="Its folder, or its name on the hub.")],
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A new run folder to write.")],
+    source: Annotated[
+        str, typer.Argument(metavar="HF_FOLDER", help="The model's folder, or its name on the hub.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder to write; new or empty.")],
     overrides: Overrides = None,
     config_dir: Presets = None,
 ) -> None:
-    """Make a trained run of a Hugging Face model and its tokenizer.
+    """Make a trained run from a Hugging Face model and its tokenizer.
 
     Example: pentarch import FOLDER runs/imported/gpt2/seed0 evaluation=likelihood
     """

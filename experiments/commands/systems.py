@@ -1,4 +1,4 @@
-"""`pentarch systems`: what each published system is made of, as tables."""
+"""The tables of `pentarch systems`: how each published system is built."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from experiments.recipe.config import flatten
 from experiments.recipe.presets import read_yaml
+from experiments.recipe.systems import KEY, systems
 from experiments.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from experiments.recipe.recipe import Recipe
-from experiments.recipe.systems import KEY, systems
 
 
 def tables(runs: Path, config_dir: Path | None = None) -> tuple[Table, Table]:
-    """What each system is made of and whether it is trained in `runs`; and its paper and what is left out."""
+    """Returns two tables: how each system is built and whether it is trained; its paper and omissions."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -37,7 +37,7 @@ def tables(runs: Path, config_dir: Path | None = None) -> tuple[Table, Table]:
 
 
 def markdown(config_dir: Path | None = None) -> str:
-    """All systems as one Markdown table, for the docs."""
+    """Returns all systems as one Markdown table, for the docs."""
     from experiments.recipe.compose import compose_recipe
 
     headings = (
@@ -59,17 +59,17 @@ def markdown(config_dir: Path | None = None) -> str:
 
 
 def _is_of(run: RunFolder, recipe: Recipe) -> bool:
-    """Whether the run has the recipe's family and objective: its name alone may be given to anything."""
+    """Whether the run has the recipe's family and objective. Its name alone proves nothing."""
     if not run.recipe.is_file():
         return False
     trained = flatten({group: read_yaml(run.recipe).get(group) for group in ("family", "objective")})
     made = flatten(recipe.model_dump(mode="json", include={"family", "objective"}))
-    # A recipe from before there was an option does not name it.
+    # An older recipe lacks the options that were added later.
     return all(trained.get(key) == made.get(key) for key in trained | made)
 
 
 def _trained(runs: Path, name: str, recipe: Recipe) -> str:
-    """How many runs of this system are trained, in a sweep or by themselves, at any size or budget."""
+    """Returns "yes (2)" if two runs of the system are trained, of any size; else a state or "no"."""
     folders = [RunFolder(folder) for folder in sorted(runs.glob(f"*/{name}/seed*"))]
     states = [run.status["state"] for run in folders if _is_of(run, recipe)]
     done = sum(state in ("trained", "done") for state in states)

@@ -1,1 +1,1 @@
-"""Text in, token windows out: a pure function of (seed, step)."""
+"""Turns text into token windows. Those of training are a pure function of (seed, step)."""

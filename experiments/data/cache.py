@@ -1,4 +1,4 @@
-"""A folder built once: whole or not there at all, with any number of processes asking."""
+"""Builds a cache folder once, however many processes ask for it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from filelock import FileLock
 
 from archs.errors import UserError
-from experiments.storage.disk import told_if_full
-from experiments.storage.whole import abandoned, beside
+from experiments.storage.disk import full_disk_as_error
+from experiments.storage.whole import abandoned, new_folder
 
 
 def once(folder: Path, build: Callable[[Path], None]) -> Path:
-    """`folder`, filled by `build` if it is not there. It appears whole or not at all.
+    """Returns `folder`, after calling `build` to fill it if it is absent. It appears complete or not at all.
 
-    Of several processes one builds while the others wait. On a file system without locks each builds
-    its own and the first to finish wins.
+    One process builds while the others wait. On a file system without locks each process builds its own,
+    and the first to finish wins.
     """
     if folder.is_dir():
         return folder
@@ -32,18 +32,18 @@ def once(folder: Path, build: Callable[[Path], None]) -> Path:
                 "writable one"
             ) from error
         if not folder.is_dir():
-            for place in abandoned(folder.parent, folder.name):
-                shutil.rmtree(place, ignore_errors=True)
-            with told_if_full(folder):
+            for partial in abandoned(folder.parent, folder.name):
+                shutil.rmtree(partial, ignore_errors=True)
+            with full_disk_as_error(folder):
                 _build(folder, build)
     return folder
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:
     try:
-        with beside(folder) as place:
-            place.mkdir()
-            build(place)
+        with new_folder(folder) as partial:
+            partial.mkdir()
+            build(partial)
     except OSError:
-        if not folder.is_dir():  # else another process was first, and its files are as good
+        if not folder.is_dir():  # else another process finished first, and its files are the same
             raise

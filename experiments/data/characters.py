@@ -1,4 +1,4 @@
-"""What of a text is white space, and which code points a reader sees as one character."""
+"""Finds white space in a text, and the code points that a reader sees as one character."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FLAGS, TONES, TAGS = (0x1F1E6, 0x1F1FF), (0x1F3FB, 0x1F3FF), (0xE0020, 0xE007F)
 
 
 def inside_characters(text: str) -> np.ndarray:
-    """Where a code point goes with the one before it: (code points) bool.
+    """Returns whether each code point belongs to the same character as the one before it: (code points) bool.
 
-    Combining marks, what a zero-width joiner joins, skin tones, tags, and the second half of a flag: most of
-    the rules of Unicode's annex 29.
+    True for combining marks, what a zero-width joiner joins, skin tones, tags, and the second half of a flag.
+    These are most of the rules of Unicode's annex 29.
     """
     codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
     known, place = np.unique(codes, return_inverse=True)
@@ -29,7 +29,10 @@ def inside_characters(text: str) -> np.ndarray:
 
 
 def first_ink(text: str, spans: np.ndarray) -> np.ndarray:
-    """The first character of each token (n) that is not white space, its last one where all are."""
+    """Returns the place of each token's first character that is not white space: (n) int64.
+
+    spans (n,2): the characters of each token. A token of white space alone gets its last character.
+    """
     blank = np.fromiter((character.isspace() for character in text), dtype=bool, count=len(text))
     later = np.where(blank, len(text), np.arange(len(text)))
     later = np.minimum.accumulate(later[::-1])[::-1]

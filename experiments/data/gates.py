@@ -1,6 +1,7 @@
-"""Three gates before any training: is validation like training, what must be beaten, what is the ceiling.
+"""Three checks of the text before any training, in nats a token and bits a byte.
 
-Nats a token and bits a byte of text, on the same windows that models are scored on.
+Is the validation text like the training text? Which loss must a model beat (a trigram's)? Where does every
+model start (the uniform distribution)? They are measured on the windows that models are scored on.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ SAME_DOMAIN = 0.2
 
 @dataclass(frozen=True)
 class Gates:
-    """What text alone says, before any model. `tokens` asked tokens standing for `bytes` bytes.
+    """The three checks of one split, on `tokens` scored tokens that stand for `bytes` bytes.
 
-    unigram_kl            KL(validation ‖ train) of token frequencies, nats a token
-    unigram_kl_noise      what a sample of that size would show at most if nothing differed, nats a token
-    trigram, uniform      nats a token: the anchor a trained model must beat, and the ceiling ln V
+    unigram_kl            KL(split ‖ train) of token frequencies, nats a token
+    unigram_kl_noise      the KL of a sample of that size from train itself, nats a token
+    trigram               the anchor that a trained model must beat, nats a token
+    uniform               the ceiling ln V, nats a token
     exact_bytes           False: bytes are the split's average a token (see Corpus.byte_lengths)
     """
 
@@ -54,51 +56,52 @@ class Gates:
 
     @cached_property
     def verdicts(self) -> list[str]:
-        """One sentence a gate."""
+        """Returns one sentence for each check, with WARNING in those that fail."""
         allowed = SAME_DOMAIN + self.unigram_kl_noise
-        found = f"{self.split} differs from train by {self.unigram_kl:.3f} nats a token (unigram KL, allowed "
-        found += f"{allowed:.3f}): "
-        alike = (
-            "the same domain" if self._same_domain else "WARNING: another domain; check how the text is split"
+        domain = (
+            f"{self.split} differs from train by {self.unigram_kl:.3f} nats a token (unigram KL, allowed "
         )
+        domain += f"{allowed:.3f}): "
+        if self.unigram_kl <= allowed:
+            domain += "the same domain"
+        else:
+            domain += "WARNING: another domain; check how the text is split"
         anchor = f"trigram anchor {self.trigram_bits_per_byte:.3f} bits per byte: "
-        told = "a model that ends above it is undertrained"
-        if self.trigram >= self.uniform:
-            told = "WARNING: no better than guessing; the training text is too small or unlike this one"
-        kind = "" if self.exact_bytes else " (bytes are an average a token: this tokenizer is not byte-level)"
+        if self.trigram < self.uniform:
+            anchor += "a model that ends above it is undertrained"
+        else:
+            anchor += "WARNING: no better than guessing; the training text is too small or unlike this one"
         ceiling = f"uniform ceiling {self.uniform_bits_per_byte:.3f} bits per byte: where every model starts"
-        return [found + alike, anchor + told, ceiling + kind]
-
-    @property
-    def _same_domain(self) -> bool:
-        return self.unigram_kl <= SAME_DOMAIN + self.unigram_kl_noise
+        if not self.exact_bytes:
+            ceiling += " (bytes are an average a token: this tokenizer is not byte-level)"
+        return [domain, anchor, ceiling]
 
 
 def gates(corpus: Corpus, windows: Tensor, context: int = 0, split: Split = "validation") -> Gates:
-    """The gates of `corpus` on windows (n,W) of `split`, asking the tokens after the first `context`.
+    """Returns the checks on windows (n,W) of `split`, scoring the tokens after the first `context`.
 
-    The trigram is counted on the whole training split and sees each token's true left context inside its
-    window, as models do.
+    The trigram is counted on the whole training split. As a model does, it sees each token's left context
+    inside its window.
     """
     rows = windows.numpy()
-    asked = rows[:, context:]
+    scored = rows[:, context:]
     train, other = corpus.train.tokens, corpus.splits[split].tokens
     size = corpus.vocabulary.size
     return Gates(
         split=split,
         windows=len(rows),
-        tokens=asked.size,
-        bytes=float(corpus.byte_lengths(split)[asked].sum()),
+        tokens=scored.size,
+        bytes=float(corpus.byte_lengths(split)[scored].sum()),
         exact_bytes=corpus.exact_bytes,
         unigram_kl=unigram_kl(train, other, size),
         unigram_kl_noise=(len(np.unique(train)) - 1) / (2 * len(other)),
-        trigram=float(trigram(corpus).nats(rows[:, :context], asked).mean()),
+        trigram=float(trigram(corpus).nats(rows[:, :context], scored).mean()),
         uniform=math.log(size),
     )
 
 
 def trigram(corpus: Corpus) -> Trigram:
-    """The trigram of the training split, counted once a process."""
+    """Returns the trigram of the training split, counted once a process."""
     if corpus.digest not in _fitted:
         _fitted[corpus.digest] = Trigram.fit(corpus.train.tokens, corpus.vocabulary.size)
     return _fitted[corpus.digest]
@@ -108,11 +111,10 @@ _fitted: dict[str, Trigram] = {}
 
 
 def unigram_kl(train: np.ndarray, validation: np.ndarray, size: int) -> float:
-    """KL(validation ‖ train) of the token frequencies, in nats a token.
+    """Returns KL(validation ‖ train) of the token frequencies, in nats a token.
 
-    Train's counts get one half added for each of the `size` pieces, so that what validation alone holds
-    stays finite; validation's are as counted. A sample of n tokens of the same source shows about
-    (pieces - 1) / 2n.
+    One half is added to train's count of each of the `size` pieces, so that a piece that only validation has
+    gives a finite value. A sample of n tokens of the same source gives about (pieces - 1) / 2n.
     """
     p = np.bincount(validation, minlength=size) / len(validation)
     q = (np.bincount(train, minlength=size) + 0.5) / (len(train) + size / 2)

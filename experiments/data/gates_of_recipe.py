@@ -1,4 +1,4 @@
-"""The three gates of a recipe's corpus, counted once a process however many arms share it."""
+"""The three checks of a recipe's corpus, counted once a process however many arms share it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from experiments.recipe.recipe import Recipe
 
 
 def gates_of(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
-    """The three gates on the validation windows, asking their second halves as `likelihood` does.
+    """Returns the checks on the second halves of the validation windows, which `likelihood` scores too.
 
-    Printed when they are counted.
+    Prints them to stderr when they are first counted.
     """
     length, number = recipe.size.length, recipe.evaluation.likelihood_windows
     key = corpus.digest, length, number
@@ -26,12 +26,12 @@ def gates_of(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
 
 
 def _count(corpus: Corpus, length: int, number: int) -> dict[str, Any]:
-    found = gates(corpus, held_out(corpus.validation, number, length).tokens, length // 2)
+    counted = gates(corpus, held_out(corpus.validation, number, length).tokens, length // 2)
     return {
-        "unigram_kl_nats": found.unigram_kl,
-        "trigram_bits_per_byte": found.trigram_bits_per_byte,
-        "uniform_bits_per_byte": found.uniform_bits_per_byte,
-        "verdicts": found.verdicts,
+        "unigram_kl_nats": counted.unigram_kl,
+        "trigram_bits_per_byte": counted.trigram_bits_per_byte,
+        "uniform_bits_per_byte": counted.uniform_bits_per_byte,
+        "verdicts": counted.verdicts,
     }
 
 

@@ -1,4 +1,7 @@
-"""Where words and chunks of a text are, as a segmenter and an annotator say, carried over to its tokens."""
+"""Marks the tokens of a text with the words of a segmenter and the chunks of an annotator.
+
+A chunk is a named entity or a phrase.
+"""
 
 from __future__ import annotations
 
@@ -26,25 +29,27 @@ BITS = {"entity": (ENTITY, ENTITY_START), "phrase": (PHRASE, PHRASE_START)}
 
 @dataclass(frozen=True)
 class Marker:
-    """What marks a text, and its `key`, which changes with the code that does."""
+    """A segmenter, an annotator or both. `key` is part of the cache's key and changes with their code."""
 
     segment: Segment | None
     annotate: Annotate | None
-    names: tuple[str, str]  # how errors call the two
+    names: tuple[str, str]  # of segmenter and annotator, for error messages
     key: str
 
     def __call__(self, text: str, spans: np.ndarray, word_starts: np.ndarray) -> np.ndarray:
-        """Marks of the text's n tokens (n) uint8, bits of objectives.marks.
+        """Returns the marks of the text's n tokens: (n) uint8, bits of objectives.marks.
 
-        spans (n,2) int64: which characters each token stands for; word_starts (n) bool: what the pieces'
-        spelling says, where there is no segmenter. A segmenter's word begins with the first token that
-        begins in it, so what a token joins stays together: the token `的人` makes one word of two. No word
-        begins inside a character as a reader sees it, an emoji of several code points included. A chunk
-        covers whole words of the segmenter's. Raises UserError for words or chunks that mean nothing.
+        spans (n,2) int64: the characters of each token. word_starts (n) bool: which tokens begin a word by
+        their spelling, used if there is no segmenter.
+
+        A word of the segmenter begins with the first token that begins in it. So a token never spans two
+        words: the token `的人` makes one word of two. No word begins inside what a reader sees as one
+        character, such as an emoji of several code points. A chunk covers whole words of the segmenter.
+        Raises UserError for words that do not make up the text, and for chunks outside it or overlapping.
         """
         ink = first_ink(text, spans)
         reached = np.maximum.accumulate(np.concatenate(([0], spans[:, 1])))[:-1]
-        whole = spans[:, 0] >= reached  # else the token begins inside a character
+        whole = spans[:, 0] >= reached  # False: the token begins inside a character
         starts, marks = word_starts, np.zeros(len(spans), dtype=np.uint8)
         if self.segment is not None:
             begun = np.concatenate(([0], self._boundaries(text).cumsum()))
@@ -60,7 +65,7 @@ class Marker:
         return marks
 
     def _boundaries(self, text: str) -> np.ndarray:
-        """Where the segmenter's words begin: (characters) bool."""
+        """Returns whether a word of the segmenter begins at each character: (characters) bool."""
         assert self.segment is not None
         who = f"{self.names[0]} on the text {_shown(text)}"
         words = _listed(self.segment(text), who, "words")
@@ -79,10 +84,10 @@ class Marker:
         return begins[:-1] & ~inside_characters(text)
 
     def _chunks(self, text: str) -> dict[str, list[tuple[int, int]]]:
-        """(start, end) of the annotator's chunks by kind, in order."""
+        """Returns {kind: [(start, end), …]} of the annotator's chunks, in order."""
         assert self.annotate is not None
         who = f"{self.names[1]} on the text {_shown(text)}"
-        found: dict[str, list[tuple[int, int]]] = {kind: [] for kind in BITS}
+        by_kind: dict[str, list[tuple[int, int]]] = {kind: [] for kind in BITS}
         for chunk in _listed(self.annotate(text), who, "(start, end, kind)"):
             if not (isinstance(chunk, tuple | list) and [type(part) for part in chunk] == [int, int, str]):
                 raise UserError(f"{who} gave {chunk!r}; give (start, end, kind): two integers and a string")
@@ -94,21 +99,23 @@ class Marker:
                     f"{who} gave {chunk!r}, outside the text or empty; start and end are places among its "
                     f"{len(text)} characters, the end excluded"
                 )
-            found[kind].append((start, end))
-        for kind, chunks in found.items():
+            by_kind[kind].append((start, end))
+        for kind, chunks in by_kind.items():
             chunks.sort()
-            for one, other in pairwise(chunks):
-                if other[0] < one[1]:
-                    raise UserError(f"{who} gave {kind} {one} and {other}, which overlap; give one of them")
-        return found
+            for first, second in pairwise(chunks):
+                if second[0] < first[1]:
+                    raise UserError(
+                        f"{who} gave {kind} {first} and {second}, which overlap; give one of them"
+                    )
+        return by_kind
 
 
 def marker(segmenter: str | None, annotator: str | None, user_path: str | None = None) -> Marker | None:
-    """What the recipe's data.segmenter and data.annotator name, None if neither is given.
+    """Returns the marker of the recipe's data.segmenter and data.annotator, None if neither is given.
 
-    segmenter: "jieba" or an import path of a function text -> words; annotator: the import path of a function
-    text -> (start, end, kind). The key holds the paths and a hash of the files that they name; what those
-    import or read, such as a dictionary, it does not know. Raises UserError if one cannot be found.
+    segmenter: "jieba" or the import path of a function text -> words. annotator: the import path of a
+    function text -> (start, end, kind). The key holds both paths and a hash of the files that define them,
+    but not of what those files import or read, such as a dictionary. Raises UserError if one cannot be found.
     """
     if segmenter is None and annotator is None:
         return None
@@ -130,27 +137,30 @@ def marker(segmenter: str | None, annotator: str | None, user_path: str | None =
 def _numbers(
     chunks: list[tuple[int, int]], spans: np.ndarray, ink: np.ndarray, whole: np.ndarray, length: int
 ) -> np.ndarray:
-    """Which chunk each token belongs to (n), -1 = none; tokens that are not `whole` go with those before."""
+    """Returns the number of each token's chunk: (n), -1 = none.
+
+    A token that is not `whole` belongs to the chunk of the token before it.
+    """
     number = np.full(length, -1)
-    for each, (start, end) in enumerate(chunks):
-        number[start:end] = each
+    for chunk, (start, end) in enumerate(chunks):
+        number[start:end] = chunk
     covered = np.append(np.where(number < 0, length, np.arange(length)), length)
-    covered = np.minimum.accumulate(covered[::-1])[::-1][ink]  # the first such character from there on
+    covered = np.minimum.accumulate(covered[::-1])[::-1][ink]  # the first covered character from there on
     touched = np.where(covered < spans[:, 1], np.append(number, -1)[covered], -1)
     heads = np.flatnonzero(whole | (np.arange(len(whole)) == 0))
     return np.repeat(np.maximum.reduceat(touched, heads), np.diff(np.append(heads, len(whole))))
 
 
 def _function(path: str, user_path: str | None, what: str) -> Any:
-    found = import_path(path, user_path, what)
-    if not callable(found):
-        raise UserError(f"{what} '{path}' is no function but {found!r}; name one that takes a text")
-    check_call(found, ["text"], f"{what} '{path}'")
-    return found
+    function = import_path(path, user_path, what)
+    if not callable(function):
+        raise UserError(f"{what} '{path}' is no function but {function!r}; name one that takes a text")
+    check_call(function, ["text"], f"{what} '{path}'")
+    return function
 
 
 def _source(path: str) -> str:
-    """SHA-256 of the file of the module that an import path names, '' for one without a file."""
+    """Returns the SHA-256 of the file of an import path's module, "" if the module has no file."""
     file = getattr(sys.modules[path.rpartition(".")[0]], "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
@@ -162,7 +172,7 @@ def _jieba() -> tuple[Segment, str]:
         raise UserError(
             "data.segmenter=jieba needs the package jieba; install it with pip install 'pentarch[jieba]'"
         ) from error
-    jieba.setLogLevel(logging.WARNING)  # it tells how it loads its dictionary
+    jieba.setLogLevel(logging.WARNING)  # else it reports how it loads its dictionary
     return jieba.cut, jieba.__version__
 
 
@@ -171,7 +181,7 @@ def _listed(given: Any, who: str, what: str) -> list[Any]:
         return list(given)
     except TypeError as error:
         if given is not None and hasattr(given, "__iter__"):
-            raise  # from inside a generator of the user's
+            raise  # an error inside the user's generator
         raise UserError(f"{who} gave {type(given).__name__}; give a list or a generator of {what}") from error
 
 

@@ -1,4 +1,7 @@
-"""Which tokens keep the same company in a text: for MacBERT's replacements, without a thesaurus."""
+"""Finds tokens that occur in similar contexts, with which MacBERT's objective replaces hidden ones.
+
+They stand for the paper's thesaurus.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,16 @@ from experiments.data.vectors import counted, vectors
 from objectives.replace_similar import nearest
 
 FORMAT = 1
-WIDTH = 64  # of the vectors
+WIDTH = 64  # of the vectors that are compared
 COUNT = 10  # neighbours of a token
-RARE = 5  # times: a token read less often has no neighbours
+RARE = 5  # a token that occurs less often has no neighbours
 
 
 def neighbours(corpus: Corpus, cache: Path) -> Tensor:
-    """(V,COUNT) int64, -1 = none: tokens similar to each, from cache/neighbours/<hash> if it is there.
+    """Returns the tokens most similar to each: (V,COUNT) int64, -1 = none. Kept in cache/neighbours/<hash>.
 
-    The nearest by cosine of their `vectors`, pieces that begin a word among themselves and the others among
-    themselves. Special and rare tokens have none.
+    Similar is the cosine of the tokens' `vectors`. Pieces that begin a word have only such neighbours, and
+    other pieces only others. Special and rare tokens have none.
     """
     key = hashlib.sha256(f"{FORMAT} {corpus.digest}".encode()).hexdigest()[:32]
 
@@ -37,12 +40,12 @@ def neighbours(corpus: Corpus, cache: Path) -> Tensor:
 def _table(corpus: Corpus) -> Tensor:
     vocabulary = corpus.vocabulary
     counts = np.bincount(counted(corpus), minlength=vocabulary.size)
-    known = torch.from_numpy(counts >= RARE) & ~vocabulary.special
+    common = torch.from_numpy(counts >= RARE) & ~vocabulary.special
     table = torch.full((vocabulary.size, COUNT), -1)
-    found = torch.from_numpy(vectors(corpus, WIDTH))
-    for group in (known & vocabulary.word_starts, known & ~vocabulary.word_starts):
+    of_tokens = torch.from_numpy(vectors(corpus, WIDTH))
+    for group in (common & vocabulary.word_starts, common & ~vocabulary.word_starts):
         ids = group.nonzero().squeeze(1)
         count = min(COUNT, len(ids) - 1)
         if count > 0:
-            table[ids, :count] = ids[nearest(found[ids], count)]
+            table[ids, :count] = ids[nearest(of_tokens[ids], count)]
     return table

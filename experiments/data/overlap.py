@@ -1,7 +1,7 @@
-"""How much of a task's test text was in the training text: n-grams of 13 words (Brown et al. 2020, GPT-3).
+"""Measures how much of a task's test text is in the training text, by 13-grams (Brown et al. 2020, GPT-3).
 
-Words are runs of letters and digits, lower-cased; a gram lies inside one document. Grams are compared by
-hashes of 64 bits; the training text is read once, document by document, for all tasks that are asked about.
+A gram is 13 words in a row inside one document; a word is a run of letters and digits, lower-cased. Grams are
+compared by hashes of 64 bits. The training text is read once, document by document, for all tasks together.
 """
 
 from __future__ import annotations
@@ -21,17 +21,26 @@ from experiments.storage.json_files import read_json, write_json
 
 GRAM = 13
 WORD = re.compile(r"\w+")
-UNKNOWN = 0  # the number of a word that no item has: no gram that is looked for holds it
-FORMAT = 1  # goes up when the same items would give another answer
+UNKNOWN = 0  # the number of a word that is in no item, and so in no gram of an item
+FORMAT = 1  # is raised when the same items would give another result
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """items: the share of items that have a gram of the training text; grams: the share of all their grams.
+    """The overlap of one task with the training text.
 
-    measured: how many items that is of; short: how many have fewer than GRAM words, and so no gram. Both
-    shares are None where all are short.
+    items     the share of the measured items that have a gram in the training text
+    grams     the share of all grams of those items that are in the training text
+    measured  the number of items with GRAM words or more
+    short     the number of items with fewer words, which have no gram
+
+    Both shares are None if all items are short.
     """
+
+    items: float | None
+    grams: float | None
+    measured: int
+    short: int
 
     def __str__(self) -> str:
         """As "3.6% of 1,000 items, 0.6% of their grams; 2 too short"."""
@@ -40,16 +49,11 @@ class Overlap:
             return f"none of {self.short:,} items is long enough"
         return f"{self.items:.1%} of {self.measured:,} items, {self.grams:.1%} of their grams{left_out}"
 
-    items: float | None
-    grams: float | None
-    measured: int
-    short: int
-
 
 def overlaps(corpus: Corpus, tasks: Mapping[str, Sequence[str]], cache: Path) -> dict[str, Overlap]:
-    """Of each task's items, by name. Kept in cache/overlap, so each corpus and item is counted once.
+    """Returns {task: overlap of its items}. Results are kept in cache/overlap, so each is counted once.
 
-    Items are read as the tokenizer gives them back, which is how the training text is read.
+    Items are encoded and decoded first, because the training text is read back from its tokens too.
     """
     files = {name: cache / "overlap" / f"{_key(corpus, items)}.json" for name, items in tasks.items()}
     known = {name: read_json(file) for name, file in files.items()}
@@ -59,28 +63,28 @@ def overlaps(corpus: Corpus, tasks: Mapping[str, Sequence[str]], cache: Path) ->
         texts = {name: [decode(encode(item)) for item in tasks[name]] for name in missing}
         for name, counted in count(_documents(corpus), texts).items():
             known[name] = asdict(counted)
-            with suppress(OSError):  # of a cache that may only be read, it is counted again next time
+            with suppress(OSError):  # a read-only cache: it is counted again next time
                 files[name].parent.mkdir(parents=True, exist_ok=True)
                 write_json(files[name], known[name])
     return {name: Overlap(**content) for name, content in known.items() if content is not None}
 
 
 def count(documents: Iterable[str], tasks: Mapping[str, Sequence[str]]) -> dict[str, Overlap]:
-    """Of each task's items against these documents."""
+    """Returns {task: overlap of its items with the documents}."""
     numbers: dict[str, int] = {}
     items = {name: [_numbered(item, numbers, grow=True) for item in texts] for name, texts in tasks.items()}
     values, weights = _hashing(len(numbers))
-    asked = {name: [_grams(item, values, weights) for item in rows] for name, rows in items.items()}
-    every = _distinct(grams for rows in asked.values() for grams in rows)
+    grams_of = {name: [_grams(item, values, weights) for item in rows] for name, rows in items.items()}
+    every = _distinct(grams for rows in grams_of.values() for grams in rows)
     seen = np.zeros(len(every), dtype=bool)
     for document in documents if len(every) else ():
         here = _grams(_numbered(document, numbers), values, weights)
         seen[_places(here, every)] = True
-    return {name: _shares([seen[np.searchsorted(every, g)] for g in rows]) for name, rows in asked.items()}
+    return {name: _shares([seen[np.searchsorted(every, g)] for g in rows]) for name, rows in grams_of.items()}
 
 
-class Held:
-    """Whether a text holds one of these items: a gram of theirs, or all of its words are an item's."""
+class ItemFinder:
+    """Tells whether a text holds one of these items: it has a gram of an item, or exactly an item's words."""
 
     def __init__(self, items: Sequence[str]) -> None:
         self._numbers: dict[str, int] = {}
@@ -96,7 +100,7 @@ class Held:
 
 
 def _hashing(words: int) -> tuple[np.ndarray, np.ndarray]:
-    """A value for each word's number, UNKNOWN's too, and an odd weight for each place of a gram."""
+    """Returns a random value for each word, UNKNOWN included, and an odd weight for each place in a gram."""
     weights = np.random.default_rng(0).integers(1, 2**64, GRAM, dtype=np.uint64) | np.uint64(1)
     return np.random.default_rng(1).integers(0, 2**64, words + 1, dtype=np.uint64), weights
 
@@ -106,7 +110,7 @@ def _distinct(grams: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _places(grams: np.ndarray, every: np.ndarray) -> np.ndarray:
-    """Where in `every`, sorted, those of the grams stand that are there."""
+    """Returns the places in `every`, which is sorted, of the grams that are in it."""
     if not len(every):
         return np.empty(0, dtype=np.int64)
     place = np.minimum(np.searchsorted(every, grams), len(every) - 1)
@@ -114,7 +118,7 @@ def _places(grams: np.ndarray, every: np.ndarray) -> np.ndarray:
 
 
 def _shares(items: list[np.ndarray]) -> Overlap:
-    """items: for every item, whether each of its grams (any number) is in the training text."""
+    """items: for each item, whether each of its grams is in the training text; empty for a short item."""
     long = [grams for grams in items if len(grams)]
     short = len(items) - len(long)
     if not long:
@@ -124,7 +128,7 @@ def _shares(items: list[np.ndarray]) -> Overlap:
 
 
 def _numbered(text: str, numbers: dict[str, int], grow: bool = False) -> np.ndarray:
-    """The words of a text by number (n), from 1; words that have none are UNKNOWN, or get one if `grow`."""
+    """Returns the numbers of a text's words: (n) int64. A new word is UNKNOWN, or is added if `grow`."""
     words = WORD.findall(text.lower())
     if grow:
         for word in words:
@@ -133,14 +137,14 @@ def _numbered(text: str, numbers: dict[str, int], grow: bool = False) -> np.ndar
 
 
 def _grams(words: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Hashes of all grams without an unknown word, in order: a sum of the words' values times odd weights."""
+    """Returns the hashes of all grams without an unknown word, in order: sums of word value x odd weight."""
     number = len(words) - GRAM + 1
     if number < 1:
         return np.empty(0, dtype=np.uint64)
     of_words, missing = values[words], np.concatenate([[0], (words == UNKNOWN).cumsum()])
     hashes = np.zeros(number, dtype=np.uint64)
     for place, weight in enumerate(weights):
-        hashes += of_words[place : place + number] * weight  # overflow wraps, as it should
+        hashes += of_words[place : place + number] * weight  # overflow wraps around, as is meant
     return hashes[missing[GRAM:] == missing[:-GRAM]]
 
 

@@ -1,4 +1,4 @@
-"""Training, validation and test, by document and in one pass."""
+"""Splits documents into training, validation and test, in one pass."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ HEAD = 64  # documents held in memory, so that small corpora get exact fractions
 
 
 def split(documents: Iterable[Document]) -> Iterator[tuple[Split, Document]]:
-    """Tags each document, in order: 90% train, 5% validation, 5% test of the documents.
+    """Yields each document with its split, in order: 90% train, 5% validation, 5% test.
 
-    Documents are placed by a hash of their text, so exact duplicates stay together; those with
-    meta["group"] are placed by their group. Of the first `HEAD` documents, and of all documents of one
-    meta["era"] (neighbours in the stream), exact fractions are taken: at least one each for validation
-    and test if there are three different ones. The rest of a stream is placed by its hash alone, so a
-    stream may exceed memory and a document added later moves no other.
+    A document is placed by a hash of its text, or of its meta["group"] if it has one, so that duplicates and
+    groups stay together. Exact fractions are taken of the first `HEAD` documents, and of all documents of one
+    meta["era"], which are neighbours in the stream: at least one each for validation and test if three
+    differ. All later documents are placed by their hash alone. So a stream may be larger than memory, and
+    adding a document moves no other.
     """
     for era, neighbours in groupby(documents, key=lambda document: document.meta.get("era")):
         yield from _place(neighbours, HEAD if era is None else None)
 
 
 def _place(documents: Iterator[Document], held: int | None) -> Iterator[tuple[Split, Document]]:
-    """Exact fractions of the first `held` documents (None = of all), the rest by hash."""
+    """Places the first `held` documents (None = all) in exact fractions, the rest by hash."""
     head = list(islice(documents, held))
     placed = _ranked({_key(document) for document in head})
     for document in chain(head, documents):
@@ -42,6 +42,7 @@ def _key(document: Document) -> bytes:
 
 
 def _ranked(keys: set[bytes]) -> dict[bytes, Split]:
+    """Places keys in exact fractions by the order of their hashes; fewer than three are all train."""
     ordered = sorted(keys)
     if len(ordered) < len(SPLITS):
         return dict.fromkeys(ordered, "train")
@@ -54,5 +55,6 @@ def _ranked(keys: set[bytes]) -> dict[bytes, Split]:
 
 
 def _by_hash(key: bytes) -> Split:
+    """Places a key by its hash as a number from 0 to 1."""
     share = int.from_bytes(key[:8]) / 2**64
     return "validation" if share < VALIDATION else "test" if share < VALIDATION + TEST else "train"

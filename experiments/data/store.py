@@ -1,4 +1,7 @@
-"""Token files: tokenised once, memory-mapped ever after, safe against several processes building at once."""
+"""Tokenises a text once, keeps the tokens in cache files, and memory-maps those afterwards.
+
+Several processes may ask for the same corpus at once.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,19 @@ from experiments.data.tokenizer.vocabulary import vocabulary as vocabulary_of
 from objectives.base import Vocabulary
 from objectives.marks import WORD
 
-FORMAT = 1  # goes up when the files' layout, the split or the trained tokenizer's layout changes
-TRAINER_CHARACTERS = 512 << 20  # what the BPE trainer reads at most; its merges are settled long before
-BATCH_CHARACTERS = 4 << 20  # tokenised at a time, on all cores
+FORMAT = 1  # is raised when the files' layout, the split or the layout of trained tokenizers changes
+TRAINER_CHARACTERS = 512 << 20  # at most so many train the BPE; its merges no longer change by then
+BATCH_CHARACTERS = 4 << 20  # are tokenised at a time, on all cores
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """One split: documents one after another, each ending with eos.
 
-    tokens (N) uint16 or uint32, memory-mapped; offsets (documents + 1) int64: document d is
-    tokens[offsets[d]:offsets[d + 1]]; text_bytes: UTF-8 bytes of its texts; marks (N) uint8, memory-mapped:
-    see objectives.base.Windows.
+    tokens      (N) uint16 or uint32, memory-mapped
+    offsets     (documents + 1) int64: document d is tokens[offsets[d]:offsets[d + 1]]
+    text_bytes  UTF-8 bytes of all its texts
+    marks       (N) uint8, memory-mapped: see objectives.base.Windows
     """
 
     tokens: np.ndarray
@@ -51,7 +55,10 @@ class Tokens:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A tokenised text in three splits, and what reads it. `digest` is the key of its files."""
+    """A tokenised text in three splits, with its tokenizer. `digest` is the key of its cache files.
+
+    exact_bytes: whether the bytes of each token are known: see `byte_lengths`.
+    """
 
     train: Tokens
     validation: Tokens
@@ -66,11 +73,11 @@ class Corpus:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def byte_lengths(self, name: Split) -> np.ndarray:
-        """(V) float64: UTF-8 bytes each token stands for, the denominator of bits per byte.
+        """Returns the UTF-8 bytes that each token stands for: (V) float64, the denominator of bits per byte.
 
-        Exact where the tokenizer is byte-level and loses nothing (`exact_bytes`: the pieces' bytes equalled
-        the text's bytes in every document of this corpus). Otherwise each ordinary token counts the split's
-        average, so that bits per byte are right over the whole split and approximate for a sample of it.
+        They are exact if the tokenizer is byte-level and loses nothing (`exact_bytes`: in every document of
+        this corpus the pieces have as many bytes as the text). Otherwise each ordinary token counts as the
+        split's average. Bits per byte are then exact for the whole split, and approximate for a sample.
         """
         if self.exact_bytes:
             return self.tokenizer.byte_lengths.astype(np.float64)
@@ -87,12 +94,12 @@ def load_corpus(
     *,
     cache: Path,
 ) -> Corpus:
-    """The corpus, from the cache if it is there, else built and cached.
+    """Returns the corpus of a source, from the cache if it is there, else tokenised and cached.
 
     tokenizer_path: see `tokenizer.load`; None trains a byte-level BPE of `vocabulary_size` on the training
     split. marker: see `marks.marker`; None leaves the text unmarked. Files are written to
-    cache/tokenizers/<hash> and cache/tokens/<hash>, keyed by the content of the documents, the tokenizer, the
-    marker and the format. Raises UserError for a source that cannot be read or is too small to split.
+    cache/tokenizers/<hash> and cache/tokens/<hash>. The hash covers the documents, the tokenizer, the marker
+    and FORMAT. Raises UserError for a source that cannot be read or is too small to split.
     """
     content = _hash(source.fingerprint())
 
@@ -172,9 +179,9 @@ def _tokenise(
 
 
 def _marks(text: str, ids: list[int], reader: Tokenizer, marker: Marker) -> bytes:
-    """One byte a token; eos is a word of its own."""
+    """Returns the marks of a text and its eos, one byte a token; eos is a word of its own."""
     again, spans = reader.encode_with_spans(text)
-    assert again == ids, "a text has its tokens, however they are asked for"
+    assert again == ids, "both ways of encoding a text give the same tokens"
     return marker(text, spans, reader.word_starts[ids]).tobytes() + bytes([WORD])
 
 
@@ -184,7 +191,7 @@ def _marks_file(folder: Path, name: Split) -> Path:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
-    """Counts bytes in the terminal; silent in a log file."""
+    """Shows how many bytes are tokenised in a terminal; prints nothing to a log file."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -221,9 +228,11 @@ def _open(folder: Path, name: Split, facts: dict) -> Tokens:
     tokens = np.memmap(folder / f"{name}.bin", dtype=facts["dtype"], mode="r")
     file = _marks_file(folder, name)
     marks = np.memmap(file, dtype=np.uint8, mode="r") if file.exists() else None
-    for each, called in ((tokens, f"{name}.bin"), (marks, file.name)):
-        if each is not None and len(each) != offsets[-1]:
-            raise UserError(f"the token cache '{folder}' is damaged ({called} is cut off); delete the folder")
+    for array_of, file_name in ((tokens, f"{name}.bin"), (marks, file.name)):
+        if array_of is not None and len(array_of) != offsets[-1]:
+            raise UserError(
+                f"the token cache '{folder}' is damaged ({file_name} is cut off); delete the folder"
+            )
     return Tokens(tokens, offsets, facts["text_bytes"][name], marks)
 
 

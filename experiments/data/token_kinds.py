@@ -1,4 +1,4 @@
-"""What the pieces of a vocabulary are, by Unicode and by their order, whatever the language."""
+"""Tells numbers, upper-case words, function words and blanks of a vocabulary apart, in any language."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ import numpy as np
 
 from objectives.marks import BLANK, FUNCTION, NUMBER, UPPER
 
-# How many pieces may be the language's commonest words: one in 16, and 256. Of the addresses' 4,096 pieces
-# these reach from " the" to " such" and " than".
+# At most 256 pieces, and one in 16, are taken as the language's commonest words. Of the addresses' 4,096
+# pieces these are " the" to " such" and " than".
 FUNCTION_SHARE, FUNCTION_WORDS = 16, 256
-PART = "\ufffd"  # what the bytes of a part of a character are read as
+PART = "\ufffd"  # how the bytes of a part of a character are decoded
 
 
 def kinds_of(texts: Sequence[str], symbols: Sequence[int], special: np.ndarray) -> np.ndarray:
-    """(V) uint8, bits of objectives.marks, of pieces that read as these texts (V).
+    """Returns the kinds of pieces that read as these texts (V): (V) uint8, bits of objectives.marks.
 
-    FUNCTION: one of the language's commonest words. They are the pieces of letters that stand first, for a
-    BPE's merges, a SentencePiece model's scores and BERT's list put commoner ones earlier. Left out are
-    pieces spelled in one symbol (symbols (V): in how many), since an alphabet has no such order, so
-    WordPiece's one-letter words are missed; and upper-case ones of more than one letter, which are names.
-    Parts of words are among them, which does no harm: only a word of one piece is asked. The same word in
-    another case, or with other white space before it, is one too. GPT-2's byte-level pattern parts vowel
-    signs from their letters, so few words of an Indic script are one piece there, and few are found.
+    symbols (V): how many symbols each piece is spelled with.
+
+    FUNCTION: one of the language's commonest words. They are taken to be the first pieces that are made of
+    letters, since a BPE's merges, a SentencePiece model's scores and BERT's list put commoner pieces first.
+    Two kinds of piece are left out: those of one symbol, since an alphabet is not ordered by frequency (so
+    WordPiece's one-letter words are missed), and upper-case ones of several letters, which are names. Parts
+    of words are included, which does no harm: objectives look only at words of one piece. The same word in
+    another case, or after other white space, is a function word too. GPT-2's byte-level pattern separates
+    vowel signs from their letters, so few words of an Indic script are one piece, and few are found.
     """
     kinds = np.array([_kind(text) for text in texts], dtype=np.uint8)
     words = [text.strip() for text in texts]
@@ -44,7 +46,7 @@ def kinds_of(texts: Sequence[str], symbols: Sequence[int], special: np.ndarray) 
 
 
 def _kind(text: str) -> int:
-    """By the first letter or digit of the text."""
+    """Returns the kind of a text by its first letter or digit."""
     for character in text:
         category = unicodedata.category(character)
         if category[0] == "N":

@@ -1,4 +1,4 @@
-"""A vector for each token, from the company that it keeps in a text."""
+"""Static word vectors: one for each token, from the tokens that stand near it in the training text."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from experiments.data.cache import once
 from experiments.data.store import Corpus
 
 FORMAT = 1
-NEAR = 2  # tokens to each side that count as company
-TOKENS = 8_000_000  # of the training text that are counted at most
+NEAR = 2  # so many tokens to each side count as near
+TOKENS = 8_000_000  # at most so many tokens of the training text are counted
 AT_ONCE = 1_000_000
 
 
 def word_vectors(corpus: Corpus, width: int, cache: Path) -> np.ndarray:
-    """`vectors` as float32, from cache/vectors/<hash> if they are there."""
+    """Returns `vectors` as float32, from cache/vectors/<hash> if they are there."""
     key = hashlib.sha256(f"{FORMAT} {width} {corpus.digest}".encode()).hexdigest()[:32]
 
     def build(place: Path) -> None:
@@ -30,28 +30,28 @@ def word_vectors(corpus: Corpus, width: int, cache: Path) -> np.ndarray:
 
 
 def vectors(corpus: Corpus, width: int) -> np.ndarray:
-    """(V, width) float64, or V - 1 wide where that is less; a token that was never read is 0.
+    """Returns (V, width) float64, or V - 1 wide where that is less; 0 for a token that never occurs.
 
-    From a truncated singular value decomposition of positive pointwise mutual information in the training
-    split (Levy and Goldberg 2014).
+    They are the truncated singular value decomposition of the positive pointwise mutual information of
+    neighbouring tokens in the training split (Levy and Goldberg 2014).
     """
-    company = _company(counted(corpus), corpus.vocabulary.special.numpy(), corpus.vocabulary.size)
-    found, size = company.tocoo(), company.get_shape()[0]
-    each = np.asarray(company.sum(1)).ravel()
-    information = np.log(found.data * each.sum() / (each[found.row] * each[found.col]))
-    positive = sparse.csr_matrix((information.clip(min=0), (found.row, found.col)), shape=(size, size))
-    parts = svds(positive, k=min(width, size - 1), v0=np.ones(size))  # v0: the same every time
+    pairs = _near(counted(corpus), corpus.vocabulary.special.numpy(), corpus.vocabulary.size)
+    cells, size = pairs.tocoo(), pairs.get_shape()[0]
+    totals = np.asarray(pairs.sum(1)).ravel()
+    information = np.log(cells.data * totals.sum() / (totals[cells.row] * totals[cells.col]))
+    positive = sparse.csr_matrix((information.clip(min=0), (cells.row, cells.col)), shape=(size, size))
+    parts = svds(positive, k=min(width, size - 1), v0=np.ones(size))  # v0: else it is drawn at random
     left, singular, _ = cast(tuple[np.ndarray, np.ndarray, np.ndarray], parts)
     return left * np.sqrt(singular)
 
 
 def counted(corpus: Corpus) -> np.ndarray:
-    """The tokens of the training text that are counted (N) int64."""
+    """Returns the tokens of the training text that are counted: (N) int64."""
     return np.asarray(corpus.train.tokens[:TOKENS]).astype(np.int64)
 
 
-def _company(text: np.ndarray, special: np.ndarray, size: int) -> sparse.csr_matrix:
-    """How often two tokens stand at most NEAR places apart, specials left out: (V,V), symmetric."""
+def _near(text: np.ndarray, special: np.ndarray, size: int) -> sparse.csr_matrix:
+    """Counts how often two tokens stand at most NEAR places apart, without specials: (V,V), symmetric."""
     total = sparse.csr_matrix((size, size), dtype=np.float64)
     for start in range(0, len(text), AT_ONCE):
         here = text[start : start + AT_ONCE + NEAR]

@@ -1,4 +1,4 @@
-"""Token windows: for training a pure function of (seed, step), for evaluation a fixed sample.
+"""Token windows: a pure function of (seed, step) for training, a fixed sample for evaluation.
 
 Axes: B rows of a batch, W tokens of a row, N tokens of a split.
 """
@@ -17,12 +17,12 @@ from objectives.base import Windows
 
 
 class WindowStream:
-    """The training text in rows, the same for every arm.
+    """The training text in rows of one width, in an order that is the same for every arm.
 
-    The stream of N tokens is cut into N // width rows (the last few tokens fill none and are left out).
-    Every epoch is a permutation of all rows that depends on (seed, epoch) alone; step s takes the `rows`
-    rows after those of step s - 1, across the end of an epoch too. So each row is read once an epoch, and
-    any step can be had without the steps before it.
+    The N tokens are cut into N // width rows; the last few tokens fill no row and are left out. Each epoch is
+    a permutation of all rows that depends on (seed, epoch) alone. Step s takes the next `rows` rows after
+    those of step s - 1, across the end of an epoch too. So each row is read once an epoch, and any step can
+    be computed without the steps before it.
     """
 
     def __init__(self, part: Tokens, rows: int, width: int, seed: int) -> None:
@@ -39,11 +39,11 @@ class WindowStream:
         self._orders: dict[int, np.ndarray] = {}
 
     def epochs(self, step: int) -> float:
-        """Epochs read after `step` steps."""
+        """Returns how many epochs are read after `step` steps."""
         return step * self.rows / self.rows_per_epoch
 
     def row_numbers(self, step: int) -> np.ndarray:
-        """(B) int64: which rows of the text step `step` (from 0) reads."""
+        """Returns which rows of the text step `step`, from 0, reads: (B) int64."""
         places = step * self.rows + np.arange(self.rows)
         epochs, within = np.divmod(places, self.rows_per_epoch)
         chosen = np.empty(self.rows, dtype=np.int64)
@@ -53,7 +53,10 @@ class WindowStream:
         return chosen
 
     def __call__(self, step: int) -> Windows:
-        """Rows (B,W) of step `step`. segments: None where no row holds a document's boundary inside."""
+        """Returns the rows (B,W) of step `step`.
+
+        segments: None if no row holds the boundary of two documents.
+        """
         chosen = self.row_numbers(step)
         return Windows(
             torch.from_numpy(self._tokens[chosen].astype(np.int64)),
@@ -62,11 +65,11 @@ class WindowStream:
         )
 
     def _in_rows(self, values: np.ndarray) -> np.ndarray:
-        """values (N) as (rows_per_epoch, W), memory-mapped as they were."""
+        """Returns values (N) as (rows_per_epoch, W), still memory-mapped."""
         return np.asarray(values[: self.rows_per_epoch * self.width]).reshape(-1, self.width)
 
     def _segments(self, starts: np.ndarray) -> Tensor | None:
-        """Of the rows that begin at these cells (B) of the text."""
+        """Numbers the documents of the rows that begin at these places (B): (B,W), from 0 in each row."""
         first, last = (
             np.searchsorted(self.offsets, cells, side="right") for cells in (starts, starts + self.width - 1)
         )
@@ -78,7 +81,7 @@ class WindowStream:
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.rows_per_epoch)
-            # A batch can straddle two epochs; older ones are not needed again.
+            # A batch can lie across two epochs; older orders are not needed again.
             self._orders = {number: kept for number, kept in self._orders.items() if number == epoch - 1}
             self._orders[epoch] = order
         return self._orders[epoch]
@@ -86,7 +89,10 @@ class WindowStream:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """tokens (n,W) int64, each row inside one document; documents (n) int64: which; marks as in Windows."""
+    """Windows for evaluation, each inside one document.
+
+    tokens (n,W) int64; documents (n) int64: the document of each row; marks: as in Windows.
+    """
 
     tokens: Tensor
     documents: np.ndarray
@@ -94,14 +100,13 @@ class HeldOut:
 
 
 def held_out(part: Tokens, n: int, width: int, seed: int = 0) -> HeldOut:
-    """At most n windows of `width` tokens, without overlap, each inside one document and without its eos.
+    """Returns at most n windows of `width` tokens, each inside one document, without its eos.
 
-    A deterministic uniform sample, in the text's order; all windows if there are fewer than n. UserError
-    if no document is long enough.
+    They do not overlap. They are a uniform sample fixed by `seed`, in the text's order; all windows if there
+    are fewer than n. Raises UserError if no document is long enough.
     """
-    fitting = np.maximum(
-        (np.diff(part.offsets) - 1) // width, 0
-    )  # windows in each document, its eos left out
+    # How many windows fit into each document, its eos left out.
+    fitting = np.maximum((np.diff(part.offsets) - 1) // width, 0)
     documents = np.repeat(np.arange(part.documents), fitting)
     within = np.arange(len(documents)) - np.repeat(fitting.cumsum() - fitting, fitting)
     if len(documents) == 0:

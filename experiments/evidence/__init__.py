@@ -1,1 +1,1 @@
-"""From rows of items to statements: metrics, intervals, tests, claims, audit. Needs no model."""
+"""Turns rows of items into statements: metrics, intervals, tests, claims, audit. Needs no model."""

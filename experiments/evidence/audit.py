@@ -1,4 +1,4 @@
-"""The budget audit: for every arm what was declared beside what was done."""
+"""The budget audit: for every arm, what was planned beside what was done."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ MATCHES = {
     "flops_per_token": "FLOPs per raw token",
     "flops_per_sequence": "FLOPs per window of text",
 }
-EPOCHS = 4  # repeated up to so often, text is worth nearly as much as new text (Muennighoff et al. 2023)
-NOT_SETTINGS = ("out", "name", "user_path", "seed")
+EPOCHS = 4  # up to so many epochs, repeated text is nearly as good as new text (Muennighoff et al. 2023)
+NOT_SETTINGS = ("out", "name", "user_path", "seed")  # keys of a recipe that do not tell arms apart
 
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """What was done, and under it what was declared, "" where there is nothing to hold it against.
+    """One cell of the audit.
 
-    flag: what a reader should be warned of.
+    done: what was done. declared: what was planned, "" if nothing was. flag: a warning to the reader, or "".
     """
 
     done: str
@@ -41,7 +41,7 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class Line:
-    """One arm's column of the audit: a cell for each of ROWS."""
+    """One arm of the audit, with a cell for each of ROWS."""
 
     arm: str
     family: str
@@ -49,7 +49,7 @@ class Line:
     cells: list[AuditEntry]
 
     def cell(self, row: str) -> AuditEntry:
-        """That of ROWS with this name."""
+        """Returns the cell of the row with this name."""
         return self.cells[[name for name, _ in ROWS].index(row)]
 
 
@@ -73,7 +73,7 @@ ROWS = (
 
 
 def lines(sweep: SweepRecord) -> list[Line]:
-    """One line an arm that has an audit; arms without one are told of elsewhere."""
+    """Returns one line for each arm that has an audit."""
     audited = {arm: [run for run in sweep.of(arm) if run.audit] for arm in sweep.arms}
     return [_line(arm, runs) for arm, runs in audited.items() if runs]
 
@@ -87,16 +87,16 @@ def _line(arm: str, runs: list[RunRecord]) -> Line:
     extra = f" + {plan['extra_parameters']:,} of the objective" if plan["extra_parameters"] else ""
 
     def spent(name: str) -> str:
-        return ranged((each["spent"][name] for each in audits), amount)
+        return ranged((audit["spent"][name] for audit in audits), amount)
 
     def planned(name: str) -> str:
         return "by the clock" if steps is None else f"planned {amount(steps * plan[f'{name}_per_step'])}"
 
     cells = [
-        AuditEntry(plan["shape"], asked_shape(runs[0], plan)),
+        AuditEntry(plan["shape"], declared_shape(runs[0], plan)),
         AuditEntry(f"{core:,}"),
         AuditEntry(
-            ranged((each["parameters"] for each in audits), amount), f"planned {core + embedding:,}{extra}"
+            ranged((audit["parameters"] for audit in audits), amount), f"planned {core + embedding:,}{extra}"
         ),
         AuditEntry(
             "not matched" if plan["match"] == "none" else f"{plan['deviation']:+.2%}",
@@ -107,7 +107,7 @@ def _line(arm: str, runs: list[RunRecord]) -> Line:
         AuditEntry(spent("steps"), "by the clock" if steps is None else f"planned {amount(steps)}"),
         AuditEntry(spent("tokens"), planned("tokens")),
         AuditEntry(
-            ranged((each["epochs"] for each in audits), lambda number: f"{number:.2f}"),
+            ranged((audit["epochs"] for audit in audits), lambda number: f"{number:.2f}"),
             flag="repetition regime" if arm in repeated(runs) else "",
         ),
         AuditEntry(spent("targets"), planned("targets")),
@@ -116,16 +116,17 @@ def _line(arm: str, runs: list[RunRecord]) -> Line:
         _all_stages(audits),
         AuditEntry(spent("seconds")),
         AuditEntry(
-            ", ".join(sorted({path.split(": ")[-1] for each in audits for path in each["attention"]}))
+            ", ".join(sorted({path.split(": ")[-1] for audit in audits for path in audit["attention"]}))
         ),
     ]
     return Line(arm, plan["family"], plan["objective"], cells)
 
 
 def _all_stages(audits: list[dict[str, Any]]) -> AuditEntry:
-    own = {"stages": [{"stage": ""}]}  # of a run from before there were stages
-    chains = [each.get("chain", {**own, "total": each["spent"]}) for each in audits]
-    stages = " → ".join(each["stage"] for each in chains[0]["stages"])
+    """Returns the FLOPs of all stages together, and the stages' names."""
+    one_stage = {"stages": [{"stage": ""}]}  # for a run of an older version, whose audit has no chain
+    chains = [audit.get("chain", {**one_stage, "total": audit["spent"]}) for audit in audits]
+    stages = " → ".join(stage["stage"] for stage in chains[0]["stages"])
     if any(chain["total"] is None for chain in chains):
         return AuditEntry("not known", stages, "weights from elsewhere")
     total = ranged((chain["total"]["flops"] for chain in chains), amount)
@@ -133,14 +134,14 @@ def _all_stages(audits: list[dict[str, Any]]) -> AuditEntry:
 
 
 def _times(plan: dict[str, Any]) -> str:
-    """In Raffel et al.'s P and M; audits of older runs do not tell."""
+    """Returns parameters and FLOPs in units of the reference's, P and M of Raffel et al. 2020."""
     if "times_parameters" not in plan:
         return "not recorded"
     return f"{plan['times_parameters']:.2f} P, {plan['times_flops']:.2f} M"
 
 
 def of_run(run: RunRecord) -> list[dict[str, str]]:
-    """One audited run by itself, a dict for each of ROWS."""
+    """Returns the audit of one run, a dict for each of ROWS."""
     cells = zip(ROWS, _line(run.arm, [run]).cells, strict=True)
     return [
         {"what": name, "unit": unit, "done": cell.done, "declared": cell.declared}
@@ -149,60 +150,60 @@ def of_run(run: RunRecord) -> list[dict[str, str]]:
 
 
 def target_shares(runs: Iterable[RunRecord]) -> list[float]:
-    """Supervised targets per raw token read, least first; of audited runs that read any."""
-    spent = [run.audit["spent"] for run in runs if run.audit]
-    return sorted(each["targets"] / each["tokens"] for each in spent if each["tokens"])
+    """Returns supervised targets per raw token, the least first, of audited runs that read any."""
+    counts = [run.audit["spent"] for run in runs if run.audit]
+    return sorted(spent["targets"] / spent["tokens"] for spent in counts if spent["tokens"])
 
 
 def scales(sweep: SweepRecord) -> list[float]:
-    """Each budget.scale of the arms, least first; 1 in recipes from before there was one."""
+    """Returns the values of budget.scale, the least first. It is 1 in older recipes, which lack it."""
     return sorted({run.recipe["budget"].get("scale", 1.0) for run in sweep.runs if run.recipe})
 
 
 def repeated(runs: Iterable[RunRecord]) -> dict[str, float]:
-    """The arms that read their text more often than EPOCHS, and how often at most."""
-    often: dict[str, float] = {}
+    """Returns {arm: most epochs} of the arms that read their text more than EPOCHS times."""
+    epochs: dict[str, float] = {}
     for run in runs:
         if run.audit and run.audit["epochs"] > EPOCHS:
-            often[run.arm] = max(run.audit["epochs"], often.get(run.arm, 0.0))
-    return often
+            epochs[run.arm] = max(run.audit["epochs"], epochs.get(run.arm, 0.0))
+    return epochs
 
 
 def stops(sweep: SweepRecord) -> str:
-    """What runs spend, by each definition of the budget: `1e12 training FLOPs or 4e8 raw tokens`."""
-    by: dict[str, list[RunRecord]] = {}
+    """Returns what runs spend by each definition of the budget: `1e12 training FLOPs or 4e8 raw tokens`."""
+    by_stop: dict[str, list[RunRecord]] = {}
     for run in sweep.runs:
         if run.recipe:
-            by.setdefault(run.recipe["budget"]["stop"], []).append(run)
-    return " or ".join(f"{_spends(runs)} {UNITS[stop]}" for stop, runs in by.items())
+            by_stop.setdefault(run.recipe["budget"]["stop"], []).append(run)
+    return " or ".join(f"{_spends(runs)} {UNITS[stop]}" for stop, runs in by_stop.items())
 
 
 def _spends(runs: Iterable[RunRecord]) -> str:
-    """The least and the greatest where runs differ in budget.scale."""
+    """Returns the budget, or the least and the greatest if runs differ in budget.scale."""
     budgets = [run.recipe["budget"] for run in runs if run.recipe]
-    return ranged((each["amount"] * each.get("scale", 1.0) for each in budgets), amount)
+    return ranged((budget["amount"] * budget.get("scale", 1.0) for budget in budgets), amount)
 
 
-def asked_shape(run: RunRecord, plan: dict[str, Any]) -> str:
-    """The recipe's size, from which the solver may have gone to match."""
+def declared_shape(run: RunRecord, plan: dict[str, Any]) -> str:
+    """Returns the shape of the recipe's size, which the solver may have changed to match."""
     size = run.recipe["size"]
-    asked = f"{size['layers']} x {size['width']}, ffn {size['ffn']}"
-    return "as asked" if asked == plan["shape"] else f"asked {asked}"
+    declared = f"{size['layers']} x {size['width']}, ffn {size['ffn']}"
+    return "as asked" if declared == plan["shape"] else f"asked {declared}"
 
 
 def amount(value: float) -> str:
-    """In full below a thousand million, above with four figures: 5,120 or 1.234e12."""
+    """Returns a number in full below a thousand million, above with four figures: 5,120 or 1.234e12."""
     return f"{value:,.0f}" if value < 1e9 else f"{value:.4g}".replace("e+", "e")
 
 
 def ranged(values: Iterable[float], text: Callable[[float], str]) -> str:
-    """One value, or the least and the greatest over seeds."""
+    """Returns the one value, or the least and the greatest: `5,120 to 5,200`."""
     low, high = text(min(values := list(values))), text(max(values))
     return low if low == high else f"{low} to {high}"
 
 
 def differing(sweep: SweepRecord) -> dict[str, dict[str, str]]:
-    """The settings in which arms differ: by key, each arm's value. Everything else is the same for all."""
+    """Returns {key: {arm: value}} of the settings in which arms differ. All other settings are equal."""
     recipes = {
         arm: flatten({k: v for k, v in run.recipe.items() if k not in NOT_SETTINGS})
         for arm in sweep.arms
@@ -219,22 +220,23 @@ def _plain(value: Any) -> str:
 
 
 def corpora(sweep: SweepRecord) -> set[str]:
+    """Returns the digests of the corpora that audited runs read."""
     return {run.audit["corpus"] for run in sweep.runs if run.audit}
 
 
 def read(sweep: SweepRecord) -> list[int]:
-    """Raw tokens that each audited run read, least first; those of untrained runs left out."""
+    """Returns the raw tokens that each audited run read, the least first, without untrained runs."""
     tokens = (run.audit["spent"]["tokens"] for run in sweep.runs if run.audit)
     return sorted(number for number in tokens if number)
 
 
 def doubled(sweep: SweepRecord) -> list[str]:
-    """Arms matched to twice the reference's amount: two full stacks where parameters are matched."""
+    """Returns the arms matched to twice the reference: two full stacks, if parameters are matched."""
     plans = {run.arm: run.audit["plan"] for run in sweep.runs if run.audit}
     return [arm for arm, plan in plans.items() if plan.get("multiple", 1) > 1]
 
 
 def widest_deviation(sweep: SweepRecord) -> float | None:
-    """The largest distance of the matched quantity from the reference; None if nothing was matched."""
+    """Returns the largest deviation of the matched quantity from its target; None if nothing was matched."""
     plans = [run.audit["plan"] for run in sweep.runs if run.audit]
     return max((abs(plan["deviation"]) for plan in plans if plan["match"] != "none"), default=None)

@@ -1,4 +1,4 @@
-"""Which of a task's outcomes stands for the run, and what it says of each item."""
+"""Chooses the outcome of a task that stands for the run, and reads its value for each item."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
 
 
 def chosen(outcomes: Iterable[dict[str, Any]], model: str | None = None) -> dict[str, Any] | None:
-    """The main one of a result file's outcomes: of most training examples, of equal ones the first.
+    """Returns the outcome with the most training examples, the first of equals; None if there is none.
 
-    Of several poolings validation put the best first. Baselines are none of the run's; model: of that one
-    alone. None if there is no such outcome.
+    Of several poolings the first is the best on validation. Baselines are left out, as are outcomes of other
+    models than `model` if that is given.
     """
-    there = [
-        one
-        for one in outcomes
-        if not one["baseline"] and (model is None or one["variant"].get("model") == model)
+    candidates = [
+        outcome
+        for outcome in outcomes
+        if not outcome["baseline"] and (model is None or outcome["variant"].get("model") == model)
     ]
-    return max(there, key=lambda one: int(one["variant"].get("examples", 0)), default=None)
+    return max(candidates, key=lambda outcome: int(outcome["variant"].get("examples", 0)), default=None)
 
 
 def of_variant(rows: pd.DataFrame, variant: dict[str, str | int]) -> pd.DataFrame:
-    """The rows of one outcome, of a table of all."""
+    """Returns the rows of one outcome from the table of all."""
     return rows.loc[np.all([rows[name] == value for name, value in variant.items()], axis=0)]
 
 
 def by_item(rows: pd.DataFrame) -> pd.Series:
-    """Each item's share of the primary metric, mean over finetuning seeds, in the order of the items.
+    """Returns each item's share of the primary metric, mean over finetuning seeds, in the order of the items.
 
-    Of minimal pairs the items are their paradigms, over which their metric is a mean. No number where one of
-    an item's is none: a seed never drops out of a mean.
+    For minimal pairs an item is a paradigm, because their metric is a mean over paradigms. The value is NaN
+    if any seed's is, so that no seed is dropped from a mean.
     """
     grouped = rows.groupby("paradigm" if "paradigm" in rows else "item")["value"]
     values: pd.Series = grouped.mean().where(grouped.count() == grouped.size())  # type: ignore[assignment]

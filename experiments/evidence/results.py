@@ -1,4 +1,4 @@
-"""Every result, computed from the rows of `scores/*.parquet`, and its spread over seeds."""
+"""Computes every result from the rows of `scores/*.parquet`, and its spread over seeds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ COLUMNS = ["arm", "seed", "metric", "value", "unit", "items"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A result's name in results.parquet, its title on the page, its unit, and how it is printed.
+    """A result of a run.
 
-    `table` is the file under scores/ it comes from; `of` makes the value of its rows, or None if these rows
-    do not hold it. `better` is "lower" or "higher".
+    name      in results.parquet
+    title     on the report's page
+    better    "lower" or "higher"
+    decimals  with which it is printed
+    table     the table in scores/ that it is computed from
+    of        rows of the table -> value, or None if the rows do not hold it
     """
 
     name: str
@@ -63,7 +67,7 @@ def _likelihood(name: str, title: str, unit: str, column: str) -> Metric:
     return Metric(name, title, "bits/byte", "lower", 3, "likelihood", _bits_per_byte(unit, column))
 
 
-# True and pseudo-likelihood are two metrics, so that no cell and no axis can hold both.
+# Likelihood and pseudo-likelihood are two metrics, so that no table cell and no axis can hold both.
 NLL = _likelihood("nll_bits_per_byte", "Bits per byte, NLL", "nll", "nats")
 PLL = _likelihood("pll_bits_per_byte", "Bits per byte, pseudo-NLL", "pll", "nats")
 PARTY = Metric(
@@ -81,7 +85,7 @@ ORDER_FIRST = Metric(
     "order_first", "Order, own token", "% right", "higher", 1, "order", _mean("correct_first", 100)
 )
 METRICS = (NLL, PLL, PARTY, CHRF, FIRST_WORD, TARGET, ORDER_MEAN, ORDER_FIRST)
-# What the trigram gives the windows that a run was scored on: of two samples, so also two metrics.
+# The trigram on the windows that a run was scored on. The two samples differ, so these are two metrics too.
 ANCHORS = {
     NLL: _likelihood("trigram_on_nll_windows", "Trigram", "nll", "trigram_nats"),
     PLL: _likelihood("trigram_on_pll_windows", "Trigram", "pll", "trigram_nats"),
@@ -89,12 +93,12 @@ ANCHORS = {
 
 
 def measure(sweep: SweepRecord) -> pd.DataFrame:
-    """One row an arm, seed and metric: arm, seed, metric, value, unit, items. Of finished runs alone."""
+    """Returns the results of finished runs, one row an arm, seed and metric, with the columns COLUMNS."""
     return pd.DataFrame([row for run in sweep.done for row in of_one_run(run)], columns=COLUMNS)
 
 
 def of_one_run(run: RunRecord) -> Iterator[dict[str, Any]]:
-    """The rows of `measure` that are one run's."""
+    """Yields the rows of `measure` of one run."""
     tables: dict[str, pd.DataFrame | None] = {}
     for metric in (*METRICS, *ANCHORS.values()):
         if metric.table not in tables:
@@ -112,7 +116,7 @@ def of_one_run(run: RunRecord) -> Iterator[dict[str, Any]]:
 
 
 def scores(run: RunRecord, table: str) -> pd.DataFrame | None:
-    """scores/<table>.parquet, None if it was not measured or asked nothing."""
+    """Returns scores/<table>.parquet, None if it was not measured or has no rows."""
     path: Path = run.path / "scores" / f"{table}.parquet"
     if not path.exists():
         return None
@@ -143,14 +147,15 @@ class Spread:
 
     @property
     def interval(self) -> str:
-        """`± half width`, or that there is none."""
+        """`± half width`, or the words that there is no interval."""
         half = self.half_width
         return "one seed: no interval" if half is None else f"± {self.metric.text(half)}"
 
 
-def spread(found: pd.DataFrame, arm: str, metric: Metric) -> Spread | None:
-    """None if no finished run of the arm has the metric."""
-    rows = found.loc[(found["arm"] == arm) & (found["metric"] == metric.name)].to_dict("records")
+def spread(results: pd.DataFrame, arm: str, metric: Metric) -> Spread | None:
+    """Returns the arm's values of a metric, None if no finished run of the arm has it."""
+    of_arm = (results["arm"] == arm) & (results["metric"] == metric.name)
+    rows = results.loc[of_arm].to_dict("records")
     if not rows:
         return None
     values = {row["seed"]: row["value"] for row in sorted(rows, key=lambda row: row["seed"])}

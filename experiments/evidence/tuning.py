@@ -1,4 +1,4 @@
-"""What the trials of a sweep's tuning were, and which point each arm chose."""
+"""The record of a sweep's tuning: the trials of each arm, and the point that each chose."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from experiments.storage.json_files import read_json
 
-SEED = 2**31 - 1  # of all trials
+SEED = 2**31 - 1  # the seed of all trials
 FILE = "tuning.json"
 
 
 @dataclass(frozen=True)
 class Point:
-    """A place of the grid. warmup: a share of the trial's budget."""
+    """A point of the grid. warmup: a fraction of the trial's budget."""
 
     learning_rate: float
     warmup: float
@@ -27,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Trial:
-    """One point for one arm. loss: the arm's own validation loss at the end, nats; None if it diverged."""
+    """One point tried for one arm. loss: its last validation loss, in nats; None if it diverged."""
 
     point: Point
     loss: float | None
@@ -38,7 +38,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Every arm's trials, in the order of the grid. rates: the grid that all arms tried in the end."""
+    """Every arm's trials, in the order of the grid.
+
+    fraction: of the budget, that a trial spends. rates: all learning rates tried, those added later included.
+    """
 
     fraction: float
     rates: list[float]
@@ -46,11 +49,11 @@ class Tuning:
     trials: dict[str, list[Trial]] = field(default_factory=dict)
 
     def chosen(self, arm: str) -> Point:
-        """The point with the least loss; the smaller learning rate of two equal."""
+        """Returns the point with the least loss; of equals the one with the smaller learning rate."""
         return min(self.trials[arm], key=lambda trial: (_worst(trial.loss), trial.point.learning_rate)).point
 
     def end(self, arm: str) -> int:
-        """-1 if the arm's best learning rate is the least of the grid, +1 if it is the greatest, else 0."""
+        """Returns -1 if the arm's best learning rate is the least of the grid, +1 if the greatest, else 0."""
         rate = self.chosen(arm).learning_rate
         return (rate == self.rates[-1]) - (rate == self.rates[0])
 
@@ -58,7 +61,7 @@ class Tuning:
     def cost(self) -> dict[str, float]:
         """FLOPs, tokens and seconds of all trials together."""
         every = [trial for trials in self.trials.values() for trial in trials]
-        return {name: sum(getattr(t, name) for t in every) for name in ("flops", "tokens", "seconds")}
+        return {name: sum(getattr(trial, name) for trial in every) for name in ("flops", "tokens", "seconds")}
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {
@@ -70,15 +73,15 @@ class Tuning:
 
     @classmethod
     def load(cls, folder: Path) -> Tuning | None:
-        """From a sweep's folder; None if it was not tuned."""
-        found = read_json(folder / FILE)
-        if found is None:
+        """Reads tuning.json of a sweep's folder; None if it was not tuned."""
+        content = read_json(folder / FILE)
+        if content is None:
             return None
         trials = {
-            arm: [Trial(**{**each, "point": Point(**each["point"])}) for each in its]
-            for arm, its in found["trials"].items()
+            arm: [Trial(**{**trial, "point": Point(**trial["point"])}) for trial in of_arm]
+            for arm, of_arm in content["trials"].items()
         }
-        return cls(found["fraction"], found["rates"], found["warmups"], trials)
+        return cls(content["fraction"], content["rates"], content["warmups"], trials)
 
 
 def _worst(loss: float | None) -> float:

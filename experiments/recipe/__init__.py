@@ -1,1 +1,1 @@
-"""The typed, frozen description of one run, and the classes that its names mean."""
+"""The typed, frozen description of one run, and the classes that its names stand for."""

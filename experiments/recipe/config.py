@@ -1,4 +1,4 @@
-"""Strict pydantic models, and pydantic's complaints told in one line."""
+"""Strict pydantic models, whose errors are one line."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archs.errors import UserError, unknown
 
-FOLDER = r"\w[\w.\-]*"  # what runs, arms, sweeps and tasks may be called: each names files or folders
+FOLDER = r"\w[\w.\-]*"  # a name of a run, arm, sweep or task: each names files or folders
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Config(BaseModel):
-    """Frozen; an unknown key, a value of another type, and infinity are errors."""
+    """A frozen model. An unknown key, a value of another type, and infinity are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def is_config(annotation: Any) -> bool:
-    """Whether a field's annotation is one of these models."""
+    """Whether a field's annotation is a subclass of Config."""
     return isinstance(annotation, type) and issubclass(annotation, Config)
 
 
@@ -29,7 +29,7 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def validated(model: type[AnyConfig], content: dict[str, Any], where: str = "") -> AnyConfig:
-    """`model` made from `content`; pydantic's first complaint as a one-line UserError."""
+    """Returns a `model` made from `content`. Raises pydantic's first error as a one-line UserError."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -57,22 +57,23 @@ def _explain(model: type[Config], content: dict[str, Any], error: ValidationErro
 
 
 def _allowed(annotation: Any) -> list[str]:
-    """The words of a Literal, or of one that may be null."""
+    """Returns the values of a Literal, and "null" if it may be None."""
     parts = [word for part in get_args(annotation) for word in get_args(part) or [part]]
     return ["null" if part is type(None) else part for part in parts]
 
 
 def _annotation(model: type[Config], loc: list[str]) -> Any:
+    """Returns the annotation of the field at `loc`, such as ["size", "layers"]."""
     annotation: Any = model
     for part in loc:
-        # An element of a list, or a value of a mapping, is what the annotation's last argument says.
+        # The last argument of a list's or mapping's annotation is the type of its elements or values.
         inner = is_config(annotation)
         annotation = annotation.model_fields[part].annotation if inner else get_args(annotation)[-1]
     return annotation
 
 
 def _keys(model: type[Config], content: dict[str, Any], parents: list[str]) -> list[str]:
-    """The dotted keys that stand beside an unknown one; those inside a free mapping are named too."""
+    """Returns the dotted keys allowed beside an unknown one, with those inside a free mapping."""
     inner = _annotation(model, parents)
     for part in parents:
         content = content.get(part, {})
@@ -86,7 +87,7 @@ def _keys(model: type[Config], content: dict[str, Any], parents: list[str]) -> l
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with dotted keys; an empty dict stays a value."""
+    """Returns nested dicts as one dict with dotted keys. An empty dict stays a value."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:

@@ -1,4 +1,4 @@
-"""Import paths that a user wrote become functions and classes; nothing else is imported."""
+"""Imports the functions and classes that a user names by import path, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from archs.errors import UserError, unknown
 
 
 def import_path(path: str, user_path: str | None, what: str) -> Any:
-    """`package.module.attribute`, looked for in the user's folder too. Raises UserError if it is not there.
+    """Returns what `package.module.attribute` names. The user's folder is searched last.
 
-    What goes wrong *inside* the user's module stays loud.
+    Raises UserError if it does not exist. An exception *inside* the user's module is raised as it is.
     """
     module_name, _, attribute = path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in path.split(".")):
         raise UserError(f"{what} '{path}' is no import path; write package.module.name")
-    # Last, so that a file of the user's called like a library's does not take its place.
+    # Appended, so that a user's file with a library's name does not replace the library.
     if user_path is not None and user_path not in sys.path:
         sys.path.append(user_path)
     try:
@@ -29,9 +29,9 @@ def import_path(path: str, user_path: str | None, what: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        there = _modules_there(error.name, user_path)
+        nearest = _nearest_modules(error.name, user_path)
         raise UserError(
-            f"{what} '{path}': no module '{error.name}' in '{user_path}'{there} or among the installed "
+            f"{what} '{path}': no module '{error.name}' in '{user_path}'{nearest} or among the installed "
             "packages; run from the folder that holds it, or install it"
         ) from error
     if not hasattr(module, attribute):
@@ -41,20 +41,23 @@ def import_path(path: str, user_path: str | None, what: str) -> Any:
     return getattr(module, attribute)
 
 
-def _modules_there(missing: str, user_path: str | None) -> str:
-    """The user's own modules beside the missing one, nearest names first: " (there: mine, other)"."""
+def _nearest_modules(missing: str, user_path: str | None) -> str:
+    """Returns the user's modules with names near the missing one, " (there: mine, other)", or ""."""
     parent, _, name = missing.rpartition(".")
     files = Path(user_path or ".", *parent.split(".")).glob("*.py")
-    names = [file.stem for file in files if file.stem.isidentifier()]
-    near = difflib.get_close_matches(name, names, n=5, cutoff=0.0)
-    return f" (there: {', '.join(near)})" if near else ""
+    modules = [file.stem for file in files if file.stem.isidentifier()]
+    names = difflib.get_close_matches(name, modules, n=5, cutoff=0.0)
+    return f" (there: {', '.join(names)})" if names else ""
 
 
 def check_call(function: Callable, called_with: list[str], who: str, *, more: bool = False) -> None:
-    """Raises UserError unless a user's function takes these arguments by place; more: and others by name."""
+    """Raises UserError unless a user's function can be called with these positional arguments.
+
+    more: whether the function may need further arguments, given by name.
+    """
     try:
         signature = inspect.signature(function)
-    except ValueError:  # some builtins tell nothing
+    except ValueError:  # some builtins have no signature
         return
     try:
         (signature.bind_partial if more else signature.bind)(*called_with)

@@ -1,4 +1,4 @@
-"""`key=value` as users write it, and as Hydra is to read it."""
+"""Translates `key=value` overrides from what users write to what Hydra reads."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ SEARCHPATH = "hydra.searchpath"
 
 
 def key_of(text: str) -> str:
-    """`size.layers` of `size.layers=6`; marks of Hydra's in front are dropped."""
+    """Returns `size.layers` of `size.layers=6`, without Hydra's leading + or ~."""
     return text.partition("=")[0].lstrip("+~")
 
 
 def translate(text: str) -> Iterator[str]:
-    """One override for Hydra: a choice stays, a value is set whether a preset mentions it or not."""
+    """Yields the overrides that Hydra reads for one of the user's.
+
+    A choice of preset stays as it is. A value is set whether a preset mentions it or not.
+    """
     override = parse(text)
     key, value = override.key_or_group, override.value()
     if key == SEARCHPATH or override.is_delete():
@@ -38,12 +41,12 @@ def translate(text: str) -> Iterator[str]:
 
 
 def set_value(override: Override, under: str = "") -> str:
-    """`++key=value`, with the key below `under`."""
+    """Returns `++key=value`, with `under` put before the key."""
     return f"++{under}{override.key_or_group}={override.get_value_element_as_str()}"
 
 
 def parse(text: str) -> Override:
-    """One override. Raises UserError if it is none, or asks Hydra for more than composing."""
+    """Returns the parsed override. Raises UserError if it is malformed or uses other features of Hydra."""
     key, equals, value = text.partition("=")
     if not equals and not key.startswith("~"):
         raise UserError(f"came '{text}'; overrides are written key=value, as in size=small or size.layers=6")
@@ -55,7 +58,7 @@ def parse(text: str) -> Override:
     try:
         override = parser.parse_override(text)
     except HydraException:
-        override = parser.parse_override(f"{key}={_as_it_stands(value)}")
+        override = parser.parse_override(f"{key}={_requoted(value)}")
     if override.is_sweep_override():
         raise UserError(
             f"'{text}' names several values: write one arm for each in a file of sweep/ and run "
@@ -65,12 +68,12 @@ def parse(text: str) -> Override:
 
 
 def quoted(value: str) -> str:
-    """Text that Hydra's grammar reads as nothing but text."""
+    """Returns the text in quotes, so that Hydra's grammar reads it as plain text."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _as_it_stands(value: str) -> str:
-    """What Hydra's grammar cannot read: an arm's list of overrides, else text, as a path with brackets."""
+def _requoted(value: str) -> str:
+    """Quotes a value that Hydra cannot parse: a list of overrides item by item, any other as text."""
     try:
         content = yaml.safe_load(value)
     except yaml.YAMLError:

@@ -1,8 +1,8 @@
 """The typed, frozen description of one run.
 
-Where values come from: what has a name (a size, a budget, a corpus, an objective) is a preset in
-`configs/`; what holds whatever the preset is a default here. A group of a recipe may be given as its
-preset's name, so that plain Python and the command line say the same:
+Values come from two places. What has a name (a size, a budget, a corpus, an objective) is a preset in
+`configs/`; a value that no preset sets is a default of the classes here and in `groups/`. In Python a group
+may be given as the name of its preset, as on the command line:
 
     Recipe(family="permuted_lm", objective="permutation", size="tiny", budget="smoke")
     pentarch train family=permuted_lm objective=permutation size=tiny budget=smoke
@@ -30,7 +30,7 @@ from experiments.recipe.groups.training import TrainingConfig
 from experiments.recipe.presets import preset, read_yaml
 from experiments.storage.whole import write_whole
 
-# Where a run lies, what it is called, who watches it and who builds its batches, not what it is.
+# Fields that do not change what is trained: the run's place, name and tracker, and who builds its batches.
 NOT_CONTENT: dict[str, Any] = {
     "out": True,
     "name": True,
@@ -42,11 +42,11 @@ NOT_CONTENT: dict[str, Any] = {
 
 
 class Recipe(Config):
-    """Everything that decides one run. A group may be a model, a dict, or the name of a preset.
+    """Everything that decides one run. A group may be given as a model, a dict, or the name of a preset.
 
-    `init_from`: the folder of a trained run whose weights and tokenizer this one begins with, None = fresh
-    weights; in a sweep's arm also the name of another arm. `name` replaces `<family>-<objective>` in the
-    run's folder. `user_path` is the folder put on `sys.path` before an import path is resolved.
+    `init_from`: the folder of a trained run, whose weights and tokenizer this run begins with; in a sweep's
+    arm also the name of another arm; None = fresh weights. `name` replaces `<family>-<objective>` in the
+    run's folder. `user_path`: the folder added to `sys.path` before an import path is resolved.
     """
 
     family: FamilyConfig
@@ -72,41 +72,44 @@ class Recipe(Config):
 
     @property
     def label(self) -> str:
-        """`name`, or `<family>-<objective>`, `stacks` between them; of an import path, the last part."""
+        """Returns `name`, or `<family>-<objective>` with `stacks` between them if set.
+
+        Of an import path the last part is used.
+        """
         family, objective = (part.name.rpartition(".")[2] for part in (self.family, self.objective))
         return self.name or "-".join(part for part in (family, self.family.stacks, objective) if part)
 
     @property
     def import_paths(self) -> list[str]:
-        """What is named by an import path: code of the user's."""
+        """Returns the import paths in the recipe, which name the user's own code."""
         names = [self.family.name, self.family.mask or ""]
         names += [self.data.segmenter or "", self.data.annotator or ""]
         return [*self.objective.import_paths, *(name for name in names if "." in name)]
 
     def folder(self, group: str = "train") -> Path:
-        """The run's folder: `<out>/<group>/<label>/seed<k>`; `group` is the sweep's name."""
+        """Returns the run's folder, `<out>/<group>/<label>/seed<k>`; `group` is the sweep's name."""
         return Path(self.out) / group / self.label / f"seed{self.seed}"
 
     def digest(self) -> str:
-        """16 hex digits that change with the content, not with what NOT_CONTENT names.
+        """Returns 16 hex digits that change with every field but those of NOT_CONTENT.
 
-        Of `init_from` what it is called in its sweep counts, not where that lies, as with this run itself.
+        Of `init_from` the last three parts count, sweep, arm and seed, so that moved runs keep their digest.
         """
         content = self.model_dump(mode="json", exclude=NOT_CONTENT)
         content["init_from"] = None if self.init_from is None else Path(self.init_from).parts[-3:]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def as_yaml(self) -> str:
-        """The recipe in full."""
+        """Returns the recipe as YAML, with every value written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     def to_yaml(self, path: Path | str) -> None:
-        """Writes the recipe in full, ready for `from_yaml`."""
+        """Writes the recipe with every value, to be read by `from_yaml`."""
         write_whole(Path(path), self.as_yaml().encode())
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Recipe:
-        """Reads a saved recipe. Raises UserError if the file is missing or no valid recipe."""
+        """Reads a saved recipe. Raises UserError if the file is missing or not a valid recipe."""
         return validated(cls, read_yaml(Path(path)), f"{path}: ")
 
 
@@ -115,4 +118,4 @@ GROUPS: tuple[str, ...] = tuple(
 )
 
 
-Recipes = dict[tuple[str, int], Recipe]
+Recipes = dict[tuple[str, int], Recipe]  # by arm and seed

@@ -1,1 +1,1 @@
-"""A run's folder: what is in it, where its weights come from, how it is read back."""
+"""The folder of a run: its files, where its weights come from, and how it is read back."""

@@ -1,7 +1,8 @@
-"""Where a run's weights come from: the run that its `init_from` names, and those before it.
+"""The chain of runs that a run's weights come from: the run in its `init_from`, that run's own, and so on.
 
-A stage begins with the weights and the tokenizer of another run. Its objective, data, budget, optimiser and
-order of the text are its own, as are the modules that its objective trains beside the family.
+Each run of a chain is a stage. A stage begins with the weights and the tokenizer of the stage before. It has
+its own objective, data, budget, optimiser and order of the text, and its own weights of those modules that
+the objective trains beside the family.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from experiments.runs.folder import RunFolder
 from experiments.storage.json_files import read_json, write_json
 
 FILE = "init_from.json"
-FOLDERS_OWN = "tokenizer_config.json"  # where a tokenizer of Hugging Face's keeps what its tokens are for
-FREE = DROPOUTS  # what a stage may have of its own in its family's shape
-FREE_BUT_LEARNED = "max_length"  # no weights depend on it where positions are not learned
+FOLDERS_OWN = "tokenizer_config.json"  # where a Hugging Face tokenizer keeps the roles of its special tokens
+FREE = DROPOUTS  # fields of the family's shape that may differ between stages
+FREE_BUT_LEARNED = "max_length"  # may differ too, unless positions are learned
 
 
 @dataclass(frozen=True)
 class Stage:
     """One run of a chain.
 
-    weights: SHA-256 of its model.safetensors; spent: as in its audit, None of weights from elsewhere, whose
-    cost is not known.
+    weights: SHA-256 of its model.safetensors. spent: as in its audit; None for imported weights, whose cost
+    is unknown.
     """
 
     stage: str
@@ -46,36 +47,37 @@ class Stage:
 
 @dataclass(frozen=True)
 class Chain:
-    """Stages in order, the first one first."""
+    """The stages in order of training."""
 
     stages: list[Stage] = field(default_factory=list)
 
     @property
     def total(self) -> dict[str, float] | None:
-        """What all have spent together; None if it is not known of one."""
-        known = [each.spent for each in self.stages if each.spent is not None]
+        """What all stages have spent together; None if it is unknown for one of them."""
+        known = [stage.spent for stage in self.stages if stage.spent is not None]
         if len(known) < len(self.stages):
             return None
-        return {name: sum(each[name] for each in known) for name in known[0]} if known else {}
+        return {name: sum(spent[name] for spent in known) for name in known[0]} if known else {}
 
     def and_then(self, stage: Stage) -> Chain:
+        """Returns the chain with a further stage at its end."""
         return Chain([*self.stages, stage])
 
     def as_json(self) -> dict[str, Any]:
-        return {"stages": [asdict(each) for each in self.stages], "total": self.total}
+        return {"stages": [asdict(stage) for stage in self.stages], "total": self.total}
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Chain:
-        """From an audit's `chain`."""
-        return cls([Stage(**each) for each in content["stages"]])
+        """Reads the `chain` of an audit."""
+        return cls([Stage(**stage) for stage in content["stages"]])
 
 
 @dataclass(frozen=True)
 class Parent:
-    """A trained run that another begins from.
+    """The trained run that another run begins from.
 
-    weights: SHA-256 of its model.safetensors; tokenizer: the file or folder that its text was read with;
-    chain: what it and those before it have spent.
+    weights: SHA-256 of its model.safetensors. tokenizer: the file or folder of its tokenizer. chain: the
+    stages up to and including this run.
     """
 
     run: RunFolder
@@ -86,7 +88,7 @@ class Parent:
     chain: Chain
 
     def check_shape(self, recipe: Recipe, config: CoreConfig) -> None:
-        """Raises UserError unless its weights are those of the recipe's family in this shape."""
+        """Raises UserError unless its weights fit the recipe's family in this shape."""
         theirs, ours = family_class(self.recipe), family_class(recipe)
         if theirs is not ours:
             raise UserError(
@@ -94,20 +96,20 @@ class Parent:
                 f"{recipe.family.name}; set family={self.recipe.family.name}"
             )
         free = FREE if config.positions == "learned" else (*FREE, FREE_BUT_LEARNED)
-        there, here = asdict(self.config), asdict(config)
-        told = [
-            f"{name} ({there[name]} there, {here[name]} here)"
-            for name in there
-            if name not in free and there[name] != here[name]
+        of_parent, own = asdict(self.config), asdict(config)
+        differences = [
+            f"{name} ({of_parent[name]} there, {own[name]} here)"
+            for name in of_parent
+            if name not in free and of_parent[name] != own[name]
         ]
-        if told:
+        if differences:
             raise UserError(
                 f"init_from '{self.run.path}' holds a family of another shape: it differs in "
-                f"{', '.join(told)}; give size.* and budget.match of that run"
+                f"{', '.join(differences)}; give size.* and budget.match of that run"
             )
 
     def load_into(self, family: Family) -> None:
-        """Its weights into a family of its shape."""
+        """Loads its weights into a family of the same shape. Raises UserError if they are damaged."""
         try:
             safetensors.torch.load_model(family, str(self.run.weights))
         except (safetensors.SafetensorError, OSError, RuntimeError) as error:
@@ -117,7 +119,7 @@ class Parent:
             ) from error
 
     def record(self) -> dict[str, Any]:
-        """For init_from.json and the audit."""
+        """Returns the content of init_from.json, which the audit repeats."""
         return {
             "run": str(self.run.path),
             "weights": self.weights,
@@ -126,7 +128,7 @@ class Parent:
 
 
 def parent_of(recipe: Recipe) -> Parent | None:
-    """What the recipe begins from; None for fresh weights. Raises UserError if that is no trained run."""
+    """Returns the run in the recipe's `init_from`, None without one. Raises UserError if it is untrained."""
     if recipe.init_from is None:
         return None
     run = RunFolder(Path(recipe.init_from))
@@ -134,8 +136,8 @@ def parent_of(recipe: Recipe) -> Parent | None:
     written = read_json(run.audit)
     if weights is None or written is None or not (run.is_("trained") or run.is_("done")):
         raise UserError(
-            f"init_from '{run.path}' holds no trained run{_what(run)}; train it first, put it back if it was "
-            "moved, or give its new place by init_from=…"
+            f"init_from '{run.path}' holds no trained run{_state_of(run)}; train it first, put it back if it "
+            "was moved, or give its new place by init_from=…"
         )
     theirs = Recipe.from_yaml(run.recipe)
     return Parent(
@@ -149,26 +151,26 @@ def parent_of(recipe: Recipe) -> Parent | None:
 
 
 def chain_of(run: RunFolder, recipe: Recipe, audit: dict[str, Any]) -> Chain:
-    """The stages of a trained run; of one from before there were stages, itself."""
+    """Returns the stages of a trained run. A run of an older version, without a chain, is one stage."""
     if "chain" in audit:
         return Chain.of(audit["chain"])
     return Chain([stage_of(run, recipe, None if "imported" in audit else audit["spent"])])
 
 
 def stage_of(run: RunFolder, recipe: Recipe, spent: dict[str, float] | None) -> Stage:
-    """One run by itself, whose weights are there."""
+    """Returns the stage that this run is."""
     return Stage(recipe.label, str(run.path.absolute()), recipe.objective.name, sha256(run), spent)
 
 
 def began(run: RunFolder) -> dict[str, Any] | None:
-    """init_from.json: what a run began from; None if it began afresh."""
+    """Returns init_from.json, the record of the parent; None if the run began with fresh weights."""
     return read_json(run.path / FILE)
 
 
 def tokenizer_of(run: RunFolder) -> str | None:
-    """What the text of a trained run was read with, where that is not for its recipe to say.
+    """Returns the tokenizer in a later stage's own folder; None for a first stage, whose recipe decides.
 
-    Of a stage it is the run's own, so that it can be asked without the run that it began from.
+    A stage keeps a copy, so that it can be evaluated without the run that it began from.
     """
     if began(run) is None:
         return None
@@ -176,7 +178,7 @@ def tokenizer_of(run: RunFolder) -> str | None:
 
 
 def note_began(run: RunFolder, parent: Parent | None) -> None:
-    """Writes init_from.json when training begins, and a tokenizer that is a folder."""
+    """Writes init_from.json when training begins, and copies the parent's tokenizer if it is a folder."""
     for name in (FILE, FOLDERS_OWN):
         (run.path / name).unlink(missing_ok=True)
     if parent is None:
@@ -189,7 +191,7 @@ def note_began(run: RunFolder, parent: Parent | None) -> None:
 
 
 def check_began(run: RunFolder, recipe: Recipe) -> None:
-    """Raises UserError if the training kept here began from other weights than `init_from` has now."""
+    """Raises UserError if the training in this folder began with other weights than `init_from` has now."""
     record = began(run)
     if not run.kept or record is None or recipe.init_from is None:
         return
@@ -203,7 +205,7 @@ def check_began(run: RunFolder, recipe: Recipe) -> None:
 
 
 def sha256(run: RunFolder) -> str | None:
-    """Of a run's weights; None if there are none."""
+    """Returns the SHA-256 of a run's weights, None if there are none."""
     try:
         with run.weights.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -211,27 +213,30 @@ def sha256(run: RunFolder) -> str | None:
         return None
 
 
-def _what(run: RunFolder) -> str:
+def _state_of(run: RunFolder) -> str:
     return f" (state: {run.status['state']})" if run.path.is_dir() else ": there is no such folder"
 
 
 def _tokenizer(recipe: Recipe, run: RunFolder, theirs: Recipe) -> str:
-    """What the parent's text was read with. A folder of Hugging Face's knows roles that one file does not."""
+    """Returns the parent's tokenizer. A Hugging Face folder is kept, for it knows roles that one file lacks.
+
+    Raises UserError if the recipe names another.
+    """
     place = tokenizer_of(run) or theirs.data.tokenizer
     if place is None or Path(place).is_file():
         place = str(run.tokenizer)
-    asked = recipe.data.tokenizer
-    if asked is not None and tokenizer.load(asked).digest != tokenizer.load(place).digest:
+    own = recipe.data.tokenizer
+    if own is not None and tokenizer.load(own).digest != tokenizer.load(place).digest:
         raise UserError(
-            f"data.tokenizer '{asked}' is another than that of init_from '{run.path}', whose embeddings are "
+            f"data.tokenizer '{own}' is another than that of init_from '{run.path}', whose embeddings are "
             "of its own pieces; leave data.tokenizer out"
         )
     return place
 
 
 def order_of(seed: int, parent: Parent | None) -> int:
-    """The seed of the order in which a run reads its text: another one for each stage.
+    """Returns the seed of the order in which a run reads its text; it differs for each stage.
 
-    A stage that goes on with its parent's text would else begin with what the parent had read.
+    Otherwise a stage on its parent's text would begin with the text that the parent began with.
     """
     return seed if parent is None else mixed(seed, len(parent.chain.stages))

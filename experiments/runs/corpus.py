@@ -1,4 +1,4 @@
-"""The text of a run: from its recipe to a tokenised corpus, and what was left out of it."""
+"""The text of a run: makes the tokenised corpus of a recipe, and counts the texts left out of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from experiments.tasks.text import TaskTestText, TaskTexts, texts
 
 
 def source_of(data: DataConfig) -> Source:
-    """The source that a recipe's `data` names, without documents that hold text which it keeps out."""
+    """Returns the source that a recipe's `data` names, a task's texts included.
+
+    Documents with the test text of `data.without_test_of` are left out.
+    """
     kept_out = None if data.without_test_of is None else TaskTestText(data.without_test_of)
     if data.source == "task":
         name = str(data.name)
@@ -29,9 +32,9 @@ def source_of(data: DataConfig) -> Source:
 
 
 def corpus_of(recipe: Recipe, tokenizer: str | None = None) -> Corpus:
-    """The recipe's corpus, tokenised; with neighbours of its tokens if it replaces by similar ones.
+    """Returns the recipe's tokenised corpus, with each token's neighbours if the objective reads them.
 
-    tokenizer: that of the run which the recipe begins from; None = the recipe's own.
+    tokenizer: that of the run in `init_from`; None = the recipe's own.
     """
     data = recipe.data
     corpus = load_corpus(
@@ -50,12 +53,12 @@ def corpus_of(recipe: Recipe, tokenizer: str | None = None) -> Corpus:
 
 
 def left_out(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
-    """For the audit: how many texts were left out for the test text in them; {} where no task is kept out.
+    """Returns, for the audit, how many texts were left out because they hold test text; {} if none can be.
 
-    Prints the counts on stderr. Raises UserError if the training text still holds test text.
+    Prints the counts to stderr. Raises UserError if the training text still holds test text.
     """
     data = recipe.data
-    tasks: dict[str, str | None] = {}  # and where their files are
+    tasks: dict[str, str | None] = {}  # and their local folders
     if data.without_test_of is not None:
         tasks[data.without_test_of] = None
     if data.source == "task":
@@ -81,7 +84,7 @@ def left_out(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
 
 @cache
 def _count_texts(source: Source, test: TaskTestText) -> tuple[int, int]:
-    """How many texts a source has, and how many of them hold the test text of a task."""
+    """Returns how many texts a source has, and how many of them hold test text of the task."""
     if isinstance(source, TaskTexts) and source.name == test.name:
         every = iter(texts(test.name, test.path, "train"))
     else:

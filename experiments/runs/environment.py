@@ -1,4 +1,4 @@
-"""What a run depended on: versions, the state of the code, the machine."""
+"""Records what a run depends on (versions, code, machine) and warns if it has changed since."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from experiments.recipe.recipe import Recipe
 
 LIBRARIES = ("pentarch", "torch", "lightning", "tokenizers", "numpy", "hydra-core", "pydantic", "wandb")
 
-# Another of these may add numbers in another order: results then differ in their last bits.
+# Another version of these may add numbers in another order, so that results differ in their last bits.
 DECIDES_BITS = ("pentarch", "torch", "lightning", "tokenizers", "numpy")
 
 
 def environment(recipe: Recipe) -> dict[str, Any]:
-    """Saved beside every run."""
+    """Returns the content of environment.json."""
     import torch
 
     from archs.core.matrix_products import onednn_is_exact
@@ -40,7 +40,7 @@ def environment(recipe: Recipe) -> dict[str, Any]:
 
 
 def software() -> dict[str, Any]:
-    """The versions of what runs here."""
+    """Returns the versions of Python and the libraries that run now."""
     return {"python": platform.python_version(), "libraries": {name: _version(name) for name in LIBRARIES}}
 
 
@@ -64,7 +64,7 @@ def _git(folder: Path) -> dict[str, Any] | None:
 
 
 def tell_what_changed(recipe: Recipe, saved: dict[str, Any]) -> None:
-    """One line on stderr if a file of the user's is not what a run's environment.json says it was."""
+    """Prints a warning to stderr if a file of the user's has changed since environment.json was saved."""
     before, now = saved.get("user_source") or {}, _user_source(recipe)
     changed = [name for name, digest in before.items() if now.get(name) != digest]
     if changed:
@@ -76,19 +76,22 @@ def tell_what_changed(recipe: Recipe, saved: dict[str, Any]) -> None:
 
 
 def versions(environment: dict[str, Any]) -> dict[str, str]:
-    """Of an environment.json, what decides bits whatever the machine; without what is not recorded there."""
+    """Returns the versions in an environment.json that can change the last bits of results.
+
+    What the file does not record is left out.
+    """
     libraries = environment.get("libraries") or {}
-    found = {"python": environment.get("python"), **{name: libraries.get(name) for name in DECIDES_BITS}}
-    return {name: str(value) for name, value in found.items() if value is not None}
+    recorded = {"python": environment.get("python"), **{name: libraries.get(name) for name in DECIDES_BITS}}
+    return {name: str(value) for name, value in recorded.items() if value is not None}
 
 
 def machine(environment: dict[str, Any]) -> dict[str, str]:
-    """Of an environment.json, what decides bits on one machine and not on another."""
+    """Returns the facts about the machine in an environment.json that can change the last bits."""
     return {name: str(environment[name]) for name in ("threads", "device", "products") if name in environment}
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """In words; what one of both does not tell is no change."""
+    """Returns the values that differ, in words. A value that only one of the two has is no change."""
     return [
         f"{name} ({value} before, {now[name]} now)"
         for name, value in before.items()
@@ -97,7 +100,7 @@ def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 
 def tell_versions(before: dict[str, Any], now: dict[str, Any], step: int) -> None:
-    """One line on stderr if a run that goes on from this step does so under other versions, or elsewhere."""
+    """Prints a warning to stderr if a run resumes at this step with other versions or on another machine."""
     changed = changes(versions(before) | machine(before), versions(now) | machine(now))
     if changed:
         print(
@@ -108,7 +111,7 @@ def tell_versions(before: dict[str, Any], now: dict[str, Any], step: int) -> Non
 
 
 def tell_scored_elsewhere(trained: dict[str, Any]) -> None:
-    """One line on stderr if a run whose environment.json this is is asked under other versions."""
+    """Prints a warning to stderr if the versions are other than in `trained`, the run's environment.json."""
     changed = changes(versions(trained), versions(software()))
     if changed:
         print(
@@ -119,15 +122,16 @@ def tell_scored_elsewhere(trained: dict[str, Any]) -> None:
 
 
 def resumed_environment(before: dict[str, Any], now: dict[str, Any], step: int) -> dict[str, Any]:
-    """`now`, with what steps up to this one were trained with, where that is other.
+    """Returns the new environment.json of a run that resumes at `step`: `now`, and what it was before.
 
-    before: the environment.json of those steps; what is returned replaces it. Added are `trained_before`, a
-    list with `until_step` in each, and `user_source_before`, the digests of the user's files as they were.
+    before: the old environment.json. Where it differs from `now`, two keys are added: `trained_before`, a
+    list of versions and machines, each with `until_step`; and `user_source_before`, the earlier hashes of the
+    user's files.
     """
     spans = [*before.get("trained_before", []), {"until_step": step, **versions(before), **machine(before)}]
     kept: list[dict[str, Any]] = []
     for span in spans:
-        # A checkpoint that was passed over takes the steps after it along, and what trained them.
+        # After an older checkpoint is resumed, the steps after it are trained again, so they are forgotten.
         span = {**span, "until_step": min(span["until_step"], step)}
         begun = kept[-1]["until_step"] if kept else 0
         if span["until_step"] > begun:
@@ -143,15 +147,15 @@ def resumed_environment(before: dict[str, Any], now: dict[str, Any], step: int) 
 
 
 def _user_source(recipe: Recipe) -> dict[str, str]:
-    """SHA-256 of each file in the user's folder that an import path names, and of those that it imports."""
+    """Returns {file: SHA-256} of the user's files that import paths name, and of those that they import."""
     if recipe.user_path is None:
         return {}
     finder = ModuleFinder([recipe.user_path], excludes=["archs", "objectives", "experiments"])
     for path in recipe.import_paths:
-        with suppress(ImportError):  # an installed package's
+        with suppress(ImportError):  # it names an installed package
             finder.import_hook(path.rpartition(".")[0])
-    found = (getattr(module, "__file__", None) for module in finder.modules.values())
-    files = sorted({Path(file) for file in found if file})
+    names = (getattr(module, "__file__", None) for module in finder.modules.values())
+    files = sorted({Path(name) for name in names if name})
     return {
         str(file.relative_to(recipe.user_path)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files

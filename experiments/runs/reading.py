@@ -1,4 +1,4 @@
-"""What a sweep's folder holds: the runs that were declared, and the runs that are there."""
+"""Reads runs and sweeps back from their folders, without loading a model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from experiments.recipe.recipe import GROUPS
 from experiments.runs.folder import RunFolder
 from experiments.storage.json_files import read_json, read_lines, read_record
 
-# Written in C where it was built: the other takes 20 ms a recipe, and a sweep may have hundreds.
+# The loader in C if it is installed: the one in Python takes 20 ms a recipe, and a sweep may have hundreds.
 SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-KEYS = ("name", "question", "arms", "seeds")  # of sweep.json
+KEYS = ("name", "question", "arms", "seeds")  # keys of sweep.json
 STATES = {
     "done": "done",
     "trained": "trained, not evaluated",
@@ -31,10 +31,10 @@ STATES = {
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One arm with one seed, as its folder tells it. What is not there is None or empty.
+    """One run, an arm with a seed, as read from its folder. What the folder lacks is None or empty.
 
-    state: as in status.json, or "missing" where the sweep declares a run that has no folder.
-    recipe: the resolved recipe as plain dicts, for its user's classes need not be importable here.
+    state: as in status.json, or "missing" if the sweep declares a run that has no folder.
+    recipe: plain dicts, because a user's classes need not be importable where the run is read.
     """
 
     arm: str
@@ -55,23 +55,27 @@ class RunRecord:
 
     @property
     def story(self) -> str:
-        """Its state in words, with how far it came and why it stopped."""
+        """Its state in words, with how far it got and why it stopped."""
         words = STATES.get(self.state, self.state)
         if self.state in ("running", "failed", "diverged") and self.metrics:
             words += f" at {self.metrics[-1]['fraction']:.0%} of its budget"
         return f"{words} ({self.why})" if self.why else words
 
     def ask(self, *keys: str) -> Any:
-        """A value of evaluation.json, such as `run.ask("party", "majority")`; None where not measured."""
-        found: Any = self.evaluation
+        """Returns a value of evaluation.json, as `run.ask("party", "majority")`; None if not measured."""
+        value: Any = self.evaluation
         for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        return found
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """`declared` is None if there is no sweep.json, as for single runs: then nothing can be missing."""
+    """The runs of one folder.
+
+    declared: how many runs the sweep declares; None without a sweep.json, as for single runs, where no run
+    can be missing.
+    """
 
     folder: Path
     name: str
@@ -93,13 +97,13 @@ class SweepRecord:
 
     @property
     def stories(self) -> list[tuple[str, str, str]]:
-        """What became of runs that are not done: arm, its seeds in words, and their story."""
-        told: dict[tuple[str, str], list[str]] = {}
+        """(arm, its seeds in words, story) of the runs that are not done."""
+        seeds_of: dict[tuple[str, str], list[str]] = {}
         for run in self.unfinished:
-            told.setdefault((run.arm, run.story), []).append(str(run.seed))
+            seeds_of.setdefault((run.arm, run.story), []).append(str(run.seed))
         return [
             (arm, f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}", story)
-            for (arm, story), seeds in told.items()
+            for (arm, story), seeds in seeds_of.items()
         ]
 
     @property
@@ -108,14 +112,14 @@ class SweepRecord:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The first recipe found: where the question is what all arms share."""
+        """The first recipe, for values that all arms share."""
         return next(run.recipe for run in self.runs if run.recipe)
 
 
 def load(folder: Path) -> SweepRecord:
     """Reads `runs/<sweep>/`. Raises UserError if it holds no run."""
-    found = {(run.arm, run.seed): run for run in _runs(folder)}
-    if not found:
+    runs = {(run.arm, run.seed): run for run in _runs(folder)}
+    if not runs:
         raise UserError(
             f"'{folder}' holds no run; give a sweep's folder, where runs are in ARM/seed0, such as "
             "runs/five_families, or start one: pentarch sweep five_families"
@@ -123,20 +127,20 @@ def load(folder: Path) -> SweepRecord:
     sweep = read_record(folder / "sweep.json", *KEYS)
     wanted = declared(folder)
     for arm, seed in wanted:
-        if (arm, seed) not in found:
-            found[arm, seed] = RunRecord(arm, seed, folder / arm / f"seed{seed}", "missing")
-    # Arms stand in the order in which they were declared, never in that of their results.
-    arms = list(dict.fromkeys([arm for arm, _ in wanted] + sorted(arm for arm, _ in found)))
-    runs = sorted(found.values(), key=lambda run: (arms.index(run.arm), run.seed))
+        if (arm, seed) not in runs:
+            runs[arm, seed] = RunRecord(arm, seed, folder / arm / f"seed{seed}", "missing")
+    # Arms are in the order of their declaration, not of their results.
+    arms = list(dict.fromkeys([arm for arm, _ in wanted] + sorted(arm for arm, _ in runs)))
+    ordered = sorted(runs.values(), key=lambda run: (arms.index(run.arm), run.seed))
     if sweep is None:
-        return SweepRecord(folder, folder.resolve().name, "", None, arms, runs)
-    return SweepRecord(folder, sweep["name"], sweep["question"], len(wanted), arms, runs)
+        return SweepRecord(folder, folder.resolve().name, "", None, arms, ordered)
+    return SweepRecord(folder, sweep["name"], sweep["question"], len(wanted), arms, ordered)
 
 
 def declared(folder: Path) -> list[tuple[str, int]]:
-    """Every run that was to be: by design.json, or where there is none every arm under every seed.
+    """Returns (arm, seed) of every run that a sweep declares, [] if the folder is not a sweep's.
 
-    [] if the folder is no sweep's.
+    They are those of design.json or, without one, every arm with every seed.
     """
     sweep = read_record(folder / "sweep.json", *KEYS)
     if sweep is None:
@@ -155,7 +159,7 @@ def _runs(folder: Path) -> Iterator[RunRecord]:
 
 
 def read_run(path: Path, seed: int) -> RunRecord:
-    """One run from its folder, which has a recipe. Raises UserError if a file of it is damaged."""
+    """Reads one run from a folder with a recipe. Raises UserError if one of its files is damaged."""
     folder = RunFolder(path)
     status = folder.status
     run = RunRecord(

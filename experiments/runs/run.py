@@ -1,4 +1,4 @@
-"""A trained run read back from its folder, and what a recipe needs before it can run at all."""
+"""Restores a trained run from its folder, ready for evaluation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from objectives.base import Objective
 
 @dataclass(frozen=True)
 class Run:
-    """A trained run: what is needed to ask it anything."""
+    """A trained run in memory: all that evaluation needs."""
 
     folder: RunFolder
     recipe: Recipe
@@ -40,7 +40,7 @@ class Run:
 
 
 def restore(folder: Path) -> Run:
-    """A trained run from its folder. Raises UserError if it is none, not trained yet, or damaged."""
+    """Restores a trained run from its folder. Raises UserError if it is not trained or damaged."""
     run = RunFolder(folder)
     run.require_trained()
     recipe = Recipe.from_yaml(run.recipe)
@@ -57,24 +57,24 @@ def restore(folder: Path) -> Run:
     trained_with = read_json(run.path / "environment.json") or {}
     tell_what_changed(recipe, trained_with)
     tell_scored_elsewhere(trained_with)
-    family = build(recipe).family(CoreConfig(**written["plan"]["config"]))
+    built = build(recipe)
+    family = built.family(CoreConfig(**written["plan"]["config"]))
     try:
         safetensors.torch.load_model(family, str(run.weights))
     except (safetensors.SafetensorError, OSError) as error:
         raise damaged from error
-    except RuntimeError as error:  # other names or shapes than this family's
+    except RuntimeError as error:  # the names or shapes are not this family's
         raise UserError(
             f"'{run.weights}' was written by another version of pentarch, whose weights had other names; use "
             "that version, or train again with name=… or out=…"
         ) from error
     if recipe.training.accelerator != "cpu" and torch.cuda.is_available():
         family = family.cuda()
-    asks = build(recipe).objective(corpus.vocabulary)
-    return Run(run, recipe, family.eval(), asks, corpus)
+    return Run(run, recipe, family.eval(), built.objective(corpus.vocabulary), corpus)
 
 
 def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
-    """Raises UserError if the run was trained on a corpus of another digest (None: nobody wrote it down)."""
+    """Raises UserError if the run was trained on another corpus. digest: that one's; None: not recorded."""
     if digest not in (None, corpus.digest):
         raise UserError(
             f"the text or the tokenizer of run folder '{run.path}' has changed since it was trained; put "
@@ -83,13 +83,13 @@ def check_same_text(run: RunFolder, corpus: Corpus, digest: str | None) -> None:
 
 
 def quieten(recipe: Recipe) -> None:
-    """Silences warnings that do not concern the user, and sets the number of threads."""
+    """Silences messages of Lightning that do not apply here, and sets the number of CPU threads."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Our loader starts at the checkpoint's step by itself; workers are the recipe's to ask for.
+    # Our data loader starts at the checkpoint's step by itself, and the recipe sets the workers.
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # each run is one machine's
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # a run uses one machine
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning's own
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)

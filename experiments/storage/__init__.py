@@ -1,1 +1,1 @@
-"""Files that are whole or not there at all; JSON and tables."""
+"""Writes files that are either complete or absent; reads and writes JSON and tables."""

@@ -1,4 +1,4 @@
-"""A full disk is one line; what was written is flushed."""
+"""Turns a full disk into a one-line error, and flushes files to disk."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FullDiskError(UserError):
-    """There is no room left; what was finished before is untouched."""
+    """The disk is full. Files that were finished before are untouched."""
 
 
 @contextmanager
-def told_if_full(path: Path) -> Iterator[None]:
-    """Raises FullDiskError in place of whatever a library makes of a disk that is full."""
+def full_disk_as_error(path: Path) -> Iterator[None]:
+    """Raises FullDiskError in place of the exception that a library raises when the disk is full."""
     try:
         yield
     except FullDiskError:
@@ -35,7 +35,10 @@ def told_if_full(path: Path) -> Iterator[None]:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether the operating system said so, directly, behind another error, or through a library in Rust."""
+    """Whether the error means a full disk.
+
+    It may be the system's own OSError, the cause of another error, or the text of an error from Rust.
+    """
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
@@ -46,13 +49,13 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def _free(path: Path) -> str:
-    there = next(folder for folder in path.absolute().parents if folder.is_dir())
-    return f"{shutil.disk_usage(there).free / 1e6:,.1f} MB"
+    existing = next(folder for folder in path.absolute().parents if folder.is_dir())
+    return f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB"
 
 
 def flush(path: Path) -> None:
-    """A file's content, or a folder's names, to disk: after this a lost node does not lose them."""
-    if os.name == "nt":  # cannot open a folder, and flushes files by itself
+    """Flushes a file's content, or a folder's list of files, to disk, so that a crash does not lose it."""
+    if os.name == "nt":  # Windows cannot open a folder, and flushes files by itself
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -62,6 +65,6 @@ def flush(path: Path) -> None:
 
 
 def flush_all(folder: Path) -> None:
-    """Every file below, then the folders."""
+    """Flushes every file and folder below `folder`, then the folder itself."""
     for path in [*folder.rglob("*"), folder]:
         flush(path)

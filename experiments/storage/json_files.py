@@ -1,21 +1,18 @@
-"""JSON and JSON lines: written whole, read with damage told in one line."""
+"""JSON and JSON lines: written completely or not at all; a damaged file is a one-line error."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from archs.errors import UserError
 from experiments.storage.whole import write_whole
 
-if TYPE_CHECKING:
-    pass
-
 
 def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all. A float that is no number, or infinite, is null: JSON has neither."""
+    """Writes the file completely or not at all. NaN and infinity become null, for JSON has neither."""
     text = json.dumps(_without_nan(content), indent=1, default=str, allow_nan=False)
     write_whole(path, text.encode())
 
@@ -29,7 +26,7 @@ def _without_nan(content: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """None if there is no such file. Raises UserError if it is cut short."""
+    """Returns the file's content, None if there is no such file. Raises UserError if it is damaged."""
     if not path.exists():
         return None
     try:
@@ -42,7 +39,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path, *keys: str) -> dict[str, Any] | None:
-    """A JSON mapping that has these keys; None if there is no such file. UserError if it is another."""
+    """Returns a JSON mapping, None if there is no such file. Raises UserError if it lacks one of the keys."""
     content = read_json(path)
     if content is None or (isinstance(content, dict) and set(keys) <= set(content)):
         return content
@@ -53,7 +50,7 @@ def read_record(path: Path, *keys: str) -> dict[str, Any] | None:
 
 
 def read_tail(path: Path, size: int) -> bytes:
-    """The last `size` bytes of a file; none if there is no such file."""
+    """Returns the last `size` bytes of a file, b"" if there is no such file."""
     if not path.exists():
         return b""
     with path.open("rb") as file:
@@ -62,9 +59,9 @@ def read_tail(path: Path, size: int) -> bytes:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """A .jsonl file's rows, [] if there is none; a last line cut short by a kill is left out.
+    """Returns the rows of a .jsonl file, [] if there is no such file.
 
-    Raises UserError if another line is damaged: leaving it out would lose those after it.
+    A last line that a kill cut short is left out. Raises UserError if any other line is damaged.
     """
     if not path.exists():
         return []

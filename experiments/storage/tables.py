@@ -1,4 +1,4 @@
-"""Tables of scores as parquet files."""
+"""Reads and writes tables of scores as parquet files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def write_table(path: Path, rows: pd.DataFrame) -> None:
-    """A .parquet file, whole or not at all."""
+    """Writes a .parquet file completely or not at all."""
     buffer = io.BytesIO()
     rows.to_parquet(buffer, index=False)
     write_whole(path, buffer.getvalue())
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A .parquet file's rows. Raises UserError if it is damaged."""
+    """Returns the rows of a .parquet file. Raises UserError if it is damaged."""
     import pandas as pd
     from pyarrow.lib import ArrowException
 

@@ -1,4 +1,7 @@
-"""Files that are whole or not there at all, whatever kills the process, and a full disk told in one line."""
+"""Writes files and folders that are either complete or absent, whatever kills the process.
+
+Each is written under a temporary name beside its place, flushed to disk, and renamed.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from archs.errors import UserError
-from experiments.storage.disk import flush, flush_all, is_full, told_if_full
+from experiments.storage.disk import flush, flush_all, full_disk_as_error, is_full
 
 
 def partial_of(path: Path) -> Path:
-    """Beside `path`: where this process writes it. The name says whose it is: no host's name has an @."""
+    """Returns the temporary name, `model.safetensors@HOST@PROCESS.partial`; no host's name has an @."""
     return path.with_name(f"{path.name}@{platform.node()}@{os.getpid()}.partial")
 
 
 def abandoned(folder: Path, name: str = "*") -> Iterator[Path]:
-    """What dead processes of this machine left half-written of `name`; another's may live."""
+    """Yields the partial files of `name` whose process on this machine has died.
+
+    Those of other machines are left out, for their processes may still live.
+    """
     for path in folder.glob(f"{name}@*@*.partial"):
         _, host, process = path.stem.rsplit("@", 2)
         if host == platform.node() and not lives(process):
@@ -28,9 +34,9 @@ def abandoned(folder: Path, name: str = "*") -> Iterator[Path]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A file beside `path` to be written: flushed to disk, then put in place, if the block ends well."""
+    """Yields a temporary file to write. It becomes `path` if the block raises nothing."""
     partial = partial_of(path)
-    with told_if_full(path):
+    with full_disk_as_error(path):
         try:
             yield partial
             flush(partial)
@@ -43,26 +49,26 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """A folder to be made and filled: flushed to disk, then put in place, if the block ends well."""
-    place = partial_of(path)
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder to make and fill. It becomes `path` if the block raises nothing."""
+    partial = partial_of(path)
     try:
-        yield place
-        flush_all(place)
-        place.replace(path)
+        yield partial
+        flush_all(partial)
+        partial.replace(path)
         flush(path.parent)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """The same, for a user who named the place. Raises UserError if it cannot be written."""
-    with told_if_full(path):
+    """As `new_folder`, for a path that a user gave. Raises UserError if it cannot be written."""
+    with full_disk_as_error(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with beside(path) as place:
-                yield place
+            with new_folder(path) as partial:
+                yield partial
         except OSError as error:
             if is_full(error):
                 raise
@@ -70,18 +76,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Whole or not at all. Raises FullDiskError."""
+    """Writes the file completely or not at all. Raises FullDiskError."""
     with whole(path) as partial:
         partial.write_bytes(content)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Whole or not at all, and never glued to a line that a kill cut short: that one is taken away.
+    """Appends a line completely or not at all. Raises FullDiskError.
 
-    Raises FullDiskError.
+    If a kill cut the file's last line short, that line is removed first.
     """
     content = memoryview(f"{line}\n".encode())
-    with told_if_full(path), path.open("a+b", buffering=0) as file:
+    with full_disk_as_error(path), path.open("a+b", buffering=0) as file:
         end = _end_of_last_line(path.read_bytes()) if _torn(path) else path.stat().st_size
         file.truncate(end)
         try:
@@ -105,19 +111,19 @@ def _end_of_last_line(content: bytes) -> int:
 
 
 def remove_partial(folder: Path) -> None:
-    """What killed processes left half-written in this folder; those that live, or may, keep theirs."""
+    """Deletes the partial files of dead processes in this folder."""
     for path in abandoned(folder):
         path.unlink(missing_ok=True)
 
 
 def lives(process: str) -> bool:
-    """Whether another process of this machine has this number."""
+    """Whether another process on this machine has this number."""
     if os.name == "nt" or not process.isdigit():
         return False
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # another user's process: it lives
         return True
     return int(process) != os.getpid()

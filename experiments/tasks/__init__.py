@@ -1,1 +1,1 @@
-"""What a task is: kinds, rows, baselines. Needs no model."""
+"""What a task is: its kind, its rows and its baselines. Nothing here needs a model."""

@@ -1,4 +1,4 @@
-"""The examples that a question is asked with: a task's, a subset of its test, what baselines say of them."""
+"""The examples that a run is asked, and what the baselines predict for them; both are kept in memory."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from experiments.tasks.rows import load
 
 
 def examples_of(ask: AskConfig) -> Data:
-    """A task's data as it is asked; read once for the runs of a sweep that are asked one after another."""
+    """Returns a task's data with the subsets that `ask` names. The last result is kept for the next run."""
     return _examples(
-        ask.task.model_dump_json(), mode_of(ask) in LEARNED, ask.items, ask.validation, _written(ask.task)
+        ask.task.model_dump_json(), mode_of(ask) in LEARNED, ask.items, ask.validation, _file_times(ask.task)
     )
 
 
-def _written(task: TaskConfig) -> tuple[int, ...]:
-    """When the task's files were last written: what is kept of others must not be taken for theirs."""
+def _file_times(task: TaskConfig) -> tuple[int, ...]:
+    """Returns when the task's files were last written, so that changed files are read again."""
     files = [] if task.path is None else sorted(Path(task.path).glob("*")) or [Path(task.path)]
     return tuple(file.stat().st_mtime_ns for file in files if file.exists())
 
 
 @lru_cache(maxsize=1)
-def _examples(task: str, training: bool, items: int | None, judged: int, written: tuple[int, ...]) -> Data:
+def _examples(task: str, training: bool, items: int | None, judged: int, times: tuple[int, ...]) -> Data:
     config = TaskConfig.model_validate_json(task)
     data = load(config, KINDS[config.kind], training)
     test, validation = subset(data.test, items), subset(data.validation, judged)
@@ -45,7 +45,7 @@ def _examples(task: str, training: bool, items: int | None, judged: int, written
 
 
 def subset(items: list[Example], wanted: int | None) -> list[Example]:
-    """So many of the items, drawn by a fixed seed, in their order; of each paradigm its share."""
+    """Returns `wanted` of the items, drawn by a fixed seed, in order; of each paradigm its share."""
     if wanted is None or wanted >= len(items):
         return items
     rng, groups = np.random.default_rng(0), {}
@@ -60,7 +60,7 @@ def subset(items: list[Example], wanted: int | None) -> list[Example]:
 
 @lru_cache(maxsize=1)
 def baselines_of(kind: str, data: Data, most: int) -> list[Outcome]:
-    """Fitted on as many training examples as the models had at most, and asked the same test."""
+    """Returns the baselines' outcomes on the same test, fitted on the first `most` training examples."""
     fit = KINDS[kind].baselines
     if fit is None:
         return []

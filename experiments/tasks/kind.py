@@ -1,4 +1,4 @@
-"""What a kind of task says of itself, and what passes between it and whoever asks."""
+"""What a kind of task is, and the data and outcomes of a task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.recipe.groups.task import Mode, TaskConfig
 
 if TYPE_CHECKING:
-    import pandas as pd  # slow to import, and plans do without
+    import pandas as pd  # slow to import, and plans do not need it
 
 LEARNED: tuple[Mode, ...] = ("finetuned", "frozen", "static")
 Example = dict[str, Any]  # role -> its checked value
@@ -17,32 +17,35 @@ Example = dict[str, Any]  # role -> its checked value
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A task's examples by part; the parts that it lacks are empty. `digest` is of all of them."""
+    """A task's examples by part; a missing part is empty.
+
+    digest: a hash of all parts. notes: decisions made on reading, such as a part carved from another.
+    """
 
     train: list[Example]
     validation: list[Example]
     test: list[Example]
     apart: list[Example]
     digest: str
-    notes: list[str] = field(default_factory=list)  # what was decided on the way, such as a carved part
+    notes: list[str] = field(default_factory=list)
 
     @property
     def asked(self) -> dict[str, list[Example]]:
-        """The test, and what is asked apart if anything is."""
+        """The parts that a model is asked: test, and apart if there is one."""
         return {"test": self.test} | ({"apart": self.apart} if self.apart else {})
 
     @property
     def held(self) -> dict[str, list[Example]]:
-        """What no model is trained on: validation, and what is asked."""
+        """The parts that no model is trained on: validation, test and apart."""
         return {"validation": self.validation} | self.asked
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Rows, one an item, judged together; `variant` tells them from the others of an answer.
+    """The predictions of one variant of a model: rows, one an item, that are judged together.
 
-    variant: such as {"model": "pretrained", "pooling": "mean", "examples": 1000, "part": "test"}. The rows
-    may hold the same items of several finetuning seeds, told apart by the column `finetuning_seed`.
+    variant: such as {"model": "pretrained", "pooling": "mean", "examples": 1000, "part": "test"}. Rows of
+    several finetuning seeds have the column `finetuning_seed`.
     """
 
     variant: dict[str, str | int]
@@ -53,12 +56,16 @@ class Outcome:
 class Kind:
     """A kind of task.
 
-    required, optional: roles of its columns. example: a row's roles checked and made the kind's own; raises
-    ValueError that says what is wrong, EmptyError where a role holds nothing. text: what of an example may be
-    known from elsewhere, for overlap. unlabelled: what of it task-adaptive pretraining reads; None: the text,
-    which then holds no label. modes: how it can be asked, the default first. metrics: names, the primary
-    one first. baselines: (train, test) -> rows by name, as the models' are. truncation: what becomes of a
-    text longer than the window. grouped: rows that are one example, put together; None: a row is one.
+    required    roles that every row has
+    optional    roles that a row may have
+    metrics     names of its metrics, the primary one first
+    modes       how it can be asked, the default first
+    example     (a row's roles, task) -> example; raises ValueError for a wrong row, EmptyError if it is empty
+    text        example -> the text that is compared with the training text (overlap)
+    truncation  what is cut from a text longer than the window, in words
+    baselines   (train, test) -> {baseline: rows}, with the columns of a model's rows
+    grouped     examples -> examples, with rows that belong together joined; None = a row is an example
+    unlabelled  example -> the text for task-adaptive pretraining; None = `text`, which then holds no label
     """
 
     name: str
@@ -75,11 +82,11 @@ class Kind:
 
 
 class EmptyError(ValueError):
-    """A role of a row holds nothing: such rows of train are left out, others refused."""
+    """A role of a row is empty. Such rows are left out of train and are errors elsewhere."""
 
 
 def text_of(example: Example, role: str) -> str:
-    """A role's text. Raises ValueError if it is none, EmptyError if it is empty."""
+    """Returns a role's text. Raises ValueError if it is no text, EmptyError if it is empty."""
     value = example[role]
     if value is not None and not isinstance(value, str):
         raise ValueError(f"its {role} is {type(value).__name__}, must be text")

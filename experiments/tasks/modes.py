@@ -1,4 +1,4 @@
-"""How a task is asked and judged: its mode, the options that change how, its primary metric."""
+"""How a task is asked: its mode, and the options that make a variant of it; and its primary metric."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from experiments.recipe.groups.task import AskConfig, Mode, TaskConfig
 from experiments.tasks.kind import LEARNED
 from experiments.tasks.kinds import KINDS
 
-# What tells one way of asking from another, where it is not the usual one; which modes it is for.
-WAYS: dict[str, tuple[Mode, ...]] = {
+# Options of AskConfig that make a variant where they are not the default, and the modes that read them.
+VARIANTS: dict[str, tuple[Mode, ...]] = {
     "pair": LEARNED,
     "layers": ("frozen",),
     "pll": ("zero_shot",),
@@ -16,9 +16,9 @@ WAYS: dict[str, tuple[Mode, ...]] = {
 
 
 def mode_of(ask: AskConfig) -> Mode:
-    """The mode asked for, or the kind's usual one.
+    """Returns the mode of `ask`, or the default mode of the task's kind.
 
-    Raises UserError for one that the kind does not have, and for an option that the mode would not read.
+    Raises UserError for a mode that the kind lacks, and for an option that the mode would not read.
     """
     modes = KINDS[ask.task.kind].modes
     if ask.mode is not None and ask.mode not in modes:
@@ -35,25 +35,25 @@ def mode_of(ask: AskConfig) -> Mode:
         raise UserError(
             f"pair={ask.pair} is for kinds that read pairs, and this is {ask.task.kind}; leave it out"
         )
-    for name, meant in WAYS.items():
+    for name, readers in VARIANTS.items():
         value = getattr(ask, name)
-        if value != AskConfig.model_fields[name].default and mode not in meant:
-            allowed = " or ".join(meant)
+        if value != AskConfig.model_fields[name].default and mode not in readers:
+            allowed = " or ".join(readers)
             raise UserError(f"{name}={value} is for mode {allowed}, and this is {mode}; leave it out")
     return mode
 
 
 def options_of(ask: AskConfig) -> list[str]:
-    """The values of pair, layers and pll that are not the usual ones: each way has files of its own."""
-    usual = {name: AskConfig.model_fields[name].default for name in WAYS}
-    return [getattr(ask, name) for name in WAYS if getattr(ask, name) != usual[name]]
+    """Returns the values of pair, layers and pll that are not the default; each variant has its own files."""
+    defaults = {name: AskConfig.model_fields[name].default for name in VARIANTS}
+    return [getattr(ask, name) for name in VARIANTS if getattr(ask, name) != defaults[name]]
 
 
 def primary(task: TaskConfig) -> str:
-    """The name of its primary metric."""
+    """Returns the name of the task's primary metric."""
     return task.metrics[0] if task.metrics else KINDS[task.kind].metrics[0]
 
 
 def scores_table(task: str, mode: str) -> str:
-    """What a run's table of scores/ is called that has each item's share of the task's primary metric."""
+    """Returns the name of the table in scores/ that holds each item's share of the primary metric."""
     return f"task-{task}-{mode}"

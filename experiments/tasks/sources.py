@@ -1,6 +1,6 @@
-"""The rows of a task as its files have them: a Hugging Face dataset, local files, or the embedded addresses.
+"""Reads the rows of a task from a Hugging Face dataset, local files, or the embedded addresses.
 
-Split names are the source's own.
+Splits have the names that the source gives them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from experiments.data.sources.files import json_rows
 from experiments.recipe.groups.task import TaskConfig
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
-SHARD = re.compile(r"-\d+-of-(\d+)$")  # as Hugging Face numbers them
-EVERY = "*"  # all configurations of a dataset, one after another
-EMBEDDED = "embedded:"  # of a source that needs no files
-AT_ONCE = 1000  # rows that are held as Python objects
+SHARD = re.compile(r"-\d+-of-(\d+)$")  # how Hugging Face numbers shards
+EVERY = "*"  # stands for all configurations of a dataset, read one after another
+EMBEDDED = "embedded:"  # begins the name of a source that needs no files
+AT_ONCE = 1000  # rows held as Python objects at a time
 Row = dict[str, Any]
-# Of the datasets library: no network, no such dataset or split, a dataset that is a script (RuntimeError).
+# What the datasets library raises: no network, no such dataset or split; RuntimeError for a dataset script.
 LOADING = (OSError, ValueError, RuntimeError)
 
 
 class Source:
-    """Where a task's rows are: `splits` names them, `rows` yields one's. A single file is the split "all"."""
+    """The rows of a task, by split. A single file is the split "all"."""
 
     def __init__(self, task: TaskConfig) -> None:
         self.task = task
@@ -34,7 +34,7 @@ class Source:
         self.splits = list(self.files) if task.path is not None else _splits(str(task.source))
 
     def rows(self, split: str) -> Iterator[Row]:
-        """Raises UserError for a split that is not there, and, once read, for files that cannot be read."""
+        """Yields the rows of a split. Raises UserError for an unknown split or a file that cannot be read."""
         if split not in self.splits:
             raise unknown(f"split of {self.task.where}", split, self.splits)
         if self.task.path is not None:
@@ -43,20 +43,20 @@ class Source:
 
 
 def read_rows(file: Path) -> Iterator[Row]:
-    """A file's rows as dicts. Raises UserError if it is empty, damaged or may not be read."""
-    read, found = {".parquet": _parquet, ".csv": _csv}.get(file.suffix, _json_lines), False
+    """Yields a file's rows as dicts. Raises UserError if it is empty, damaged or cannot be read."""
+    read, empty = {".parquet": _parquet, ".csv": _csv}.get(file.suffix, _json_lines), True
     try:
         for row in read(file):
-            found = True
+            empty = False
             yield row
     except OSError as error:
         raise UserError(f"cannot read '{file}' ({error.strerror or error}); check it") from error
-    if not found:
+    if empty:
         raise UserError(f"'{file}' has no rows; give a file with items in it")
 
 
 def _files(place: Path) -> dict[str, list[Path]]:
-    """Files by split: `train.parquet`, or all its shards, `train-00000-of-00002.parquet`."""
+    """Returns {split: files}: `train.parquet`, or the shards `train-00000-of-00002.parquet`, …."""
     if place.is_file():
         if place.suffix not in SUFFIXES:
             raise UserError(
@@ -65,19 +65,19 @@ def _files(place: Path) -> dict[str, list[Path]]:
         return {"all": [place]}
     if not place.is_dir():
         raise UserError(f"task.path='{place}' does not exist; give a folder of <split>.parquet, or one file")
-    found: dict[str, list[Path]] = {}
+    by_split: dict[str, list[Path]] = {}
     for file in sorted(place.iterdir()):
         if file.suffix in SUFFIXES and file.is_file():
-            found.setdefault(SHARD.sub("", file.stem), []).append(file)
-    if not found:
+            by_split.setdefault(SHARD.sub("", file.stem), []).append(file)
+    if not by_split:
         raise UserError(f"folder '{place}' holds no task files; name them <split> and one of: {_known()}")
-    for split, files in found.items():
+    for split, files in by_split.items():
         _check_shards(place, split, files)
-    return found
+    return by_split
 
 
 def _check_shards(place: Path, split: str, files: list[Path]) -> None:
-    """Raises UserError where a split is there twice, or in part."""
+    """Raises UserError if a split has several files, or not all its shards."""
     shard = SHARD.search(files[0].stem)
     wanted = int(shard[1]) if shard else 1
     if len(files) != wanted:
@@ -148,11 +148,11 @@ def _dataset(source: str, split: str) -> Iterator[Row]:
 def _party(split: str) -> list[Row]:
     from experiments.tasks.builtin import party
 
-    return [{"text": one.text, "label": one.label} for one in getattr(party.load(), split)]
+    return [{"text": example.text, "label": example.label} for example in getattr(party.load(), split)]
 
 
 def _named(source: str) -> list[tuple[str, str | None]]:
-    """Dataset and configuration; of `name:*` each of its configurations."""
+    """Returns the dataset and its configuration; for `name:*` with each of its configurations."""
     import datasets
 
     name, _, config = source.partition(":")

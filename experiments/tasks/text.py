@@ -1,8 +1,8 @@
-"""The training texts of a task, to pretrain on without their labels; its test texts, kept out of any text.
+"""A task's texts without labels: its training texts to pretrain on, its test texts to keep out of training.
 
-What holds text of the test split is left out whole: it has the words of a test item, or 13 words in a row
-with one (`experiments.data.overlap`). Texts are then joined to documents, blank lines between them, since a
-window of text is wanted from most and a sentence fills none.
+A training text that holds text of the test split is left out whole. It holds some if it has the words of a
+test item, or 13 words in a row in common with one (`experiments.data.overlap`). The remaining texts are
+joined to documents, with blank lines between them, because a single sentence is shorter than a window.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from experiments.data.overlap import Held
+from experiments.data.overlap import ItemFinder
 from experiments.data.sources.document import Document
 from experiments.data.sources.source import Source
 from experiments.recipe.config import validated
@@ -22,7 +22,7 @@ from experiments.tasks.kind import LEARNED, Data
 from experiments.tasks.kinds import KINDS
 from experiments.tasks.rows import load
 
-DOCUMENT = 4000  # characters that texts are joined to, at least
+DOCUMENT = 4000  # characters: texts are joined to documents of at least this length
 Part = Literal["train", "test"]
 
 
@@ -30,7 +30,7 @@ Part = Literal["train", "test"]
 class TaskTexts(Source):
     """The task's training texts that hold no text of its test split, each once, joined to documents.
 
-    name: of the task; path: its local folder, in place of its source.
+    name: the task's; path: its local folder, read instead of its source.
     """
 
     kind = "task"
@@ -59,7 +59,7 @@ class TaskTexts(Source):
 
 @dataclass(frozen=True)
 class TaskTestText:
-    """The test text of a task, as what no training text may hold."""
+    """The test texts of a task, which no training text may hold."""
 
     name: str
     path: str | None = None
@@ -68,30 +68,30 @@ class TaskTestText:
         return fingerprint(self.name, self.path, "test")
 
     def holds(self, text: str) -> bool:
-        """Whether a text has the words of a test item, or 13 words in a row with one."""
-        return _held(self.name, self.path)(text)
+        """Whether a text has the words of a test item, or 13 words in a row in common with one."""
+        return _finder(self.name, self.path)(text)
 
 
 def fingerprint(name: str, path: str | None, part: Part) -> str:
-    """A hash of the texts of one split."""
+    """Returns a hash of the texts of one part."""
     return hashlib.sha256("\0".join(texts(name, path, part)).encode()).hexdigest()
 
 
 @cache
 def texts(name: str, path: str | None, part: Part) -> tuple[str, ...]:
-    """A task's texts: of train without labels, of test with references; those of a second test are test too.
+    """Returns a task's texts: of train without labels; of test and apart with references.
 
-    path: its local folder, in place of its source. Raises UserError if it cannot be read.
+    path: the task's local folder, read instead of its source. Raises UserError if it cannot be read.
     """
     place = {} if path is None else {"path": path}
     task = validated(TaskConfig, {"preset": name, **place}, f"data.name={name}: ")
     kind = KINDS[task.kind]
-    # Of a kind that is never trained all items of a split are asked, also where they are its only ones.
+    # A kind that is never trained is asked all items of its test split, even of the only split.
     data = _loaded(task.model_dump_json(), part == "train" or any(mode in LEARNED for mode in kind.modes))
     if part == "train":
         return tuple(map(kind.unlabelled or kind.text, data.train))
     test = [*data.test, *data.apart]
-    # A short source is test text by itself too, and no whole text of source and references is equal to it.
+    # The source alone is test text too: a short one equals no text of source and references together.
     return tuple(text(each) for text in (kind.text, kind.unlabelled) if text is not None for each in test)
 
 
@@ -102,5 +102,5 @@ def _loaded(task: str, training: bool) -> Data:
 
 
 @cache
-def _held(name: str, path: str | None) -> Held:
-    return Held(texts(name, path, "test"))
+def _finder(name: str, path: str | None) -> ItemFinder:
+    return ItemFinder(texts(name, path, "test"))

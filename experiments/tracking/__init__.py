@@ -1,4 +1,4 @@
-"""Where a run is followed: W&B, TensorBoard, or only the files of the run's folder."""
+"""Trackers, which show a run while it trains: W&B, TensorBoard, or only the files of the run's folder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from archs.errors import UserError
 from experiments.recipe.recipe import Recipe
-from experiments.tracking.tracker import Harmless, NoTracker, Tracker
+from experiments.tracking.tracker import FailSafe, NoTracker, Tracker
 
 
 def tracker(recipe: Recipe, folder: Path, group: str, start: int = 0) -> Tracker:
-    """The tracker that the recipe names. start: the step after which it is told more.
+    """Returns the tracker that the recipe names. Raises UserError if it is not installed.
 
-    Raises UserError if it is not installed.
+    start: the step that training resumes after.
     """
     check(recipe)
     if recipe.tracking.name == "none":
@@ -20,10 +20,10 @@ def tracker(recipe: Recipe, folder: Path, group: str, start: int = 0) -> Tracker
     if recipe.tracking.name == "tensorboard":
         from experiments.tracking.tensorboard_run import TensorBoardRun
 
-        return Harmless("tensorboard", lambda: TensorBoardRun(folder, start), leave=lambda: None)
+        return FailSafe("tensorboard", lambda: TensorBoardRun(folder, start), clean_up=lambda: None)
     from experiments.tracking.wandb_run import WandbRun, forget_service
 
-    return Harmless("wandb", lambda: WandbRun(recipe, folder, group), forget_service)
+    return FailSafe("wandb", lambda: WandbRun(recipe, folder, group), clean_up=forget_service)
 
 
 def check(recipe: Recipe) -> None:
@@ -31,7 +31,7 @@ def check(recipe: Recipe) -> None:
     if recipe.tracking.name != "tensorboard":
         return
     try:
-        import torch.utils.tensorboard  # noqa: F401  # it alone can tell whether it finds tensorboard
+        import torch.utils.tensorboard  # noqa: F401  # fails if tensorboard is missing
     except ImportError as error:
         raise UserError(
             'tracking=tensorboard needs a package that is missing: pip install "pentarch[tensorboard]", '

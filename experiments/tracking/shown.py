@@ -1,6 +1,6 @@
-"""What is told of a run besides its learning curve: its audit once it is trained, its scores once it has any.
+"""Sends a run's audit and scores to its tracker.
 
-The report reads the same files with the same functions, so that a dashboard and it cannot disagree.
+The report reads the same files with the same functions, so that a dashboard and the report always agree.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from experiments.tracking.tracker import Tracker
 
 
 def show_trained(follow: Tracker, folder: Path, seed: int) -> None:
-    """The audit as the report's table and as numbers, one step after the last; and the model."""
+    """Logs the audit, as the report's table and as numbers, one step after the last; and the model."""
     run = read_run(folder, seed)
     assert run.audit is not None
-    plan = {name: value for name, value in run.audit["plan"].items() if name != "config"}  # the recipe tells
+    plan = {
+        name: value for name, value in run.audit["plan"].items() if name != "config"
+    }  # it is in the recipe
     numbers = flatten({"audit": {**run.audit, "plan": plan}})
     follow.log(run.audit["spent"]["steps"] + 1, {**_spent(run), "audit_table": of_run(run)})
     follow.summary({_slashed(name): value for name, value in numbers.items() if value is not None})
@@ -29,7 +31,7 @@ def show_trained(follow: Tracker, folder: Path, seed: int) -> None:
 
 
 def show_evaluated(follow: Tracker, folder: Path, seed: int, who_sees_whom: np.ndarray) -> None:
-    """Every score, the samples, and who sees whom, two steps after the last."""
+    """Logs every score, the samples, and which token sees which, two steps after the last."""
     run = read_run(folder, seed)
     assert run.audit is not None
     shown = {"samples": run.samples, "who_sees_whom": who_sees_whom}
@@ -38,20 +40,22 @@ def show_evaluated(follow: Tracker, folder: Path, seed: int, who_sees_whom: np.n
 
 
 def scores(run: RunRecord) -> dict[str, Any]:
-    """`score/NAME` as in results.parquet, and `evaluation/…` for every value of evaluation.json."""
-    from experiments.evidence.results import of_one_run  # pandas and scipy, which training does without
+    """Returns `score/NAME` as in results.parquet, and `evaluation/…` for each value of evaluation.json."""
+    from experiments.evidence.results import (
+        of_one_run,
+    )  # imports pandas and scipy, which training does not need
 
-    found = {f"score/{row['metric']}": row["value"] for row in of_one_run(replace(run, state="done"))}
-    asked = {f"evaluation/{_slashed(name)}": value for name, value in flatten(run.evaluation).items()}
-    return found | {name: value for name, value in asked.items() if value is not None}
+    metrics = {f"score/{row['metric']}": row["value"] for row in of_one_run(replace(run, state="done"))}
+    evaluation = {f"evaluation/{_slashed(name)}": value for name, value in flatten(run.evaluation).items()}
+    return metrics | {name: value for name, value in evaluation.items() if value is not None}
 
 
 def _spent(run: RunRecord) -> dict[str, Any]:
-    """Where on the x-axes what is told after training belongs."""
+    """Returns the values of the x-axes at the end of training."""
     assert run.audit is not None
     return {name: value for name, value in run.audit["spent"].items() if name != "steps"}
 
 
 def _slashed(name: str) -> str:
-    """A dotted key with slashes: by them W&B groups columns, and dots it takes for mappings."""
+    """Returns a dotted key with slashes. W&B groups columns by slashes, and reads dots as mappings."""
     return name.replace(".", "/")

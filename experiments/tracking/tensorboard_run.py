@@ -1,4 +1,4 @@
-"""A run in TensorBoard's event files, `tensorboard/` of the run's folder."""
+"""Writes a run to TensorBoard's event files, in `tensorboard/` of the run's folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from experiments.tracking.tracker import picture
 
 
 class TensorBoardRun:
-    """Scalars by optimiser step, texts and tables as text, pictures as images.
+    """Numbers become scalars by optimiser step, texts and tables text, pictures images.
 
-    start: the step after which it is told more; what a killed run has written beyond it is dropped.
+    start: the step that training resumes after. Later records of a killed run are dropped.
     """
 
     def __init__(self, folder: Path, start: int) -> None:
@@ -46,7 +46,7 @@ class TensorBoardRun:
 
 
 def _table(rows: list[dict[str, str]]) -> str:
-    """A Markdown table, which TensorBoard draws."""
+    """Returns a Markdown table, which TensorBoard renders."""
     if not rows:
         return "none"
     head = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]

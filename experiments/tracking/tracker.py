@@ -1,7 +1,7 @@
-"""What a tracker is told, and a wrapper by which no tracker can stop training.
+"""The interface of trackers, and a wrapper that keeps their errors from stopping training.
 
-Whatever a tracker meets, training goes on: a full disk, a service that died and a server that cannot be
-reached are one line each, and the run is followed no further.
+A full disk, a service that died or a server that cannot be reached is one warning. Training goes on without
+the tracker.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ X_AXES = ("tokens", "targets", "flops", "seconds")
 
 
 class Tracker(Protocol):
-    """Steps are the optimiser's and never fall. Values are numbers, texts, tables (lists of rows, each a
-    dict of texts) and pictures (boolean arrays). `summary`: by what runs are compared. `model`: a trained
-    run's folder, whose weights may be kept."""
+    """Where the values of a run are sent.
+
+    log      step: the optimiser's, which never falls. values: numbers, texts, tables (lists of rows, each a
+             dict of texts) and pictures (boolean arrays)
+    summary  the values that runs are compared by
+    model    folder: a trained run's, whose weights may be uploaded
+    """
 
     def log(self, step: int, values: dict[str, Any]) -> None: ...
     def summary(self, values: dict[str, Any]) -> None: ...
@@ -28,7 +32,7 @@ class Tracker(Protocol):
 
 
 class NoTracker:
-    """tracking=none."""
+    """The tracker of tracking=none, which does nothing."""
 
     def log(self, step: int, values: dict[str, Any]) -> None: ...
     def summary(self, values: dict[str, Any]) -> None: ...
@@ -36,14 +40,14 @@ class NoTracker:
     def finish(self) -> None: ...
 
 
-class Harmless:
-    """A tracker that stops nobody: at its first exception, one line, and it is asked no more.
+class FailSafe:
+    """Wraps a tracker so that it cannot stop training. Its first exception is a warning and ends it.
 
-    leave: called then, for what it may have left in this process.
+    clean_up: called after that exception, for what the tracker may have left in this process.
     """
 
-    def __init__(self, name: str, make: Callable[[], Tracker], leave: Callable[[], None]) -> None:
-        self.name, self._leave = name, leave
+    def __init__(self, name: str, make: Callable[[], Tracker], clean_up: Callable[[], None]) -> None:
+        self.name, self._clean_up = name, clean_up
         self._tracker: Tracker = NoTracker()
         self._try(lambda: self._start(make))
 
@@ -62,12 +66,12 @@ class Harmless:
     def finish(self) -> None:
         self._try(lambda: self._tracker.finish())
 
-    def _try(self, ask: Callable[[], None]) -> None:
+    def _try(self, call: Callable[[], None]) -> None:
         try:
-            ask()
-        except Exception as error:  # whatever it is, hours of training are worth more than a picture of them
+            call()
+        except Exception as error:  # any exception: hours of training are worth more than their plot
             self._tracker = NoTracker()
-            self._leave()
+            self._clean_up()
             why = " ".join(f"{type(error).__name__}: {error}".split())
             print(
                 f"warning: tracking={self.name} stopped ({why}); training goes on, metrics.jsonl is whole",
@@ -76,5 +80,5 @@ class Harmless:
 
 
 def picture(seen: np.ndarray) -> np.ndarray:
-    """Who sees whom, (T, T) boolean, as an image of eight pixels a cell: black is seen."""
+    """Returns which token sees which, (T, T) bool, as an image with eight pixels a cell: black is seen."""
     return np.kron(~seen, np.ones((8, 8), dtype=bool)).astype(np.uint8) * 255

@@ -1,6 +1,6 @@
-"""A run on W&B: written to the run's folder, uploaded from there by another process.
+"""A run on W&B: written to the run's folder, and uploaded from there by another process.
 
-The training process never speaks to the network, so nothing that the network does can hold it up.
+The training process never uses the network, so the network cannot delay it.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from experiments.storage.whole import write_whole
 from experiments.tracking.tracker import X_AXES, picture
 from experiments.tracking.upload import Upload
 
-# W&B refuses longer ones, and only once they are uploaded.
+# W&B refuses longer ones, but only when they are uploaded.
 LONGEST_TAG, LONGEST_NAME = 64, 128
 
 
 class WandbRun:
-    """One W&B run: group = sweep, job type = arm, tokens, targets, FLOPs and seconds as x-axes.
+    """One W&B run: its group is the sweep, its job type the arm; tokens, targets, FLOPs, seconds are x-axes.
 
-    Training, a resumed training and evaluation are fragments of it, each a folder of its own under `wandb/`.
+    Training, each resumed training and evaluation are fragments of it, in folders of their own in `wandb/`.
     """
 
     def __init__(self, recipe: Recipe, folder: Path, group: str) -> None:
         import wandb
 
-        # Else W&B's service tells its makers how it fares, even offline: a server that does not answer then
-        # held the end of a run up by 10 seconds.
+        # W&B's service would report its own errors to W&B, even offline. A server that did not answer then
+        # delayed the end of a run by 10 seconds.
         os.environ["WANDB_ERROR_REPORTING"] = "false"
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
         self._wandb = wandb
         self._name = f"{group}-{recipe.label}-seed{recipe.seed}"
-        config = recipe.model_dump(mode="json", exclude={"user_path"})  # a folder of this machine
+        config = recipe.model_dump(mode="json", exclude={"user_path"})  # it names a folder of this machine
         self._run = wandb.init(
             id=_run_id(folder),
             resume="allow",
@@ -52,11 +52,11 @@ class WandbRun:
             name=f"{recipe.label}-seed{recipe.seed}",
             tags=tags(recipe),
             config=config,
-            # In full: the service that writes there may have been started in another folder.
+            # Absolute: the service that writes there may have been started in another folder.
             dir=str(folder.absolute()),
             mode="offline",
-            reinit="create_new",  # what became of this process's earlier runs is no matter here
-            # Its metadata are paths of this machine; environment.json has what a result depends on.
+            reinit="create_new",  # so that an earlier run of this process has no effect
+            # W&B's metadata hold paths of this machine; environment.json records what a result depends on.
             settings=wandb.Settings(silent=True, console="off", x_disable_meta=True),
         )
         for axis in X_AXES:
@@ -66,14 +66,14 @@ class WandbRun:
         self._upload = Upload(Path(self._run.settings.sync_dir)) if wandb_mode() == "online" else None
 
     def log(self, step: int, values: dict[str, Any]) -> None:
-        # Committed at once: a killed run keeps its last row.
+        # Committed at once, so that a killed run keeps its last row.
         self._run.log(
             {name: self._shown(value) for name, value in values.items()},
             step=step,
             commit=True,
         )
         if self._upload is not None:
-            self._upload.tell_if_it_ended()
+            self._upload.warn_if_ended()
 
     def _shown(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
@@ -87,16 +87,16 @@ class WandbRun:
         self._run.summary.update(values)
 
     def model(self, folder: Path) -> None:
-        """An artifact of weights, tokenizer and recipe, where it can be uploaded."""
+        """Logs an artifact of weights, tokenizer and recipe, if it can be uploaded."""
         if self._upload is None:
             return
         run = RunFolder(folder)
         artifact = self._wandb.Artifact(self._name[:LONGEST_NAME], type="model")
         for path in (run.weights, run.tokenizer):
-            # Read where it lies, when it is uploaded: W&B would else copy all weights to its own cache.
+            # Uploaded from where it is. Otherwise W&B would copy all weights to its own cache.
             artifact.add_file(str(path), skip_cache=True, policy="immutable")
         with artifact.new_file("recipe.yaml", encoding="utf-8") as file:
-            file.write(_without_place(run))
+            file.write(_without_user_path(run))
         self._run.log_artifact(artifact)
 
     def finish(self) -> None:
@@ -105,15 +105,15 @@ class WandbRun:
             self._upload.finish()
 
 
-def _without_place(run: RunFolder) -> str:
-    """The recipe without the folder of the user's code, which is one of this machine."""
+def _without_user_path(run: RunFolder) -> str:
+    """Returns the recipe without the folder of the user's code, which is on this machine."""
     return Recipe.from_yaml(run.recipe).model_copy(update={"user_path": None}).as_yaml()
 
 
 def tags(recipe: Recipe) -> list[str]:
-    """What to filter by: family, objective, size where it is a shipped one, seed, match and stop."""
+    """Returns tags to filter runs by: family, objective, size if it is a preset, seed, match and stop."""
     size = next((name for name in _sizes() if _has(recipe, preset("size", name))), None)
-    found = [
+    words = [
         recipe.family.name.rpartition(".")[2],
         recipe.objective.name.rpartition(".")[2],
         size or "",
@@ -121,7 +121,7 @@ def tags(recipe: Recipe) -> list[str]:
         f"match={recipe.budget.match}",
         f"stop={recipe.budget.stop}",
     ]
-    return [tag[:LONGEST_TAG] for tag in dict.fromkeys(found) if tag]
+    return [tag[:LONGEST_TAG] for tag in dict.fromkeys(words) if tag]
 
 
 def _sizes() -> list[str]:
@@ -133,7 +133,7 @@ def _has(recipe: Recipe, size: dict[str, Any]) -> bool:
 
 
 def _run_id(folder: Path) -> str:
-    """The folder's own id, made once; under a W&B agent the one that the agent was given for it."""
+    """Returns the id of the folder's W&B run: made once, or given by a W&B agent."""
     path = folder / "wandb" / "run_id"
     given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
     if given and not (path.exists() and path.read_text() == given):
@@ -144,17 +144,16 @@ def _run_id(folder: Path) -> str:
 
 
 def forget_service() -> None:
-    """So that the next run of this process starts W&B's service anew: its client keeps one that died."""
+    """Makes the next run of this process start W&B's service anew. W&B's client would keep a dead one."""
     import wandb
 
-    with suppress(Exception):  # the service that it says goodbye to is what died
+    with suppress(Exception):  # it ends the service, which has died
         wandb.teardown()
 
 
 def wandb_mode() -> Literal["online", "offline"]:
-    """Online if a key is present and WANDB_MODE does not say otherwise. The key itself is never read here."""
-    asked = os.environ.get("WANDB_MODE")
-    if asked in ("offline", "disabled", "dryrun"):
+    """Returns "online" if a key is present, unless WANDB_MODE forbids it. The key itself is not read here."""
+    if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
         return "offline"
     return "online" if os.environ.get("WANDB_API_KEY") or _key_in_netrc() else "offline"
 

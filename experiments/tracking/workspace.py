@@ -1,4 +1,4 @@
-"""A page of W&B for a sweep, as code: what its panels show, and over what.
+"""Defines a W&B workspace for a sweep: its panels, their metrics and their x-axes.
 
 Panels name metrics that runs log (`tests/experiments/tracking/test_tracking_workspace.py` compares them).
 """
@@ -27,7 +27,10 @@ AUDIT = {
 
 
 def workspace(entity: str, project: str, sweep: str | None) -> Workspace:
-    """The page, of one sweep's runs or of all, grouped by arm. Raises UserError without its package."""
+    """Returns the workspace of one sweep's runs, or of all, grouped by arm.
+
+    Raises UserError if the package wandb-workspaces is missing.
+    """
     try:
         import wandb_workspaces.reports.v2 as panels
         import wandb_workspaces.workspaces as ws
@@ -42,8 +45,8 @@ def workspace(entity: str, project: str, sweep: str | None) -> Workspace:
         return ws.Section(name=name, panels=list(shown), is_open=True)
 
     audit = [_bars(name, title, by=ARM) for name, title in AUDIT.items()]
-    scores = [_bars(f"score/{each.name}", f"{each.title}, {each.unit}", FAMILY) for each in METRICS]
-    # Job types are arms; seeds of one are drawn as their mean and range.
+    scores = [_bars(f"score/{metric.name}", f"{metric.title}, {metric.unit}", FAMILY) for metric in METRICS]
+    # A job type is an arm; its seeds are drawn as their mean and range.
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -62,13 +65,13 @@ def workspace(entity: str, project: str, sweep: str | None) -> Workspace:
         runset_settings=ws.RunsetSettings(
             filters="" if sweep is None else And(ws.Metric("Group") == sweep),
             groupby=[ws.Metric(ARM)],
-            pinned_columns=[f"summary:score/{each.name}" for each in METRICS],
+            pinned_columns=[f"summary:score/{metric.name}" for metric in METRICS],
         ),
     )
 
 
 def _curve(metric: str, axis: str) -> LinePlot:
-    """Over what was spent, both logarithmic, as scaling laws are drawn."""
+    """Returns a plot of a metric over what was spent, with both axes logarithmic, as for scaling laws."""
     import wandb_workspaces.reports.v2 as panels
 
     title = f"{metric.replace('_', ' ').capitalize()} against {BUDGETS[axis]}"
@@ -99,7 +102,7 @@ def _bars(metric: str, title: str, by: str) -> BarPlot:
 
 
 def write(page: Workspace, file: Path) -> None:
-    """Its definition, as W&B stores it; no network is asked. Raises UserError if it cannot be written."""
+    """Writes the workspace's definition, without network. Raises UserError if it cannot be written."""
     try:
         write_json(file, page._spec)
     except OSError as error:
@@ -107,7 +110,7 @@ def write(page: Workspace, file: Path) -> None:
 
 
 def save(page: Workspace) -> str:
-    """Makes it a page of the project; its address. Raises UserError if W&B cannot be reached or refuses."""
+    """Saves the workspace to W&B. Returns its address. Raises UserError if W&B refuses or is not reached."""
     import requests
     from wandb.errors import Error
 

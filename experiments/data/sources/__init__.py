@@ -1,1 +1,1 @@
-"""Where text comes from: the embedded addresses, files, Hugging Face datasets. A source is a file."""
+"""Sources of text, one a file: the embedded addresses, files, Hugging Face datasets."""

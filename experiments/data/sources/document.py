@@ -1,4 +1,4 @@
-"""One text, and what a source says when a row holds none."""
+"""One text of a corpus, and the errors for rows that hold no text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from archs.errors import UserError
 
 @dataclass(frozen=True)
 class Document:
-    """One text. `meta` holds what the source knows of it; two of its keys steer the split:
+    """One text. `meta` holds what the source knows about it. Two of its keys change the split:
 
-    era     documents of one era are split among themselves (stratification)
-    group   documents of one group never part (two addresses of one president in one year)
+    era     each era is split by itself (stratification)
+    group   documents of one group stay in one split (two addresses of one president in one year)
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""Documents from files: plain text, parquet, JSON lines."""
+"""Reads documents from files: plain text, parquet, JSON lines."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from experiments.data.sources.document import Document, missing_column, not_text
 from experiments.data.sources.source import Source
 from experiments.recipe.groups.paths import listed
 
-CHUNK = 20_000  # characters; documents cut from one long text are at least this long ...
-CHUNKS = 20  # ... unless the text would then give fewer than this many
-FEWEST_CHUNK = 500  # a document still spans a few windows
+CHUNK = 20_000  # characters: documents cut from one long text are at least this long ...
+CHUNKS = 20  # ... unless the text would then give fewer documents than this
+FEWEST_CHUNK = 500  # characters: so short a document still spans a few windows
 BLOCK = 1 << 20  # bytes read at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files(Source):
-    """path: a file, a folder, or a pattern; format: what the files hold."""
+    """Files of one format. path: a file, a folder, or a pattern."""
 
     path: str
     format: Literal["text", "parquet", "jsonl"]
@@ -41,7 +41,7 @@ class Files(Source):
 
 
 def update_digest(digest: Any, kind: str, path: str) -> None:
-    """Adds the bytes of all files to a hashlib digest: the same bytes elsewhere are the same corpus."""
+    """Adds the bytes of all files to a hashlib digest, not their names: moved files are the same corpus."""
     for file in listed(path, kind):
         try:
             with file.open("rb") as stream:
@@ -51,12 +51,13 @@ def update_digest(digest: Any, kind: str, path: str) -> None:
 
 
 def read(kind: str, path: str, text_column: str) -> Iterator[Document]:
-    found = listed(path, kind)
+    """Yields the documents of all files; a few text files are cut into parts."""
+    files = listed(path, kind)
     if kind == "text":
-        # A handful of books would leave a whole book or nothing for validation: cut them up.
-        return chain.from_iterable(_cut(file) if len(found) < CHUNKS else _whole(file) for file in found)
+        # Few whole books would leave one book or none for validation, so they are cut into parts.
+        return chain.from_iterable(_cut(file) if len(files) < CHUNKS else _whole(file) for file in files)
     rows = _parquet if kind == "parquet" else _json_lines
-    return chain.from_iterable(rows(file, text_column) for file in found)
+    return chain.from_iterable(rows(file, text_column) for file in files)
 
 
 def _whole(file: Path) -> Iterator[Document]:
@@ -64,13 +65,13 @@ def _whole(file: Path) -> Iterator[Document]:
 
 
 def _cut(file: Path) -> Iterator[Document]:
-    """Contiguous parts of one file, each ending at a blank line (else a line's end, else a space)."""
+    """Yields contiguous parts of one file. Each ends at a blank line, else a line's end, else a space."""
     least = max(min(CHUNK, file.stat().st_size // CHUNKS), FEWEST_CHUNK)
     kept, number = "", 0
     for block in _blocks(file):
         kept += block
         done = 0
-        while len(kept) - done >= 3 * least:  # so that what remains is never shorter than `least`
+        while len(kept) - done >= 3 * least:  # so that the last part is never shorter than `least`
             end = _boundary(kept, done + least, done + 2 * least)
             yield Document(kept[done:end], f"{file}#{number}")
             done, number = end, number + 1
@@ -80,14 +81,17 @@ def _cut(file: Path) -> Iterator[Document]:
 
 def _boundary(text: str, start: int, stop: int) -> int:
     for mark in ("\n\n", "\n", " "):
-        found = text.find(mark, start, stop)
-        if found >= 0:
-            return found + len(mark)
+        place = text.find(mark, start, stop)
+        if place >= 0:
+            return place + len(mark)
     return stop
 
 
 def _blocks(file: Path) -> Iterator[str]:
-    """The file's text in pieces, line ends made \\n; UserError if it is empty, binary or not UTF-8."""
+    """Yields the file's text in blocks, with \\n as line end.
+
+    Raises UserError if it is empty, binary or not UTF-8.
+    """
     decoder, newlines = codecs.getincrementaldecoder("utf-8")(), io.IncrementalNewlineDecoder(None, True)
     seen = 0
     with file.open("rb") as stream:
@@ -151,7 +155,7 @@ def _json_lines(file: Path, text_column: str) -> Iterator[Document]:
 
 
 def json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file that has one a line, with their lines' numbers; empty lines are none."""
+    """Yields the line number and the object of each line of a .jsonl file. Empty lines are skipped."""
     for number, line in enumerate(lines(file), start=1):
         if not line.strip():
             continue
@@ -169,7 +173,7 @@ def json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def lines(file: Path) -> Iterator[str]:
-    """The file's lines without their ends, '' behind a last line end; UserError as for any text."""
+    """Yields the file's lines without line ends, and "" after a last line end. Raises as `_blocks`."""
     rest = ""
     for block in _blocks(file):
         *whole, rest = (rest + block).split("\n")

@@ -1,4 +1,4 @@
-"""A Hugging Face dataset by name, streamed."""
+"""Streams the documents of a Hugging Face dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from experiments.data.sources.source import Source
 
 @dataclass(frozen=True, kw_only=True)
 class HuggingFace(Source):
-    """name: a dataset or its local folder; `name:config` picks a configuration."""
+    """The train split of a dataset.
+
+    name: on the hub, or a local folder; `name:config` picks a configuration.
+    """
 
     kind = "huggingface"
     name: str
@@ -22,7 +25,7 @@ class HuggingFace(Source):
         return _read(self.name, self.text_column)
 
     def update(self, digest: Any) -> None:
-        """The dataset answers for itself: its commit on the hub, or the time stamps of local files."""
+        """Adds the dataset's own hash: of its commit on the hub, or of the time stamps of its local files."""
         digest.update(f"{self.name}\0{_builder(self.name).hash}".encode())
 
 
@@ -47,7 +50,7 @@ def _builder(name: str) -> Any:
     import datasets
     from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()  # each of its retries would be a line before the one that counts
+    logging.set_verbosity_error()  # else it prints a line for each retry before the error
     dataset, config = _named(name)
     try:
         return datasets.load_dataset_builder(dataset, config)

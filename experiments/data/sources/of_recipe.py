@@ -1,4 +1,4 @@
-"""From a recipe's `data` to the source it names."""
+"""Makes the source that a recipe's `data` names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from experiments.recipe.groups.data import DataConfig
 
 
 def source_of(data: DataConfig, kept_out: KeptOut | None = None) -> Source:
-    """The source that `data` names. A task's texts are a source of `tasks`, not of this room."""
+    """Returns the source that `data` names, but for source "task", which `runs.corpus` makes."""
     match data.source:
         case "sotu":
             only = tuple(sorted(data.only.items()))

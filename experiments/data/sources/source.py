@@ -1,4 +1,4 @@
-"""What every source of text gives: documents in a fixed order, and a hash that changes when they change.
+"""The base class of sources: documents in a fixed order, and a hash that changes when they change.
 
 Sources are read lazily, so a corpus may be larger than memory.
 """
@@ -15,7 +15,7 @@ from experiments.data.sources.document import Document
 
 
 class KeptOut(Protocol):
-    """Text that no document may hold, such as a task's test split."""
+    """Text that no training document may hold, such as a task's test split."""
 
     def fingerprint(self) -> str: ...
     def holds(self, text: str) -> bool: ...
@@ -23,10 +23,10 @@ class KeptOut(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
-    """One place that text is read from.
+    """A source of text.
 
-    kind: its name in a recipe. text_column: the column that holds the text, where rows have columns.
-    kept_out: documents that hold such text are left out.
+    kind: its name in a recipe. text_column: the column that holds the text, if rows have columns.
+    kept_out: documents that hold text of it are left out.
     """
 
     kind: ClassVar[str]
@@ -35,9 +35,9 @@ class Source(ABC):
 
     @abstractmethod
     def read(self) -> Iterator[Document]:
-        """All documents, lazily and always in the same order.
+        """Yields all documents, always in the same order.
 
-        Raises UserError for what is missing, empty, binary or not UTF-8, and for a column that is not there.
+        Raises UserError for a file that is missing, empty, binary or not UTF-8, and for a missing column.
         """
 
     @abstractmethod
@@ -45,18 +45,18 @@ class Source(ABC):
         """Adds what identifies the documents to a hashlib digest, without parsing them."""
 
     def named(self) -> str:
-        """What a fingerprint begins with: the kind and the options that choose among the documents."""
+        """Returns the beginning of the fingerprint: the kind, and the options that choose among documents."""
         return f"{self.kind}\0{self.text_column}"
 
     def documents(self) -> Iterator[Document]:
-        """The documents that hold text, without those that hold text which is kept out."""
+        """Yields the documents that are not blank and hold no text of `kept_out`."""
         kept_out = self.kept_out
         for document in self.read():
             if document.text.strip() and not (kept_out is not None and kept_out.holds(document.text)):
                 yield document
 
     def fingerprint(self) -> str:
-        """A hash of what `documents` would yield."""
+        """Returns a hash of what `documents` yields."""
         digest = hashlib.sha256(self.named().encode())
         if self.kept_out is not None:
             digest.update(self.kept_out.fingerprint().encode())

@@ -1,1 +1,1 @@
-"""Text to token ids and back: a byte-level BPE trained here, or any tokenizer of the `tokenizers` library."""
+"""Tokenizers: a byte-level BPE trained here, or any tokenizer of the `tokenizers` library."""

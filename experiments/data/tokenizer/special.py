@@ -1,12 +1,12 @@
-"""The special tokens of a tokenizer trained here, and the names that others give theirs."""
+"""The special tokens of a tokenizer trained here, and the usual names of them in other tokenizers."""
 
 from __future__ import annotations
 
 import re
 
-# T5 (Raffel et al. 2020) hides spans of mean length 3 at a rate of 15%: 0.05 W sentinels and a closing one
-# for a window of W tokens, 7 at 128 and 27 at 512. 64 cover windows of 1,024 and cost a vocabulary of 4,096
-# a sixty-fourth of its rows; T5's 100 are for its longer packings.
+# T5 (Raffel et al. 2020) hides spans of mean length 3 at a rate of 15%. A window of W tokens then needs
+# 0.05 W sentinels and a closing one: 7 at 128, 27 at 512. 64 are enough for 1,024 and take one row in 64 of
+# a vocabulary of 4,096. T5's own 100 are for its longer inputs.
 SENTINELS = 64
 SPECIALS = (
     "<pad>",
@@ -18,7 +18,7 @@ SPECIALS = (
     *(f"<extra_id_{number}>" for number in range(SENTINELS)),
 )
 
-# Where a tokenizers file names no roles, its special tokens are known by the names the field gives them.
+# A tokenizers file does not name the roles of its special tokens, so they are found by these common names.
 NAMES = {
     "pad": ("<pad>", "[PAD]", "<|pad|>"),
     "bos": ("<s>", "<bos>", "[BOS]", "<|startoftext|>", "<|begin_of_text|>"),

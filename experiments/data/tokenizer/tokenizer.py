@@ -1,4 +1,4 @@
-"""A tokenizer: what its pieces are, read from a file, and text to ids and back."""
+"""A tokenizer read from a file: encodes and decodes text, and describes its pieces."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from experiments.data.token_kinds import kinds_of
 from experiments.data.tokenizer.special import NAMES
 from experiments.storage.whole import write_whole
 
-# Latin, Chinese and Japanese, Arabic and Urdu, Indic, Armenian, Ethiopic, Burmese, Khmer.
+# The full stops and other ends of Latin, Chinese and Japanese, Arabic and Urdu, Indic, Armenian, Ethiopic,
+# Burmese and Khmer.
 SENTENCE_END = re.compile(r"""[.!?…。！？｡؟۔।॥։።။។៕][)\]"'’”»」』）]*$""")  # noqa: RUF001
 
 
 @dataclass(frozen=True, eq=False)
 class Tokenizer:
-    """A `tokenizers.Tokenizer` and the ids of its special tokens by role (see NAMES), None where missing.
+    """A `tokenizers.Tokenizer`, and the ids of its special tokens by role (see NAMES), None where missing.
 
-    Special tokens written out in a text ("<s>" in HTML) are read as ordinary text: their ids come from
-    objectives alone.
+    A special token's name in a text, such as "<s>" in HTML, is read as ordinary text. Only objectives insert
+    special tokens.
     """
 
     backend: tokenizers.Tokenizer
@@ -42,19 +43,19 @@ class Tokenizer:
         return self.backend.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """As `encode`, on all cores."""
-        return [found.ids for found in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+        """Encodes several texts, on all cores."""
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def encode_with_spans(self, text: str) -> tuple[list[int], np.ndarray]:
-        """As `encode`, and which characters of the text each token stands for: (n,2) int64, end excluded.
+        """Returns the ids, and the characters that each token stands for: (n,2) int64, end excluded.
 
-        Byte-level: tokens that hold parts of one character all have its place.
+        Tokens of a byte-level tokenizer that hold parts of one character all have that character's place.
         """
-        found = self.backend.encode(text, add_special_tokens=False)
-        return found.ids, np.array(found.offsets, dtype=np.int64).reshape(-1, 2)
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        return encoding.ids, np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids, special tokens left out."""
+        """Returns the text of token ids, without special tokens."""
         return self.backend.decode([int(token) for token in ids], skip_special_tokens=True)
 
     @cached_property
@@ -64,12 +65,12 @@ class Tokenizer:
 
     @cached_property
     def pieces(self) -> list[str | None]:
-        """What each id (V) is spelled as in the vocabulary; None for an id without a piece."""
+        """Each id's spelling in the vocabulary (V); None for an id without a piece."""
         return [self.backend.id_to_token(token) for token in range(self.size)]
 
     @cached_property
     def special(self) -> np.ndarray:
-        """(V) bool: a control token, never part of a text."""
+        """(V) bool: whether the piece is a control token, which is never part of a text."""
         flags = np.array([piece is None for piece in self.pieces])
         added = self.backend.get_added_tokens_decoder()
         unknown = self._layout["model"].get("unk_token")
@@ -82,16 +83,16 @@ class Tokenizer:
 
     @cached_property
     def byte_lengths(self) -> np.ndarray:
-        """(V) int64: UTF-8 bytes each piece stands for, 0 for special tokens. Byte-level tokenizers only.
+        """(V) int64: UTF-8 bytes of each piece, 0 for special tokens. For byte-level tokenizers only.
 
-        There every character of a piece is one byte. Other tokenizers lose bytes on the way (white space,
-        case), so they have none; `Corpus.byte_lengths` then uses the split's own ratio of bytes to tokens.
+        In those each character of a piece is one byte. Other tokenizers lose bytes of the text (white space,
+        case), so `Corpus.byte_lengths` uses the split's ratio of bytes to tokens for them.
         """
         if not self.byte_level:
             raise ValueError("only byte-level tokenizers know the bytes of a piece")
         lengths = np.array([len(piece or "") for piece in self.pieces], dtype=np.int64)
         for token, entry in self.backend.get_added_tokens_decoder().items():
-            lengths[token] = len(entry.content.encode())  # added tokens are spelled as they are
+            lengths[token] = len(entry.content.encode())  # added tokens are plain text
         return np.where(self.special, 0, lengths)
 
     @cached_property
@@ -100,10 +101,11 @@ class Tokenizer:
 
     @cached_property
     def word_starts(self) -> np.ndarray:
-        """(V) bool: the piece begins a word; special tokens do.
+        """(V) bool: whether the piece begins a word; special tokens do.
 
-        Byte-level: it begins with white space (Ġ, Ċ, ...), as in RoBERTa's whole-word masking, so
-        punctuation goes with the word it follows. WordPiece: no "##". SentencePiece: it begins with "▁".
+        Byte-level: it begins with white space (Ġ, Ċ, ...), as in RoBERTa's whole-word masking, so that
+        punctuation belongs to the word before it. WordPiece: it has no "##". SentencePiece: it begins with
+        "▁". Raises UserError for a tokenizer that marks no words.
         """
         model = self._layout["model"]
         pieces = [piece or "" for piece in self.pieces]
@@ -124,17 +126,17 @@ class Tokenizer:
 
     @cached_property
     def sentence_ends(self) -> np.ndarray:
-        """(V) bool: the piece ends in a full stop, an exclamation or question mark, of any common script.
+        """(V) bool: whether the piece ends in a full stop, exclamation or question mark of a common script.
 
-        Closing quotes and brackets may follow. A mark of several bytes for which a byte-level vocabulary has
-        no piece of its own is not seen.
+        Closing quotes and brackets may follow. A mark that a byte-level vocabulary splits into several
+        pieces is not found.
         """
         ending = [SENTENCE_END.search(text) is not None for text in self.texts]
         return np.array(ending) & ~self.special
 
     @cached_property
     def texts(self) -> list[str]:
-        """What each piece (V) reads as: `Ġthe` as ` the`, `##s` as `s`, part of a character as U+FFFD."""
+        """The text of each piece (V): `Ġthe` is ` the`, `##s` is `s`, a part of a character is U+FFFD."""
         pieces = [piece or "" for piece in self.pieces]
         if self.byte_level:
             read = tokenizers.decoders.ByteLevel().decode  # a tokenizer may come without a decoder
@@ -143,17 +145,17 @@ class Tokenizer:
             inner = self._layout["model"].get("continuing_subword_prefix") or ""
             texts = [piece.removeprefix(inner).replace("▁", " ") for piece in pieces]
         for token, entry in self.backend.get_added_tokens_decoder().items():
-            texts[token] = entry.content  # added tokens are spelled as they are
+            texts[token] = entry.content  # added tokens are plain text
         return texts
 
     @cached_property
     def kinds(self) -> np.ndarray:
-        """(V) uint8: bits of objectives.marks, see `kinds_of`."""
+        """(V) uint8: bits of objectives.marks; see `kinds_of`."""
         return kinds_of(self.texts, [len(piece or "") for piece in self.pieces], self.special)
 
     @cached_property
     def digest(self) -> str:
-        """A hash of everything that decides which ids a text gets."""
+        """A hash of everything that decides the ids of a text."""
         return hashlib.sha256((self.backend.to_str() + json.dumps(dict(self.roles))).encode()).hexdigest()
 
     @cached_property
@@ -165,10 +167,10 @@ class Tokenizer:
 
 
 def load(path: str | Path) -> Tokenizer:
-    """A tokenizers JSON file, or a Hugging Face tokenizer folder (read without network).
+    """Reads a tokenizers JSON file, or a Hugging Face tokenizer folder, without network.
 
-    A folder names the roles of its special tokens (pad_token, bos_token, ...); in a file they are known by
-    name. Sentinels are the tokens spelled <extra_id_N> in both.
+    A folder names the roles of its special tokens (pad_token, bos_token, ...). Those of a file are found by
+    their names. In both, sentinels are the tokens spelled <extra_id_N>. Raises UserError if there is none.
     """
     place = Path(path).expanduser()
     if place.is_file():
@@ -200,6 +202,7 @@ def load(path: str | Path) -> Tokenizer:
 
 
 def roles_by_name(backend: tokenizers.Tokenizer) -> dict[str, int | None]:
+    """Returns {role: id} of the special tokens, by their common names; None for a role that none has."""
     known = backend.get_vocab(with_added_tokens=True)
     return {
         role: next((known[name] for name in names if name in known), None) for role, names in NAMES.items()
@@ -207,7 +210,7 @@ def roles_by_name(backend: tokenizers.Tokenizer) -> dict[str, int | None]:
 
 
 def _types(component: dict | None) -> set[str]:
-    """The types of a pre-tokenizer or decoder, with those inside a Sequence."""
+    """Returns the types of a pre-tokenizer or decoder, with those inside a Sequence."""
     if component is None:
         return set()
     inner = [*component.get("decoders", ()), *component.get("pretokenizers", ())]

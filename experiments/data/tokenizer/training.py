@@ -1,4 +1,4 @@
-"""A byte-level BPE trained on a corpus."""
+"""Trains a byte-level BPE on a corpus."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from archs.errors import UserError
 from experiments.data.tokenizer.special import SPECIALS
 from experiments.data.tokenizer.tokenizer import Tokenizer, roles_by_name
 
-SMALLEST = 256 + len(SPECIALS)  # every byte is a piece, so that any text can be written
+SMALLEST = 256 + len(SPECIALS)  # each byte is a piece, so that every text can be encoded
 
 
 def train(texts: Iterable[str], size: int) -> Tokenizer:
-    """A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with SPECIALS as its first ids.
+    """Trains a byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with SPECIALS as its first ids.
 
-    `size` counts everything; a text too small to fill it gives a smaller vocabulary. Raises UserError
-    below SMALLEST.
+    `size` is the vocabulary's, special tokens included; a small text gives a smaller one. Raises UserError
+    for a size below SMALLEST.
     """
     from tokenizers import decoders, models, pre_tokenizers, trainers
 

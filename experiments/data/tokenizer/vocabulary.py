@@ -1,4 +1,4 @@
-"""What objectives know of a tokenizer: its special tokens by role and the traits of its pieces."""
+"""Makes the vocabulary that objectives read: special tokens by role, and the traits of the pieces."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from objectives.base import Vocabulary
 
 
 def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
-    """What objectives know of the tokenizer.
+    """Returns the vocabulary of a tokenizer. Raises UserError if it has neither bos, eos, cls nor sep.
 
-    A missing bos is cls and a missing eos is sep (BERT's texts stand between these), else the one that is
-    there stands for both (GPT-2). A missing pad is eos: padded cells are neither seen nor asked.
+    If bos is missing it is cls, and if eos is missing it is sep, between which BERT's texts stand. If one of
+    the two is still missing it is the other (GPT-2). A missing pad is eos, which does no harm: padded
+    positions are neither seen nor predicted.
     """
     roles = tokenizer.roles
     bos, eos = _first(roles["bos"], roles["cls"]), _first(roles["eos"], roles["sep"])

@@ -1,1 +1,1 @@
-"""Claims: what is stated, on which endpoint, and what was decided."""
+"""Claims: statements about arms, the endpoints they are tested on, and the verdicts."""

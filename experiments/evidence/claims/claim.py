@@ -1,8 +1,8 @@
-"""Claims: what a sweep is to decide, written down and hashed before anything is trained.
+"""Claims: the statements that a sweep is to test, written down and hashed before anything is trained.
 
-One file of `configs/claims/` a claim. Its contrasts name arms of the sweep; its endpoints are those of
-`evidence/claims/endpoints.py`, or standard tasks. Nothing here needs torch: a mistake in a claim is told at
-once.
+A claim is one file of `configs/claims/`. Its contrasts name arms of the sweep. Its endpoints are those of
+`evidence/claims/endpoints.py`, or standard tasks. Nothing here needs torch, so a mistake in a claim is
+reported at once.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ Kind = Literal["superiority", "equivalence", "ordering", "conjunction", "relabel
 Role = Literal["claim", "control"]
 Contrast = dict[str, float]  # arm: weight; positive is in favour of the statement
 FOLDER = "claims"
-CONTROLS = "controls"  # a sweep's key: its claims of that role, by name
-ALL = "all"
-ALPHA = 0.05  # of a sweep's confirmatory claims together, and of each control
-CONFIRMATORY = 6  # claims: with Holm's correction for more, eight paired seeds can decide nothing
+CONTROLS = "controls"  # the key of a sweep that names its controls
+ALL = "all"  # stands for every claim
+ALPHA = 0.05  # the level of a sweep's confirmatory claims together, and of each control
+CONFIRMATORY = 6  # claims at most: with Holm's correction for more, eight paired seeds can decide nothing
 
 
 class Published(Config):
-    """What the field found. `effect` in the unit of `unit`, None where a direction alone was published.
+    """What was published about the claim.
 
-    comparable: whether that unit is the endpoint's own, so that the effect may stand on its axis. scale: how
-    large the models were there, as `220M parameters, 34G tokens`.
+    effect: in `unit`; None if only a direction was published. comparable: whether `unit` is the endpoint's
+    own, so that the effect may be drawn on its axis. scale: of the published models, as `220M parameters, 34G
+    tokens`.
     """
 
     effect: float | None = None
@@ -66,7 +67,7 @@ class Part:
 
     @property
     def text(self) -> str:
-        """`sop - nsp`, `0.5 x double - shared + 0.5 x prefix`."""
+        """The contrast in words: `sop - nsp`, `0.5 x double - shared + 0.5 x prefix`."""
         words = ""
         for arm, weight in self.contrast.items():
             sign = ("- " if weight < 0 else "") if not words else (" - " if weight < 0 else " + ")
@@ -78,11 +79,15 @@ class Part:
 class Claim(Config):
     """A statement that a sweep can support or contradict.
 
-    kind: superiority (one contrast above zero on one endpoint), equivalence (one contrast within ±`margin`,
-    in the endpoint's unit), conjunction (every contrast above zero on every endpoint), ordering (`order`: for
-    each endpoint the arms, best first; each must beat the next), relabelling (a control, A/A: the `arm` under
-    twice the seeds, relabelled 200 times, gives a verdict at most one time in twenty).
-    role: a control is run first and must hold before any verdict is printed.
+    kind:
+        superiority   one contrast is above zero on one endpoint
+        equivalence   one contrast is within ±`margin`, in the endpoint's unit
+        conjunction   every contrast is above zero on every endpoint
+        ordering      each arm of `order`, {endpoint: arms, best first}, beats the next
+        relabelling   a control (A/A): `arm` with twice the seeds, split at random 200 times into two halves,
+                      gives a verdict at most one time in twenty
+    role: a control is run first and must hold before any verdict is given.
+    published: what was found elsewhere. expect: the effect expected here, in words.
     """
 
     statement: str
@@ -132,7 +137,7 @@ class Claim(Config):
 
     @property
     def parts(self) -> list[Part]:
-        """What must hold, each by itself; of a relabelling none."""
+        """The parts that must each hold; none for a relabelling."""
         if self.kind == "ordering":
             return [
                 Part({better: 1.0, worse: -1.0}, endpoint)
@@ -149,21 +154,21 @@ class Claim(Config):
     @property
     def arms(self) -> list[str]:
         """The arms it needs, in the order in which it names them."""
-        named = [arm for one in (*self.contrasts, *self.order.values()) for arm in one]
+        named = [arm for arms in (*self.contrasts, *self.order.values()) for arm in arms]
         return list(dict.fromkeys([*named, *([self.arm] if self.arm else [])]))
 
     def digest(self) -> str:
-        """16 hex digits of everything that is written in it."""
+        """Returns 16 hex digits that change with any field."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def read_claims(named: dict[str, Any], config_dir: Path | None = None) -> dict[str, Claim]:
-    """Controls, then claims, by name, in the order asked for; `all` stands for every claim.
+    """Returns {name: claim}, controls first, in the order of `named`; `all` stands for every claim.
 
-    named: for each role a name or a list of names. Without a claim nothing needs controls, so none is read.
-    Raises UserError for a name there is no file of, for a file that is no claim, for a claim among the
-    controls, and for a control that is listed as both.
+    named: {role: a name or a list of names}. If no claim is named, no control is read. Raises UserError for
+    an unknown name, for a file that is not a valid claim, for a claim named as a control, and for a control
+    that is named in both lists.
     """
     lists = {role: names if isinstance(names, list) else [names] for role, names in named.items()}
     if not lists["claim"]:
@@ -171,25 +176,25 @@ def read_claims(named: dict[str, Any], config_dir: Path | None = None) -> dict[s
     folders = [configs_dir(), *([] if config_dir is None else [config_dir])]
     files = {file.stem: file for folder in folders for file in (folder / FOLDER).glob("*.yaml")}
     every = {name: validated(Claim, read_yaml(file), f"{file}: ") for name, file in files.items()}
-    found: dict[str, Claim] = {}
+    chosen: dict[str, Claim] = {}
     for role, names in lists.items():
         of_role = sorted((name for name, claim in every.items() if claim.role == role), key=_number)
-        # A control may be listed among the claims: it is then reported like one, and gates nothing.
+        # A control may be listed among the claims: it is then reported as one, and no verdict depends on it.
         testable = sorted((name for name, claim in every.items() if claim.parts), key=_number)
         allowed = of_role if role == "control" else testable
-        for name in [each for one in names for each in (of_role if one == ALL else [one])]:
+        for name in [name for given in names for name in (of_role if given == ALL else [given])]:
             if name not in allowed:
                 raise unknown(role, str(name), [*allowed, ALL])
-            if name in found and found[name].role == role:
+            if name in chosen and chosen[name].role == role:
                 raise UserError(f"{role} '{name}' is named twice; list each once, and {ALL} alone")
-            if name in found:
+            if name in chosen:
                 raise UserError(f"'{name}' is among the controls and the claims; leave it out of one")
-            found[name] = every[name].model_copy(update={"role": role})
-    return found
+            chosen[name] = every[name].model_copy(update={"role": role})
+    return chosen
 
 
 def _number(name: str) -> tuple[int, str]:
-    """C2 before C10."""
+    """Returns a sort key that puts C2 before C10."""
     return int("".join(re.findall("[0-9]", name)) or 0), name
 
 

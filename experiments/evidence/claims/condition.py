@@ -1,4 +1,4 @@
-"""Under what a claim is decided: a definition of the budget, and a scale."""
+"""The condition that a claim is tested under: a definition of the budget, and a scale."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ class Condition:
     scale: float
 
     def name(self, arm: str, own: Condition) -> str:
-        """What the arm is called under this cell, if `own` is the sweep's."""
+        """Returns the arm's name under this condition. `own`: the condition of the sweep itself."""
         stop = "" if self.stop == own.stop else f".{self.stop}"
         return arm + stop + ("" if self.scale == own.scale else f".x{self.scale:g}")

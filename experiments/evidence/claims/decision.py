@@ -1,4 +1,4 @@
-"""A sweep's claims, decided from what its runs left."""
+"""Decides a sweep's claims from the scores of its runs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from experiments.evidence.claims.verdicts import Decision, Outcome, decide, deci
 from experiments.runs.reading import SweepRecord
 
 
-def decision(sweep: SweepRecord, said: Registered) -> Decision:
-    """Every claim judged by what is in `scores/*.parquet`."""
-    return decide(_material(sweep, said))
+def decision(sweep: SweepRecord, registered: Registered) -> Decision:
+    """Returns the decision on every claim, from `scores/*.parquet`."""
+    return decide(_material(sweep, registered))
 
 
-def controls(sweep: SweepRecord, said: Registered) -> list[Outcome]:
-    """The controls alone: the claims' runs need not be there."""
-    return decide_controls(_material(sweep, said))
+def controls(sweep: SweepRecord, registered: Registered) -> list[Outcome]:
+    """Returns the outcomes of the controls. Runs of other claims need not exist."""
+    return decide_controls(_material(sweep, registered))
 
 
-def _material(sweep: SweepRecord, said: Registered) -> Material:
-    # More seeds than are declared now may be there, of a time when they were.
-    runs = {(run.arm, run.seed): run for run in sweep.runs if run.seed < said.runs.get(run.arm, 0)}
+def _material(sweep: SweepRecord, registered: Registered) -> Material:
+    # The folder may hold more seeds than are declared now, if more were declared before.
+    runs = {(run.arm, run.seed): run for run in sweep.runs if run.seed < registered.runs.get(run.arm, 0)}
 
     @cache
     def scored(arm: str, cell: Condition, endpoint: str, pooling: str) -> dict[int, Items | None]:
-        name, point = said.arm_under(arm, cell), endpoint_of(endpoint)
-        measures = point.other[1] if point.other and pooling == point.other[0] else point.measures
+        name, read = registered.arm_under(arm, cell), endpoint_of(endpoint)
+        measures = read.other[1] if read.other and pooling == read.other[0] else read.measures
         return {
             seed: items(run.path / "scores", measures)
             for (of, seed), run in runs.items()
@@ -38,7 +38,15 @@ def _material(sweep: SweepRecord, said: Registered) -> Material:
         }
 
     def diverged(arm: str, cell: Condition) -> set[int]:
-        name = said.arm_under(arm, cell)
+        name = registered.arm_under(arm, cell)
         return {seed for (of, seed), run in runs.items() if of == name and run.state == "diverged"}
 
-    return Material(said.claims, said.cells, said.scratch, said.seeds, scored, diverged, said.excused)
+    return Material(
+        registered.claims,
+        registered.cells,
+        registered.scratch,
+        registered.seeds,
+        scored,
+        diverged,
+        registered.excused,
+    )

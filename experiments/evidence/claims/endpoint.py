@@ -1,20 +1,20 @@
-"""What an endpoint is: what of a run's scores it reads, in which unit, and which way is better."""
+"""What an endpoint is: the scores that it reads, its unit, and whether higher or lower is better."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # plans and mistakes need none of these
+if TYPE_CHECKING:  # slow to import, and plans do not need it
     import pandas as pd
 
 
-TASK = "task:"  # what the name of an endpoint on standard tasks begins with
+TASK = "task:"  # begins the name of an endpoint on standard tasks
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A standard task as an endpoint reads it; its words are the task, and the mode where that is unusual."""
+    """A standard task of an endpoint. words: the task, with the mode if it is not the default."""
 
     task: str
     mode: str
@@ -23,22 +23,24 @@ class Asked:
 
     @property
     def endpoint(self) -> str:
-        """The name, in full, of the endpoint on this task alone."""
+        """The full name of the endpoint on this task alone."""
         return f"{TASK}{self.task}@{self.mode}:{self.metric}"
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Sum of `numerator` over that of `denominator` (None: the number of rows), times `times`, of a table.
+    """times x the sum of column `numerator` / the sum of column `denominator`, of a table in scores/.
 
-    asked: the standard task that the table is of, whose rows hold pseudo-values already; None of others.
+    denominator: None = the number of rows, which gives a mean. unit_of_likelihood: "nll" or "pll": rows of
+    another unit are not this measure; None = any. asked: the standard task of the table, whose rows already
+    hold pseudo-values; None for other tables.
     """
 
     table: str
     numerator: str
     denominator: str | None = None
     times: float = 1.0
-    unit_of_likelihood: str | None = None  # "nll" or "pll": rows of another unit are not this measure
+    unit_of_likelihood: str | None = None
     asked: Asked | None = None
 
     @property
@@ -47,6 +49,7 @@ class Measure:
         return self.denominator is not None or self.asked is not None
 
     def holds(self, rows: pd.DataFrame) -> bool:
+        """Whether the rows are in the measure's unit of likelihood."""
         if self.unit_of_likelihood is None or (self.asked is not None and "unit" not in rows):
             return True
         return set(rows["unit"]) == {self.unit_of_likelihood}
@@ -54,10 +57,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Prior:
-    """Standard deviations of the difference of two arms, in the endpoint's unit, that `plan` counts with.
+    """Assumed standard deviations of the difference of two arms, in the endpoint's unit, for `plan`.
 
-    seed: of its mean over items, from one pretraining seed to the next; item: of an item's mean over seeds;
-    residual: what is left; items: how many there are.
+    seed: of the mean over items, between pretraining seeds. item: of an item's mean over seeds. residual: of
+    the rest. items: how many items there are.
     """
 
     seed: float
@@ -68,11 +71,14 @@ class Prior:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """measures: one, or several whose mean it is (a composite). switch: of EvaluationConfig, None if always.
+    """An endpoint of claims.
 
-    task: whether a model from scratch could do it too, so that it must pass the assay. other: the same
-    question under another pooling, shown beside it and never decided on. prior: as measured by
-    docs/results/claims_micro.md, but where said.
+    measures  one, or several whose mean is the endpoint (a composite)
+    prior     measured in docs/results/claims_micro.md, unless a comment says otherwise
+    switch    the field of EvaluationConfig that turns it on; None = it is always measured
+    task      whether an untrained model could do it too, so that it must pass the assay
+    pooling   how hidden states are pooled, "" if they are not
+    other     (pooling, measures): the same question under another pooling, shown but never decided on
     """
 
     title: str
@@ -93,9 +99,9 @@ class Endpoint:
 
     @property
     def tasks(self) -> list[str]:
-        """Of a composite the endpoints on each of its standard tasks alone, else none."""
-        asked = [each.asked for each in self.measures if each.asked is not None]
-        return [each.endpoint for each in asked] if len(asked) > 1 else []
+        """The endpoints on each task of a composite alone; [] if it is no composite of standard tasks."""
+        tasks = [measure.asked for measure in self.measures if measure.asked is not None]
+        return [task.endpoint for task in tasks] if len(tasks) > 1 else []
 
     def text(self, value: float) -> str:
         return f"{value:.{self.decimals}f}"

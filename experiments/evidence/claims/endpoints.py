@@ -1,7 +1,7 @@
-"""Endpoints: what a claim is decided on, one value an item, larger is better or smaller is.
+"""The endpoints that claims are decided on: one value an item, read from `scores/*.parquet`.
 
-An endpoint names the rows of `scores/*.parquet` it reads. A mean over items enters a test item by item; a
-ratio of sums, such as nats over bytes, as jackknife pseudo-values, whose mean is the ratio up to its bias.
+The items of a mean enter a test as they are. A ratio of sums, such as nats over bytes, enters as jackknife
+pseudo-values, whose mean is the ratio up to its bias.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ENDPOINTS: dict[str, Endpoint] = {
         "higher",
         1,
         (Measure("party", "correct", times=100),),
-        # Assumed, not measured: a GLUE score of a small encoder varies by 0.6 points from seed to seed, and
-        # two answers to a hard yes-or-no question differ in half of the items.
+        # Assumed, not measured: a GLUE score of a small encoder varies by 0.6 points between seeds, and two
+        # models answer half of the items of a hard yes-or-no question differently.
         Prior(seed=1.0, item=8.0, residual=50.0, items=1000),
         switch="party",
     ),
@@ -69,9 +69,9 @@ ENDPOINTS: dict[str, Endpoint] = {
 
 @cache
 def endpoint_of(name: str) -> Endpoint:
-    """One of ENDPOINTS, or of standard tasks: `task:mr`, `task:mr+cola` (`task_endpoints.py`).
+    """Returns one of ENDPOINTS, or an endpoint on standard tasks: `task:mr`, `task:mr+cola`.
 
-    Raises UserError for a name that is neither.
+    The syntax of the latter is in `task_endpoints.py`. Raises UserError for any other name.
     """
     if name.startswith(TASK):
         return on_tasks(name)

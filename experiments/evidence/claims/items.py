@@ -1,4 +1,4 @@
-"""Results kept per item, read back as tables a test can use: rows are seeds, columns items."""
+"""Reads scores of items as tables for tests: rows are seeds, columns items."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from experiments.storage.tables import read_table
 
 @dataclass(frozen=True)
 class Items:
-    """What one run scored: keys (I) say which items, values (I) in the endpoint's unit."""
+    """The scores of one run. keys (I): the items; values (I): in the endpoint's unit."""
 
     keys: list[str]
     values: np.ndarray
 
 
 def items(scores: Path, measures: Sequence[Measure]) -> Items | None:
-    """The items of `scores/*.parquet`; None if a table is missing, empty, or in another unit.
+    """Returns the items of the measures' tables; None if a table is missing, empty, or in another unit.
 
-    Of several measures each counts alike, whatever its number of items: the mean of all values is the mean of
-    the measures' own.
+    Several measures weigh alike, whatever their numbers of items: the mean of all values is the mean of the
+    measures' means.
     """
-    found = [_of(scores, measure) for measure in measures]
-    whole = [each for each in found if each is not None]
-    if len(whole) < len(found):
+    parts = [_of(scores, measure) for measure in measures]
+    present = [part for part in parts if part is not None]
+    if len(present) < len(parts):
         return None
-    total = sum(len(each.keys) for each in whole)
+    total = sum(len(part.keys) for part in present)
     return Items(
-        [key for each in whole for key in each.keys],
-        np.concatenate([each.values * (total / (len(whole) * len(each.keys))) for each in whole]),
+        [key for part in present for key in part.keys],
+        np.concatenate([part.values * (total / (len(present) * len(part.keys))) for part in present]),
     )
 
 
@@ -45,7 +45,7 @@ def _of(scores: Path, measure: Measure) -> Items | None:
     rows = read_table(path)
     if rows.empty or not measure.holds(rows):
         return None
-    # Of a standard task the digest of its texts, too: the same numbers of other texts are other items.
+    # A standard task's key holds the digest of its texts: the same number in other texts is another item.
     of = measure.table if measure.asked is None else f"{measure.table} {rows['digest'].iloc[0]}"
     keys = [f"{of} {item}" for item in rows["item"]]
     above = np.asarray(rows[measure.numerator], dtype=float)
@@ -57,9 +57,9 @@ def _of(scores: Path, measure: Measure) -> Items | None:
 
 
 def ratio_values(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Jackknife pseudo-values (I) of sum(above) / sum(below): n x all - (n - 1) x all but one (Tukey 1958).
+    """Returns the jackknife pseudo-values (I) of sum(above) / sum(below) (Tukey 1958).
 
-    What `stats.pseudo_values` gives of the ratio, in one stroke.
+    They are n x the ratio of all - (n - 1) x the ratio of all but one, as of `stats.pseudo_values`, at once.
     """
     n = len(above)
     if n == 1:
@@ -70,44 +70,44 @@ def ratio_values(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Table:
-    """values (S,I) of one arm, or of a contrast of arms; seeds (S) say which row is which."""
+    """The values (S,I) of one arm, or of a contrast of arms. seeds (S): the seed of each row."""
 
     seeds: list[int]
     values: np.ndarray
 
 
-def table(found: Mapping[int, Items | None]) -> Table | None:
-    """The seeds that have the items; None if there is none.
+def table(scored: Mapping[int, Items | None]) -> Table | None:
+    """Returns the table of the seeds that have items, None if none has.
 
     Raises UserError if two runs were asked different items.
     """
-    there = {seed: each for seed, each in sorted(found.items()) if each is not None}
-    if not there:
+    present = {seed: of_seed for seed, of_seed in sorted(scored.items()) if of_seed is not None}
+    if not present:
         return None
-    keys = {tuple(each.keys) for each in there.values()}
+    keys = {tuple(of_seed.keys) for of_seed in present.values()}
     if len(keys) > 1:
-        raise UserError(_different())
-    return Table(list(there), np.stack([each.values for each in there.values()]))
+        raise _different_items()
+    return Table(list(present), np.stack([of_seed.values for of_seed in present.values()]))
 
 
 def contrast(
     weights: Mapping[str, float], arms: Mapping[str, Mapping[int, Items | None]], sign: int
 ) -> Table | None:
-    """Sum of weight x arm, times sign, by the seeds that every arm has; None if there is none.
+    """Returns sign x the sum of weight x arm, for the seeds that every arm has; None if there is none.
 
     Raises UserError if two arms were asked different items.
     """
     tables = {arm: table(arms[arm]) for arm in weights}
-    keys = {tuple(each.keys) for arm in weights for each in arms[arm].values() if each is not None}
+    keys = {tuple(scored.keys) for arm in weights for scored in arms[arm].values() if scored is not None}
     if len(keys) > 1:
-        raise UserError(_different())
-    whole = [each for each in tables.values() if each is not None]
-    if not whole or len(whole) < len(tables):
+        raise _different_items()
+    present = [of_arm for of_arm in tables.values() if of_arm is not None]
+    if not present or len(present) < len(tables):
         return None
-    seeds = sorted(set.intersection(*(set(each.seeds) for each in whole)))
+    seeds = sorted(set.intersection(*(set(of_arm.seeds) for of_arm in present)))
     if not seeds:
         return None
-    rows = [w * _rows(each, seeds) for w, each in zip(weights.values(), whole, strict=True)]
+    rows = [weight * _rows(of_arm, seeds) for weight, of_arm in zip(weights.values(), present, strict=True)]
     return Table(seeds, sign * np.sum(rows, axis=0))
 
 
@@ -115,8 +115,8 @@ def _rows(of: Table, seeds: Iterable[int]) -> np.ndarray:
     return of.values[[of.seeds.index(seed) for seed in seeds]]
 
 
-def _different() -> str:
-    return (
+def _different_items() -> UserError:
+    return UserError(
         "runs of one sweep were scored on different items, so they cannot be paired; evaluate them again "
         "with one version and the same texts: pentarch evaluate RUN"
     )

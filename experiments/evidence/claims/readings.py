@@ -1,4 +1,4 @@
-"""A claim read under one budget, scale and pooling: tested part by part, then as a whole."""
+"""Tests a claim under one condition and pooling: each part, then the claim as a whole."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from experiments.evidence.claims import items as evidence
 from experiments.evidence.claims.claim import ALPHA, CONFIRMATORY, Claim, Part
 from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoint import Endpoint
 from experiments.evidence.claims.endpoints import endpoint_of
-from experiments.evidence.claims.items import Items, Table
+from experiments.evidence.claims.items import Items, Table, contrast, table
 from experiments.evidence.stats import (
     Equivalence,
     Pairing,
@@ -24,7 +23,7 @@ from experiments.evidence.stats import (
 )
 from experiments.evidence.stats.corrections import benjamini_hochberg, holm
 
-FALSE_DISCOVERIES = 0.10  # Benjamini-Hochberg's q for exploratory claims
+FALSE_DISCOVERIES = 0.10  # Benjamini-Hochberg's q, for exploratory claims
 
 Verdict = Literal[
     "supported",
@@ -36,16 +35,19 @@ Verdict = Literal[
     "depends on the budget's definition",
 ]
 Standing = Literal["control", "confirmatory", "exploratory"]
-Scored = Mapping[int, Items | None]  # the items of each seed; None or not there: not scored
+Scored = Mapping[int, Items | None]  # seed -> items; a seed with None, or missing, has no scores
 
 
 @dataclass(frozen=True)
 class Material:
-    """What decisions are made of. cells: the deciding one first; scratch: an arm's untrained twin.
+    """All that decisions are made from.
 
-    seeds: as declared. scored(arm, cell, endpoint, pooling): what its runs scored, empty if there are none.
-    diverged(arm, cell): the seeds that did, which count and are never trained again. excused: controls that
-    gate nothing, and why.
+    cells     the conditions, the deciding one first
+    scratch   {arm: its untrained twin}
+    seeds     how many are declared
+    scored    (arm, cell, endpoint, pooling) -> the scores of its runs, {} if there are none
+    diverged  (arm, cell) -> the seeds that diverged; they count as run and are never trained again
+    excused   {control: reason} of controls that no verdict depends on
     """
 
     claims: dict[str, Claim]
@@ -59,10 +61,10 @@ class Material:
 
 @dataclass(frozen=True)
 class Finding:
-    """One part of a claim under one cell, in the endpoint's unit; positive is in favour of the claim.
+    """The tests of one part of a claim under one condition, in the endpoint's unit.
 
-    smallest: the difference that this sweep would have found four times in five, by the variances it saw, at
-    the level that the correction leaves.
+    Positive is in favour of the claim. smallest: the difference that this sweep would find four times in
+    five, given the variances that it saw and the level after correction.
     """
 
     part: Part
@@ -84,10 +86,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Reading:
-    """A claim under one cell and pooling ("" is each endpoint's own).
+    """A claim tested under one condition and pooling ("" = each endpoint's own).
 
-    p: raw, of the whole claim; adjusted: Holm's, or for exploratory claims Benjamini-Hochberg's. missing: why
-    it could not be read, "" if it could.
+    p: of the whole claim, uncorrected. adjusted: by Holm, or by Benjamini-Hochberg for exploratory claims.
+    missing: why it could not be tested, "" if it could.
     """
 
     cell: Condition
@@ -100,11 +102,12 @@ class Reading:
 
     @property
     def in_favour(self) -> bool:
+        """Whether every part's mean is in favour of the claim."""
         return all(finding.test.mean > 0 for finding in self.findings)
 
 
 def standings(claims: Mapping[str, Claim]) -> dict[str, Standing]:
-    """Controls; the first six claims, confirmatory; the others, exploratory."""
+    """Returns each claim's standing: control; confirmatory, the first six claims; exploratory, the others."""
     confirmatory = [name for name, claim in claims.items() if claim.role == "claim"][:CONFIRMATORY]
     return {
         name: "control"
@@ -117,74 +120,78 @@ def standings(claims: Mapping[str, Claim]) -> dict[str, Standing]:
 
 
 def level(claims: Mapping[str, Claim], name: str) -> float:
-    """The significance level that the claim must reach if it has the least p of its standing."""
+    """Returns the significance level that the claim must reach if its p is the least of its standing."""
     standing = standings(claims)
     if standing[name] == "control":
         return ALPHA
     bound = ALPHA if standing[name] == "confirmatory" else FALSE_DISCOVERIES
-    return bound / sum(each == standing[name] for each in standing.values())
+    return bound / sum(other == standing[name] for other in standing.values())
 
 
 def poolings(claim: Claim) -> list[str]:
-    """Its own, then what any of its endpoints can be read by besides."""
+    """Returns "", for each endpoint's own pooling, and the other poolings that any endpoint has."""
     others = [endpoint_of(name).other for name in claim.asked]
     return ["", *sorted({other[0] for other in others if other})]
 
 
 def read(material: Material, name: str, cell: Condition, pooling: str = "") -> Reading:
-    """Tested, not yet corrected or judged."""
+    """Returns the tests of a claim, not yet corrected or judged."""
     claim = material.claims[name]
     findings: list[Finding] = []
     missing: list[str] = []
     for part in claim.parts:
         endpoint = endpoint_of(part.endpoint)
-        asked = pooling if endpoint.other and pooling == endpoint.other[0] else endpoint.pooling
-        there = {arm: material.scored(arm, cell, part.endpoint, asked) for arm in part.contrast}
-        missing += _missing(material, cell, part, there)
-        found = evidence.contrast(part.contrast, there, endpoint.sign)
-        if found is not None and len(found.seeds) >= 2:
-            findings.append(_finding(part, found, there, claim.margin, level(material.claims, name)))
+        read_by = pooling if endpoint.other and pooling == endpoint.other[0] else endpoint.pooling
+        scored = {arm: material.scored(arm, cell, part.endpoint, read_by) for arm in part.contrast}
+        missing += _missing(material, cell, part, scored)
+        values = contrast(part.contrast, scored, endpoint.sign)
+        if values is not None and len(values.seeds) >= 2:
+            findings.append(_finding(part, values, scored, claim.margin, level(material.claims, name)))
     if len(findings) < len(claim.parts) and not missing:
         missing = ["fewer than two seeds came through in every arm"]
     p = 1.0 if missing else _p(claim, findings)
     return Reading(cell, pooling, findings, p, p, "undecided", "; ".join(dict.fromkeys(missing)))
 
 
-def _missing(material: Material, cell: Condition, part: Part, there: Mapping[str, Scored]) -> list[str]:
-    """Runs that should be there and are not. A diverged one counts and is told of elsewhere."""
-    told = []
-    for arm, scored in there.items():
+def _missing(material: Material, cell: Condition, part: Part, scored: Mapping[str, Scored]) -> list[str]:
+    """Returns a sentence for each arm whose runs lack scores. Diverged runs are not missing."""
+    sentences = []
+    for arm, by_seed in scored.items():
         diverged = material.diverged(arm, cell)
-        lost = [seed for seed in range(material.seeds) if scored.get(seed) is None and seed not in diverged]
+        lost = [seed for seed in range(material.seeds) if by_seed.get(seed) is None and seed not in diverged]
         if lost:
             what = f"{endpoint_of(part.endpoint).title} for {len(lost)} of {material.seeds} seeds"
-            told.append(f"arm '{arm}' has no {what}")
-    return told
+            sentences.append(f"arm '{arm}' has no {what}")
+    return sentences
 
 
 def _finding(
-    part: Part, found: Table, there: Mapping[str, Scored], margin: float | None, alpha: float
+    part: Part, values: Table, scored: Mapping[str, Scored], margin: float | None, alpha: float
 ) -> Finding:
-    test = crossed_test(found.values)
+    test = crossed_test(values.values)
     return Finding(
         part,
-        found,
+        values,
         test,
-        None if margin is None else equivalence_test(found.values, margin),
-        _pairing(found, there) if len(part.contrast) == 2 else None,
+        None if margin is None else equivalence_test(values.values, margin),
+        _pairing(values, scored) if len(part.contrast) == 2 else None,
         smallest_visible(test.variances, test.seeds, test.items, alpha),
     )
 
 
-def _pairing(found: Table, there: Mapping[str, Scored]) -> Pairing:
-    one, two = (evidence.table({seed: scored[seed] for seed in found.seeds}) for scored in there.values())
-    assert one is not None
-    assert two is not None
-    return pairing(one.values, two.values)
+def _pairing(values: Table, scored: Mapping[str, Scored]) -> Pairing:
+    first, second = (table({seed: by_seed[seed] for seed in values.seeds}) for by_seed in scored.values())
+    assert first is not None
+    assert second is not None
+    return pairing(first.values, second.values)
 
 
 def _p(claim: Claim, findings: list[Finding]) -> float:
-    """Of the side the results are on: holding in every part (the largest), or failing in one (Bonferroni)."""
+    """Returns the p of the claim, for the side that the results are on.
+
+    If every part is in favour, it is the largest p. If a part is against, it is the least p of those, times
+    the number of parts (Bonferroni).
+    """
     if claim.kind == "equivalence":
         return _equivalence_p(claim, findings[0])
     against = [finding.test.p for finding in findings if finding.test.mean <= 0]
@@ -193,19 +200,20 @@ def _p(claim: Claim, findings: list[Finding]) -> float:
     return min(1.0, len(findings) * min(against))
 
 
-def _equivalence_p(claim: Claim, found: Finding) -> float:
-    """Of being inside the margin, or where the mean is outside of it, of being outside."""
-    assert found.equivalence is not None
+def _equivalence_p(claim: Claim, finding: Finding) -> float:
+    """Returns the p of being inside the margin, or if the mean is outside, of being outside."""
+    assert finding.equivalence is not None
     assert claim.margin is not None
-    if abs(found.test.mean) <= claim.margin:
-        return found.equivalence.p
-    return crossed_test(found.table.values, null=math.copysign(claim.margin, found.test.mean)).p
+    if abs(finding.test.mean) <= claim.margin:
+        return finding.equivalence.p
+    return crossed_test(finding.table.values, null=math.copysign(claim.margin, finding.test.mean)).p
 
 
 def corrected(material: Material, readings: dict[str, Reading]) -> dict[str, Reading]:
-    """One cell and pooling of every claim: p adjusted among the claims of each standing, and judged.
+    """Returns the readings of all claims under one condition and pooling, with adjusted p and verdict.
 
-    Holm (1979) for confirmatory claims, Benjamini and Hochberg (1995) for exploratory ones.
+    p is adjusted among the claims of one standing: by Holm (1979) for confirmatory claims, by Benjamini and
+    Hochberg (1995) for exploratory ones.
     """
     standing = standings(material.claims)
     done: dict[str, Reading] = {}
@@ -221,7 +229,7 @@ def corrected(material: Material, readings: dict[str, Reading]) -> dict[str, Rea
 
 
 def judged(reading: Reading, claim: Claim, bound: float = ALPHA) -> Reading:
-    """The reading with its verdict: what its adjusted p, below `bound` or not, says."""
+    """Returns the reading with its verdict, which depends on whether its adjusted p is below `bound`."""
     return replace(reading, verdict=_verdict(reading, claim, bound))
 
 
@@ -237,7 +245,7 @@ def _verdict(reading: Reading, claim: Claim, bound: float) -> Verdict:
 
 
 def _unseen(reading: Reading, claim: Claim) -> bool:
-    """Whether what was published is smaller than what could have been found here."""
+    """Whether the published effect is smaller than what this sweep could have found."""
     effect = claim.published.effect
     if not claim.published.comparable or effect is None or claim.kind == "equivalence":
         return False

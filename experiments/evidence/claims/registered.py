@@ -1,4 +1,4 @@
-"""What a sweep registered before training, as it is read back."""
+"""Reads back what a sweep registered before training: its claims and its design."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ SWEEP, DESIGN, CLAIMS = "sweep.json", "design.json", "claims.json"
 
 
 def claims_of(content: dict[str, Any]) -> dict[str, Claim]:
-    """The claims of a claims.json. Raises UserError if they are none."""
+    """Returns the claims of a claims.json. Raises UserError if one is not valid."""
     return {name: validated(Claim, claim, f"{CLAIMS}, {name}: ") for name, claim in content["claims"].items()}
 
 
 @dataclass(frozen=True)
 class Registered:
-    """What was written before training: claims.json and design.json."""
+    """The content of claims.json and design.json, which were written before training.
+
+    runs: {arm: number of seeds}. seeds, excused, cells, scratch: as in `readings.Material`.
+    """
 
     claims: dict[str, Claim]
     digests: dict[str, str]
@@ -35,33 +38,36 @@ class Registered:
     scratch: dict[str, str]
 
     def arm_under(self, arm: str, cell: Condition) -> str:
-        """The name of the arm's runs under a cell."""
+        """Returns the name of the arm's runs under a condition."""
         return cell.name(arm, self.cells[0])
 
 
 def registered(folder: Path) -> Registered | None:
-    """None for a sweep without claims. Raises UserError if what was registered is lost or damaged."""
+    """Returns what the sweep registered, None if it has no claims.
+
+    Raises UserError if a file is lost or damaged.
+    """
     sweep = read_record(folder / SWEEP) or {}
-    said = read_record(folder / CLAIMS, "claims", "digests", "deviations", "written", "seeds", "excused")
+    claims = read_record(folder / CLAIMS, "claims", "digests", "deviations", "written", "seeds", "excused")
     design = read_record(folder / DESIGN, "seeds", "cells", "scratch")
-    if said is None and not sweep.get("claims"):
+    if claims is None and not sweep.get("claims"):
         return None
-    for content, name in ((said, CLAIMS), (design, DESIGN)):
+    for content, name in ((claims, CLAIMS), (design, DESIGN)):
         if content is None:
             raise UserError(
                 f"'{folder / name}' is missing, and with it what its claims are decided by; run "
                 "the same 'pentarch sweep' again, which writes it and trains nothing that is done"
             )
-    assert said is not None
+    assert claims is not None
     assert design is not None
     return Registered(
-        claims_of(said),
-        said["digests"],
-        said["deviations"],
-        said["written"],
-        said["seeds"],
+        claims_of(claims),
+        claims["digests"],
+        claims["deviations"],
+        claims["written"],
+        claims["seeds"],
         design["seeds"],
-        said["excused"],
+        claims["excused"],
         [Condition(**cell) for cell in design["cells"]],
         design["scratch"],
     )

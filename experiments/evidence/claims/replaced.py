@@ -1,4 +1,4 @@
-"""A sweep's claims on other endpoints than their files name: `endpoints: {understanding: task:mr+cola}`."""
+"""Puts a sweep's claims on other endpoints, as `endpoints: {understanding: task:mr+cola}` of the sweep."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from experiments.recipe.config import validated
 
 
 def replaced(claims: dict[str, Claim], endpoints: dict[str, str]) -> dict[str, Claim]:
-    """Every claim and control with each named endpoint as another; registered and hashed as it then reads.
+    """Returns every claim and control with its endpoints replaced. They are registered and hashed like this.
 
-    Raises UserError for an endpoint that no claim is on, and for one in another unit, in which margins and
+    Raises UserError for an endpoint that no claim has, and for a new one in another unit, where margins and
     published effects would mean something else.
     """
-    asked = list(dict.fromkeys(name for claim in claims.values() for name in claim.asked))
+    known = list(dict.fromkeys(name for claim in claims.values() for name in claim.asked))
     for old, new in endpoints.items():
-        if old not in asked:
-            raise UserError(f"endpoints: {unknown('endpoint of these claims', old, asked)}")
+        if old not in known:
+            raise UserError(f"endpoints: {unknown('endpoint of these claims', old, known)}")
         before, after = endpoint_of(old), endpoint_of(new)
         if (before.unit, before.better) != (after.unit, after.better):
             raise UserError(

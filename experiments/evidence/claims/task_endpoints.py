@@ -1,9 +1,9 @@
 """Endpoints on standard tasks, by name.
 
-task:mr                           the test items of mr, in the mode and by the metric that are usual
+task:mr                           the test items of mr, in its default mode, by its primary metric
 task:mr@frozen                    in another mode
-task:mr+cola+snli                 a composite: the mean of the tasks, each counting alike
-task:reviews@finetuned:accuracy   a task of one's own, whose mode and metric no preset says
+task:mr+cola+snli                 a composite: the mean of the tasks, all with the same weight
+task:reviews@finetuned:accuracy   a user's own task, whose mode and metric no preset gives
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from experiments.tasks.kinds import KINDS
 from experiments.tasks.modes import primary, scores_table
 
 PART = re.compile(rf"({FOLDER})(?:@(\w+))?(?::(\w+))?")
-# Metrics from 0 to 100 are points, as those that GLUE averages; others keep their unit.
+# Metrics from 0 to 100 are points, as in the averages of GLUE; other metrics keep their unit.
 UNITS = {"% right": "points", "% exact": "points", "correlation x 100": "points", "0 to 100": "points"}
-# All assumed: what was assumed or measured of the built-in endpoint in that unit, and the items of MR's size.
+# All assumed: the priors of the built-in endpoint in the same unit, with as many items as MR.
 PRIORS = {
     "points": Prior(seed=1.0, item=8.0, residual=50.0, items=1000),
     "nats/byte": Prior(seed=0.17, item=0.16, residual=0.16, items=1000),
@@ -30,10 +30,10 @@ PRIORS = {
 
 
 def on_tasks(name: str) -> Endpoint:
-    """The endpoint of a name that begins with `task:`.
+    """Returns the endpoint of a name that begins with `task:`.
 
-    Raises UserError for a task, mode or metric that there is not, for one without a mean over items, and for
-    tasks that no mean can be taken of.
+    Raises UserError for an unknown task, mode or metric, for a metric without a prior, for a task named
+    twice, and for tasks in different units.
     """
     from experiments.evidence.metrics import METRICS
 
@@ -49,8 +49,8 @@ def on_tasks(name: str) -> Endpoint:
         if parts.count(part) > 1:
             raise UserError(f"endpoint '{name}' names {part.words} twice; name each task once")
     if len(set(units)) > 1:
-        told = ", ".join(f"{part.words} in {unit}" for part, unit in zip(parts, units, strict=True))
-        raise UserError(f"endpoint '{name}': there is no mean of {told}; make endpoints of one unit each")
+        words = ", ".join(f"{part.words} in {unit}" for part, unit in zip(parts, units, strict=True))
+        raise UserError(f"endpoint '{name}': there is no mean of {words}; make endpoints of one unit each")
     unit, known = units[0], PRIORS[units[0]]
     title = f"{metrics[0].title} on {parts[0].words}"
     return Endpoint(
@@ -58,7 +58,7 @@ def on_tasks(name: str) -> Endpoint:
         unit,
         metrics[0].better,
         max(metric.decimals for metric in metrics),
-        # What is asked by likelihoods may be by pseudo-likelihoods, which are compared with nothing here.
+        # A zero-shot score may be of pseudo-likelihoods, which are not compared with likelihoods.
         tuple(_measure(part, "nll" if part.mode == "zero_shot" else None) for part in parts),
         Prior(known.seed, known.item, known.residual, known.items * len(parts)),
     )
@@ -70,18 +70,18 @@ def _measure(part: Asked, unit_of_likelihood: str | None) -> Measure:
 
 
 def _asked(name: str, text: str) -> Asked:
-    """One task of an endpoint's name."""
-    found = PART.fullmatch(text)
-    if found is None:
+    """Parses one task of an endpoint's name."""
+    match = PART.fullmatch(text)
+    if match is None:
         raise UserError(
             f"endpoint '{name}': came '{text}', must be a task's name, with @MODE or :METRIC where they are "
             "not its usual ones; several are joined by +, as task:mr+cola@frozen"
         )
     from experiments.evidence.metrics import METRICS
 
-    task, mode, metric = found.groups()
+    task, mode, metric = match.groups()
     shipped = sorted(file.stem for file in (configs_dir() / "task").glob("*.yaml"))
-    modes = tuple(dict.fromkeys(each for kind in KINDS.values() for each in kind.modes))
+    modes = tuple(dict.fromkeys(mode for kind in KINDS.values() for mode in kind.modes))
     if task in shipped:
         preset = TaskConfig.model_validate(task)
         modes = KINDS[preset.kind].modes

@@ -1,7 +1,7 @@
-"""From results per item to verdicts: controls and assay first, then every claim, and why.
+"""Gives every claim a verdict and a reason: controls and assays first, then the claims.
 
-The rules are those of `docs/statistics.md`. A control that does not hold, an assay that fails or a run that
-is missing leaves a claim not testable.
+The rules are in `docs/statistics.md`. A claim is not testable if a control does not hold, an assay fails or a
+run is missing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from experiments.evidence.claims import items as evidence
 from experiments.evidence.claims.claim import Claim
 from experiments.evidence.claims.condition import Condition
 from experiments.evidence.claims.endpoints import endpoint_of
+from experiments.evidence.claims.items import contrast, table
 from experiments.evidence.claims.readings import (
     ALPHA,
     Material,
@@ -28,17 +28,20 @@ from experiments.evidence.claims.readings import (
 )
 from experiments.evidence.stats import Test, crossed_test, relabelled
 
-FOUND: set[Verdict] = {"supported", "contradicted", "equivalent"}
+FOUND: set[Verdict] = {"supported", "contradicted", "equivalent"}  # the verdicts that are findings
 RELABELLINGS = 200
-# Verdicts that an arm may give against itself. The expected share is 5% at most; of one arm and 200 splits,
-# which share seeds, more than this do by chance one time in fifty (docs/statistics.md).
+# The share of relabellings of one arm that may give a verdict. 5% at most are expected. With 200 splits,
+# which share their seeds, more than this share happens by chance one time in fifty (docs/statistics.md).
 FALSE_VERDICTS = 0.08
 CORRECTIONS = {"confirmatory": "Holm", "exploratory": "Benjamini-Hochberg, exploratory"}
 
 
 @dataclass(frozen=True)
 class Assay:
-    """Do pretrained arms together beat the same models from scratch? gain: in the endpoint's unit."""
+    """Tests whether the pretrained arms together beat the same models from scratch.
+
+    gain: the test, in the endpoint's unit; None if it could not be measured.
+    """
 
     endpoint: str
     cell: Condition
@@ -51,10 +54,10 @@ class Assay:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is said of a claim, why, and every reading behind it, the deciding one first.
+    """The verdict of a claim, the reason, and its readings, the deciding one first.
 
-    relabelling: of an A/A control, the share of relabellings that gave a verdict. excused: why a control
-    gates nothing, "" if it does.
+    relabelling: the share of relabellings of an A/A control that gave a verdict. excused: why no verdict
+    depends on this control, "" if they do.
     """
 
     name: str
@@ -68,15 +71,15 @@ class Outcome:
 
     @property
     def held(self) -> bool:
-        """Whether what is stated was found."""
+        """Whether the statement was found to hold."""
         return self.verdict in ("supported", "equivalent")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """All that a sweep's claims came to.
+    """The outcomes of all claims of a sweep.
 
-    A claim has a verdict only if a control gates it and every one that does holds.
+    Claims get a verdict only if there is a control that is not excused, and all such controls hold.
     """
 
     outcomes: list[Outcome]
@@ -92,20 +95,20 @@ class Decision:
 
     @property
     def failed_controls(self) -> list[Outcome]:
-        """If there is one the apparatus is not validated, and no verdict is given."""
+        """The controls that do not hold. If there is one, no claim gets a verdict."""
         return failed(self.controls)
 
 
 def decide(material: Material) -> Decision:
-    """Every control and claim, judged."""
+    """Returns the outcome of every control and claim."""
     controls = decide_controls(material)
     unvalidated = _unvalidated(controls)
     assays = _assays(material)
     claims = [name for name, claim in material.claims.items() if claim.role == "claim"]
     readings: dict[str, list[Reading]] = {name: [] for name in claims}
-    for pooling in sorted({each for name in claims for each in poolings(material.claims[name])}):
+    for pooling in sorted({pooling for name in claims for pooling in poolings(material.claims[name])}):
         for cell in material.cells:
-            # A claim that has no such pooling is read by its own, so that the correction counts every claim.
+            # A claim without this pooling is read by its own, so that the correction counts every claim.
             raw = {name: read(material, name, cell, pooling) for name in claims}
             for name, reading in corrected(material, raw).items():
                 if pooling in poolings(material.claims[name]):
@@ -117,18 +120,18 @@ def decide(material: Material) -> Decision:
 
 
 def decide_controls(material: Material) -> list[Outcome]:
-    """The controls alone, which are run before anything else; each at 5%, uncorrected."""
+    """Returns the outcome of every control, each at 5%, uncorrected. Controls are run before all else."""
     names = [name for name, claim in material.claims.items() if claim.role == "control"]
     return [replace(_control(material, name), excused=material.excused.get(name, "")) for name in names]
 
 
 def failed(controls: Iterable[Outcome]) -> list[Outcome]:
-    """Those that do not hold, but for the excused."""
+    """Returns the controls that do not hold, without those that are excused."""
     return [outcome for outcome in controls if not outcome.held and not outcome.excused]
 
 
 def _unvalidated(controls: list[Outcome]) -> str:
-    """Why no verdict may be given, "" if it may."""
+    """Returns why no verdict may be given, "" if one may."""
     if lost := [outcome.name for outcome in failed(controls)]:
         return f"{', '.join(lost)} did not hold"
     return "" if any(not outcome.excused for outcome in controls) else "no control gates the claims"
@@ -145,18 +148,16 @@ def _control(material: Material, name: str) -> Outcome:
 
 
 def _relabelling(material: Material, name: str) -> Outcome:
-    """A/A: the share of splits of one arm's seeds into two halves that would have given a verdict."""
+    """A/A: splits one arm's seeds into halves, and returns whether few enough splits give a verdict."""
     claim, wanted = material.claims[name], 2 * material.seeds
     assert claim.arm is not None
     [endpoint] = claim.endpoints
-    found = evidence.table(
-        material.scored(claim.arm, material.cells[0], endpoint, endpoint_of(endpoint).pooling)
-    )
-    there = 0 if found is None else len(found.seeds)
-    if found is None or there < wanted:
-        why = f"arm '{claim.arm}' has {there} of {wanted} seeds"
+    scored = table(material.scored(claim.arm, material.cells[0], endpoint, endpoint_of(endpoint).pooling))
+    count = 0 if scored is None else len(scored.seeds)
+    if scored is None or count < wanted:
+        why = f"arm '{claim.arm}' has {count} of {wanted} seeds"
         return Outcome(name, claim, "control", "not testable", why)
-    share = relabelled(found.values[:wanted], lambda table: crossed_test(table).p < ALPHA, RELABELLINGS)
+    share = relabelled(scored.values[:wanted], lambda values: crossed_test(values).p < ALPHA, RELABELLINGS)
     why = (
         f"{share:.1%} of {RELABELLINGS} relabellings gave a verdict at {ALPHA:.0%}; {FALSE_VERDICTS:.0%} may"
     )
@@ -171,38 +172,41 @@ def _relabelling(material: Material, name: str) -> Outcome:
 
 
 def _assays(material: Material) -> list[Assay]:
-    """For every task that a claim is on, and every cell; beside a composite's, to be seen, its tasks' own."""
+    """Returns an assay for every task endpoint of a claim under every condition.
+
+    The tasks of a composite have assays of their own too, which are only shown.
+    """
     arms: dict[str, list[str]] = {}
     for claim in material.claims.values():
-        asked = claim.asked if claim.role == "claim" else []
-        for name in [each for one in asked for each in (one, *endpoint_of(one).tasks)]:
+        endpoints = claim.asked if claim.role == "claim" else []
+        for name in [name for asked in endpoints for name in (asked, *endpoint_of(asked).tasks)]:
             if endpoint_of(name).task:
                 arms[name] = list(dict.fromkeys([*arms.get(name, []), *claim.arms]))
     return [
-        Assay(name, cell, _gain(material, name, cell, its))
-        for name, its in arms.items()
+        Assay(name, cell, _gain(material, name, cell, of_endpoint))
+        for name, of_endpoint in arms.items()
         for cell in material.cells
     ]
 
 
 def _gain(material: Material, name: str, cell: Condition, arms: list[str]) -> Test | None:
-    """All arms that came through, alike, less the untrained arm of each one's shape; None if none did."""
+    """Tests the mean of all scored arms less the mean of their untrained twins; None if none is scored."""
     endpoint, own = endpoint_of(name), material.cells[0]
     trained = {arm: material.scored(arm, cell, name, endpoint.pooling) for arm in arms}
-    there: dict[str, Scored] = {arm: scored for arm, scored in trained.items() if any(scored.values())}
-    weights = dict.fromkeys(there, 1 / max(1, len(there)))
-    for arm in list(there):
+    scored: dict[str, Scored] = {arm: by_seed for arm, by_seed in trained.items() if any(by_seed.values())}
+    weights = dict.fromkeys(scored, 1 / max(1, len(scored)))
+    for arm in list(scored):
         untrained = material.scratch[arm]
         weights[untrained] = weights.get(untrained, 0.0) - weights[arm]
-        there[untrained] = material.scored(untrained, own, name, endpoint.pooling)
-    found = evidence.contrast(weights, there, endpoint.sign)
-    return None if found is None or len(found.seeds) < 2 else crossed_test(found.values)
+        scored[untrained] = material.scored(untrained, own, name, endpoint.pooling)
+    gain = contrast(weights, scored, endpoint.sign)
+    return None if gain is None or len(gain.seeds) < 2 else crossed_test(gain.values)
 
 
 def _informed(reading: Reading, claim: Claim, assays: list[Assay]) -> Reading:
-    """Without a verdict where a task of the claim failed its assay under the reading's cell."""
-    here = [each for each in assays if each.cell == reading.cell and each.endpoint in claim.asked]
-    return reading if all(each.passed for each in here) else replace(reading, verdict="not testable")
+    """Returns the reading, not testable if an assay of the claim failed under its condition."""
+    of_claim = [assay for assay in assays if assay.cell == reading.cell and assay.endpoint in claim.asked]
+    return reading if all(assay.passed for assay in of_claim) else replace(reading, verdict="not testable")
 
 
 def _outcome(
@@ -225,22 +229,22 @@ def _outcome(
     missing = [reading.missing for reading in deciding if reading.missing]
     if missing:
         return outcome("not testable", missing[0])
-    lacking = [
-        each
-        for each in assays
-        if each.endpoint in claim.asked and each.cell.scale == scale and not each.passed
+    not_passed = [
+        assay
+        for assay in assays
+        if assay.endpoint in claim.asked and assay.cell.scale == scale and not assay.passed
     ]
-    if lacking:
-        titles = ", ".join(dict.fromkeys(endpoint_of(each.endpoint).title for each in lacking))
-        if any(each.gain is None for each in lacking):
+    if not_passed:
+        titles = ", ".join(dict.fromkeys(endpoint_of(assay.endpoint).title for assay in not_passed))
+        if any(assay.gain is None for assay in not_passed):
             return outcome("not testable", f"the assay could not be measured on {titles}: runs are missing")
         return outcome(
             "not testable", f"the assay failed: pretrained arms do not beat those from scratch on {titles}"
         )
     verdicts = {reading.verdict for reading in deciding}
     if len(verdicts) > 1:
-        told = ", ".join(f"{reading.verdict} by {reading.cell.stop}" for reading in deciding)
-        # Two ways of not knowing are not two findings.
-        return outcome("depends on the budget's definition" if verdicts & FOUND else "undecided", told)
+        why = ", ".join(f"{reading.verdict} by {reading.cell.stop}" for reading in deciding)
+        # Verdicts that differ but hold no finding are undecided.
+        return outcome("depends on the budget's definition" if verdicts & FOUND else "undecided", why)
     words = " and ".join(f"p = {reading.adjusted:.2g} by {reading.cell.stop}" for reading in deciding)
     return outcome(deciding[0].verdict, f"{words} ({CORRECTIONS[standing]})")

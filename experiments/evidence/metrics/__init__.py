@@ -1,4 +1,4 @@
-"""Metrics of tasks by name, each a function of a table with one row an item: `METRICS["f1"].of(rows)`."""
+"""The metrics of tasks, by name. Each reads a table with one row an item: `METRICS["f1"].of(rows)`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Metrics of question answering: prediction is a string, references are the answers allowed.
+"""Metrics of question answering: prediction is a string, references are the correct answers.
 
-No reference means that the question has no answer, which the empty prediction says.
+A question without references has no answer; the empty prediction is then correct.
 The rules are those of SQuAD 1.1 (Rajpurkar et al. 2016) and 2.0 (Rajpurkar et al. 2018).
 """
 
@@ -22,7 +22,7 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def answer_words(text: str) -> list[str]:
-    """What is compared of an answer: lower case, without ASCII punctuation and English articles.
+    """Returns the words of an answer: lower case, without ASCII punctuation and English articles.
 
     >>> answer_words("The  U.S. Army, a.k.a. 'an' army")
     ['us', 'army', 'aka', 'army']
@@ -35,7 +35,7 @@ def exact(prediction: list[str], reference: list[str]) -> float:
 
 
 def token_f1(prediction: list[str], reference: list[str]) -> float:
-    """F1 of two bags of words, 0 to 1; where either is empty, whether both are."""
+    """Returns the F1 of two bags of words, 0 to 1. If one is empty it is 1 if both are, else 0."""
     if not prediction or not reference:
         return float(prediction == reference)
     common = (Counter(prediction) & Counter(reference)).total()
@@ -43,17 +43,17 @@ def token_f1(prediction: list[str], reference: list[str]) -> float:
 
 
 def _best(compare: Callable[[list[str], list[str]], float]) -> Callable[[pd.DataFrame], Weighted]:
-    """The mean over questions of the best over references, in percent.
+    """Returns a metric: the mean over questions of the best score over references, in percent.
 
-    A reference of which nothing is left is none; a question without references has the empty answer.
+    A reference without any word is left out. A question without references has the empty answer.
     """
 
     def prepare(rows: pd.DataFrame) -> Weighted:
         scores = []
         for prediction, references in zip(rows["prediction"], rows["references"], strict=True):
             words = answer_words(prediction)
-            allowed = [kept for one in listed(references) if (kept := answer_words(one))] or [[]]
-            scores.append(max(compare(words, one) for one in allowed))
+            allowed = [kept for text in listed(references) if (kept := answer_words(text))] or [[]]
+            scores.append(max(compare(words, reference) for reference in allowed))
         return mean(scores, times=100)
 
     return prepare

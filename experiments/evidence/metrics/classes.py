@@ -20,7 +20,7 @@ def _accuracy(rows: pd.DataFrame) -> Weighted:
 
 
 def _f1(rows: pd.DataFrame) -> Weighted:
-    """F1 of class 1 against class 0, as scikit-learn's `f1_score`; 0 where class 1 occurs nowhere."""
+    """F1 of class 1 against class 0, as scikit-learn's `f1_score`; 0 if class 1 occurs nowhere."""
     label, predicted = rows["label"].to_numpy(), rows["predicted"].to_numpy()
     classes = np.union1d(label, predicted).tolist()
     if not set(classes) <= {0, 1}:
@@ -30,7 +30,7 @@ def _f1(rows: pd.DataFrame) -> Weighted:
 
 
 def _macro_f1(rows: pd.DataFrame) -> Weighted:
-    """Mean of the classes' F1; as in scikit-learn, without classes that no label and no prediction has."""
+    """The mean of the classes' F1, as in scikit-learn, without classes that neither column has."""
     label, predicted = _one_hot(rows)
     classes = label.shape[1]
 
@@ -42,7 +42,7 @@ def _macro_f1(rows: pd.DataFrame) -> Weighted:
 
 
 def _matthews(rows: pd.DataFrame) -> Weighted:
-    """Matthews 1975, of more than two classes Gorodkin 2004; 0 where either column is constant."""
+    """Matthews 1975, for more than two classes Gorodkin 2004; 0 if either column is constant."""
     label, predicted = _one_hot(rows)
     classes = label.shape[1]
 
@@ -58,12 +58,12 @@ def _matthews(rows: pd.DataFrame) -> Weighted:
 
 
 def f1_of(hits: np.ndarray, wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """2 hits / (wanted + given), the harmonic mean of precision and recall; 0 where there is neither."""
+    """Returns 2 hits / (wanted + given), the harmonic mean of precision and recall; 0 if both are empty."""
     return ratio(2 * hits, wanted + given)
 
 
 def _one_hot(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """(n, C) twice, label and predicted, over the classes that either has."""
+    """Returns label and predicted as one-hot arrays (n, C), over the classes that either has."""
     label, predicted = rows["label"].to_numpy(), rows["predicted"].to_numpy()
     classes = np.union1d(label, predicted)
     return (label[:, None] == classes).astype(float), (predicted[:, None] == classes).astype(float)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("label", "predicted")
-CONSTANT = 1e-12  # a variance below it, as a share of all items' variance, is rounding
+CONSTANT = 1e-12  # a smaller variance, as a share of the variance of all items, is rounding
 
 
 def _pearson(rows: pd.DataFrame) -> Weighted:
@@ -21,7 +21,7 @@ def _pearson(rows: pd.DataFrame) -> Weighted:
 
 
 def _spearman(rows: pd.DataFrame) -> Weighted:
-    """Every sample is ranked anew, so that an item drawn twice is a tie."""
+    """Spearman's correlation. Every sample is ranked anew, so that an item drawn twice is a tie."""
     columns = _floats(rows)
     if any(np.isnan(column).any() for column in columns):
         return Weighted(lambda weights: np.full(len(weights), np.nan))
@@ -35,7 +35,7 @@ def _spearman(rows: pd.DataFrame) -> Weighted:
 
 
 def _ranks(weights: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """(R, n) centred ranks over n, ties at their mean; `place` (n,) orders the items' different values."""
+    """Returns (R, n) centred ranks over n, ties at their mean. place (n,): the rank of its distinct value."""
     order = np.argsort(place, kind="stable")
     starts = np.flatnonzero(np.diff(place[order], prepend=-1))
     ties = np.add.reduceat(weights[:, order], starts, axis=1)
@@ -44,7 +44,7 @@ def _ranks(weights: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 def _correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(R,) Pearson's correlation of x and y, (n,) or (R, n); 0 where either is constant in the sample."""
+    """Returns (R,) Pearson's correlation of x and y, (n,) or (R, n); 0 if either is constant there."""
     items = weights.sum(axis=1)
 
     def average(values: np.ndarray) -> np.ndarray:
@@ -60,7 +60,7 @@ def _correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarra
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
-    """Mean 0 and variance 1, so that moments lose no digits; all 0 where the values are one and the same."""
+    """Returns the values with mean 0 and variance 1, so that moments lose no digits; 0 if all are equal."""
     if np.ptp(values) == 0:
         return np.zeros_like(values)
     return (values - values.mean()) / values.std()

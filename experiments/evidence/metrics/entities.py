@@ -17,23 +17,23 @@ COLUMNS = ("tags", "predicted_tags")
 
 
 def entities(tags: list[str]) -> set[tuple[str, int, int]]:
-    """The (type, first token, one past the last) of a sentence's entities, read as conlleval reads them.
+    """Returns (type, first token, one past the last) of a sentence's entities, as conlleval reads them.
 
-    Lenient: I- with no entity of its type before it begins one (Tjong Kim Sang and De Meulder 2003).
+    An I- without an entity of its type before it begins one (Tjong Kim Sang and De Meulder 2003).
 
     >>> sorted(entities(["B-PER", "I-PER", "O", "I-LOC", "I-ORG", "B-ORG"]))
     [('LOC', 3, 4), ('ORG', 4, 5), ('ORG', 5, 6), ('PER', 0, 2)]
     """
-    found: set[tuple[str, int, int]] = set()
+    spans: set[tuple[str, int, int]] = set()
     start, inside = 0, ""  # the open entity's first token and its type
     for place, tag in enumerate([*tags, "O"]):
         mark, kind = _parts(tag)
         if mark == "I" and kind == inside:
             continue
         if inside:
-            found.add((inside, start, place))
+            spans.add((inside, start, place))
         start, inside = place, kind
-    return found
+    return spans
 
 
 def _parts(tag: str) -> tuple[str, str]:
@@ -44,7 +44,7 @@ def _parts(tag: str) -> tuple[str, str]:
 
 
 def _entity_f1(rows: pd.DataFrame) -> Weighted:
-    """F1 of all entities of all sentences; an entity is right where its type and both its ends are."""
+    """F1 over all entities of all sentences. An entity is right if its type and both its ends are."""
     return summed(
         np.array(
             [_counts(*map(listed, pair)) for pair in zip(*(rows[name] for name in COLUMNS), strict=True)]

@@ -26,17 +26,17 @@ def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
 
 
 def _exact_text(rows: pd.DataFrame) -> Weighted:
-    hits = [text.strip() in {one.strip() for one in allowed} for text, allowed in _pairs(rows)]
+    hits = [text.strip() in {reference.strip() for reference in allowed} for text, allowed in _pairs(rows)]
     return mean(hits, times=100)
 
 
 def _bleu(rows: pd.DataFrame) -> Weighted:
-    """sacrebleu's `corpus_bleu`: of an item it needs both lengths, and hits and totals of four orders."""
+    """sacrebleu's `corpus_bleu`, from each item's two lengths, and hits and totals of four orders."""
     from sacrebleu.metrics.bleu import BLEU
 
     bleu = BLEU(effective_order=True)  # no warning about single sentences; their counts are the same
-    each = [bleu.sentence_score(text, allowed) for text, allowed in _pairs(rows)]
-    statistics = [[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in each]
+    scores = [bleu.sentence_score(text, allowed) for text, allowed in _pairs(rows)]
+    statistics = [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores]
 
     def score(totals: np.ndarray) -> np.ndarray:
         whole = [[round(count) for count in row] for row in totals]
@@ -48,15 +48,15 @@ def _bleu(rows: pd.DataFrame) -> Weighted:
 
 
 def _chrf(rows: pd.DataFrame) -> Weighted:
-    """sacrebleu's `corpus_chrf`: of an item it needs three counts of six orders against its best reference.
+    """sacrebleu's `corpus_chrf`, from each item's three counts of six orders against its best reference.
 
-    The counts are in no public function of sacrebleu's; its own bootstrap takes them from the same ones.
+    No public function of sacrebleu returns the counts. Its own bootstrap uses the same private ones.
     """
     from sacrebleu.metrics.chrf import CHRF
 
     chrf = CHRF()
     statistics = [
-        chrf._extract_corpus_statistics([text], [[one] for one in allowed])[0]
+        chrf._extract_corpus_statistics([text], [[reference] for reference in allowed])[0]
         for text, allowed in _pairs(rows)
     ]
     return summed(
@@ -71,7 +71,7 @@ def _rouge(name: str) -> Callable[[pd.DataFrame], Weighted]:
 
         scorer = RougeScorer([name], use_stemmer=False)
         pairs = list(_pairs(rows))
-        if not any(re.search("[A-Za-z0-9]", one) for _, allowed in pairs for one in allowed):
+        if not any(re.search("[A-Za-z0-9]", text) for _, allowed in pairs for text in allowed):
             raise UserError(
                 f"metric '{name}' reads only letters a to z and digits, references have none; use chrf"
             )

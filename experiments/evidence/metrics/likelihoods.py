@@ -1,4 +1,4 @@
-"""Metrics of likelihoods: minimal pairs, cloze questions, and texts."""
+"""Metrics of likelihoods: for minimal pairs, cloze questions, and texts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _right(rows: pd.DataFrame) -> Weighted:
 
 
 def _perplexity(rows: pd.DataFrame) -> Weighted:
-    """e to the mean nats of an item: of a word's, however many tokens it has, as LAMBADA's is."""
+    """e to the mean nats of an item: of a whole word, whatever its number of tokens, as for LAMBADA."""
     nats = mean(rows["nats"])
     return Weighted(lambda weights: np.exp(nats(weights)), lambda: np.exp(nats.without_each(len(rows))))
 
 
 def _per_byte(nats: float) -> Callable[[pd.DataFrame], Weighted]:
-    """Summed nats over summed bytes, in units of `nats` nats."""
+    """Returns a metric: summed nats over summed bytes, in units of `nats` nats."""
 
     def prepare(rows: pd.DataFrame) -> Weighted:
         sums = rows[["nats", "bytes"]].to_numpy(dtype=float)

@@ -1,4 +1,4 @@
-"""Each item's share of a metric, so that items can be paired between arms, whatever the metric is."""
+"""Computes each item's share of a metric, so that items can be paired between arms for any metric."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from experiments.evidence.metrics.metric import judged, once
 
 
 def values(metric: Metric, rows: pd.DataFrame) -> pd.Series:
-    """Jackknife pseudo-values of each row's item, in the metric's unit; of a mean, the items themselves.
+    """Returns the jackknife pseudo-value of each row's item, in the metric's unit.
 
-    n·θ − (n − 1)·θ without item i (Tukey 1958); of each finetuning seed, and of each group of a metric that
-    is a mean over groups, by itself. Not a number where there is one item alone.
+    It is n·θ − (n − 1)·θ without item i (Tukey 1958), which for a mean is the item's own value. Each
+    finetuning seed is computed by itself, and so is each group of a metric that is a mean over groups. NaN if
+    there is only one item.
     """
     keys = [key for key in ("finetuning_seed", metric.groups) if key is not None and key in rows]
     parts = [part for _, part in rows.groupby(keys)] if keys else [rows]

@@ -1,4 +1,4 @@
-"""Paired statistics over seeds and items: what `docs/statistics.md` explains."""
+"""Paired statistics over seeds and items, explained in `docs/statistics.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several p-values at once: Holm for what was claimed beforehand, Benjamini-Hochberg for what is explored."""
+"""Corrections for several tests: Holm for confirmatory claims, Benjamini-Hochberg for exploratory ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values in the order given; those ≤ α keep the chance of any false one ≤ α (Holm, 1979).
+    """Returns adjusted p-values in the order given (Holm, 1979). The chance of any false one ≤ α is ≤ α.
 
     [0.01, 0.04, 0.03] becomes [0.03, 0.06, 0.06].
     """
@@ -19,7 +19,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values in the order given; of those ≤ q, at most q are false on average.
+    """Returns adjusted p-values in the order given. Of those ≤ q, at most a share q is false on average.
 
     [0.01, 0.04, 0.03] becomes [0.03, 0.04, 0.04]. For independent or positively dependent tests (Benjamini
     and Hochberg, 1995; Benjamini and Yekutieli, 2001).

@@ -1,8 +1,8 @@
-"""Whether a difference between two arms is more than its seeds and items would give: tests, equivalence, A/A.
+"""Tests of a difference between two arms over seeds and items: crossed test, equivalence, A/A.
 
-A contrast is D[s, i], one number a seed and item: one arm's score less the other's. Both are samples: another
-seed and another item would give other numbers, and a test over one of them alone takes the other's luck for a
-finding.
+A contrast is D[s, i], one number a seed and item: one arm's score less the other's. Seeds and items are both
+samples: other seeds and other items would give other numbers. A test over only one of them takes the chance
+of the other for a finding.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ class Test:
 
     @property
     def p(self) -> float:
-        """The larger of the two: a finding needs both."""
+        """The larger of the two p-values, because a finding needs both."""
         return max(self.p_crossed, self.p_sign_flip)
 
 
 def crossed_test(differences: np.ndarray, null: float = 0.0, confidence: float = 0.95) -> Test:
-    """Seeds and items as crossed random effects, and the exact sign-flip over seeds beside it; two-sided.
+    """Tests a contrast with seeds and items as crossed random effects, and by a sign-flip over seeds.
 
-    `differences` is D (S, I), S ≥ 2. t = (mean − null)/√V with V = max(MS_s + MS_i − MS_r, MS_s, MS_i)/(S·I),
-    `Squares.error` and `Squares.df` (Clark, 1973; Baayen, Davidson and Bates, 2008; Satterthwaite, 1946).
-    With one item it is Student's t over seeds. Where nothing varies there is no error to divide by: t is 0
-    and p_crossed 1 at the null, t infinite and p_crossed 0 elsewhere; p_sign_flip still says how little so
-    few seeds can show.
+    Both tests are two-sided. `differences` is D (S, I), S ≥ 2.
+    t = (mean − null)/√V with V = max(MS_s + MS_i − MS_r, MS_s, MS_i)/(S·I): see `Squares.error` and
+    `Squares.df` (Clark, 1973; Baayen, Davidson and Bates, 2008; Satterthwaite, 1946).
+    With one item it is Student's t over seeds. If nothing varies there is no error to divide by: at the null
+    t is 0 and p_crossed 1, elsewhere t is infinite and p_crossed 0. p_sign_flip still shows how little so few
+    seeds can tell.
 
     Raises:
         UserError: one seed, or a value that is not finite.
@@ -77,7 +78,7 @@ def crossed_test(differences: np.ndarray, null: float = 0.0, confidence: float =
 
 
 def student(mean: np.ndarray, squares: Squares, null: float) -> np.ndarray:
-    """(mean − null)/error, of any leading shape; where the error is 0: 0 at the null, else infinite."""
+    """Returns (mean − null)/error, of any leading shape; if the error is 0: 0 at the null, else infinite."""
     gap, error = np.asarray(mean) - null, squares.error
     nothing = np.abs(gap) <= ROUNDING * np.maximum(np.abs(mean), abs(null))
     without_error = np.where(nothing, 0.0, np.copysign(np.inf, gap))
@@ -86,7 +87,10 @@ def student(mean: np.ndarray, squares: Squares, null: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided tests: the larger p, and the interval inside ±margin where the crossed t passes."""
+    """The result of two one-sided tests: the larger p, and an interval.
+
+    The interval is inside ±margin if the crossed t passes.
+    """
 
     p: float
     low: float
@@ -94,10 +98,10 @@ class Equivalence:
 
 
 def equivalence_test(differences: np.ndarray, margin: float, alpha: float = 0.05) -> Equivalence:
-    """Whether the mean of D (S, I) lies within ±margin, in the unit of D (Schuirmann, 1987).
+    """Tests whether the mean of D (S, I) lies within ±margin, in the unit of D (Schuirmann, 1987).
 
-    Each side is tested twice as in `crossed_test`, and all four must be ≤ alpha. The interval is the crossed
-    t's of 1 − 2·alpha. Below five seeds no sign-flip reaches .05.
+    Each side is tested twice, as in `crossed_test`, and all four p-values must be ≤ alpha. The interval is
+    the crossed t's, of 1 − 2·alpha. With fewer than five seeds no sign-flip reaches .05.
 
     Raises:
         UserError: a margin that is not above 0, one seed, or a value that is not finite.
@@ -116,10 +120,10 @@ def equivalence_test(differences: np.ndarray, margin: float, alpha: float = 0.05
 
 
 def pseudo_values(metric: Callable[[np.ndarray], float], items: int) -> np.ndarray:
-    """Jackknife pseudo-values (items,), n·θ − (n − 1)·θ without item i: their mean stands for the metric.
+    """Returns the jackknife pseudo-values (items,), n·θ − (n − 1)·θ without item i.
 
-    `metric` takes the indices of the items kept, int64. Of a mean they are the items themselves; of Matthews
-    correlation, F1 or Spearman their mean is the metric less its bias of order 1/n (Tukey, 1958;
+    `metric` takes the indices of the items kept, int64. For a mean they are the items themselves. For
+    Matthews correlation, F1 or Spearman their mean is the metric less its bias of order 1/n (Tukey, 1958;
     Miller, 1974).
 
     Raises:
@@ -136,10 +140,10 @@ def pseudo_values(metric: Callable[[np.ndarray], float], items: int) -> np.ndarr
 
 @dataclass(frozen=True)
 class Pairing:
-    """Correlation of two arms' means by seed and by item; None if a side does not vary.
+    """The correlation of two arms' means over seeds and over items; None if an arm does not vary.
 
-    What pairing them brought: the variance of a difference is (1 − r) of that of unpaired arms
-    alike in spread.
+    It tells what pairing gained: for arms of equal spread, the variance of a paired difference is (1 − r)
+    times that of an unpaired one.
     """
 
     seeds: float | None
@@ -147,7 +151,7 @@ class Pairing:
 
 
 def pairing(one: np.ndarray, two: np.ndarray) -> Pairing:
-    """Realised correlation of two arms' scores, (S, I) each in the same order; two seeds always give ±1."""
+    """Returns the correlation of two arms' scores, each (S, I) in one order. Two seeds always give ±1."""
     first, second = _table(one), _table(two)
     if first.shape != second.shape:
         raise ValueError(f"paired arms have the same seeds and items, not {first.shape} and {second.shape}")
@@ -167,11 +171,11 @@ def _correlation(one: np.ndarray, two: np.ndarray) -> float | None:
 def relabelled(
     values: np.ndarray, decide: Callable[[np.ndarray], bool], times: int = 200, seed: int = 0
 ) -> float:
-    """A/A: the share of `times` in which `decide` finds a difference where there is none.
+    """A/A: returns the share of `times` in which `decide` finds a difference where there is none.
 
-    `values` (2S, I) are ONE arm's under 2S seeds. Each time they are split at random into two halves, paired
-    at random, and `decide` is asked about their difference (S, I). A rule that errs 5 times in 100 errs more
-    than 10 times in 200 in every third such trial, by chance; more than 16 times in about one of fifty.
+    `values` (2S, I) are ONE arm's, of 2S seeds. Each time they are split at random into two halves, paired
+    at random, and `decide` gets their difference (S, I). A rule that errs 5 times in 100 errs by chance more
+    than 10 times in 200 in every third such trial, and more than 16 times in about one of fifty.
 
     Raises:
         UserError: an odd number of seeds, fewer than four, or a value that is not finite.
@@ -184,12 +188,12 @@ def relabelled(
         raise UserError(f"A/A takes at least one relabelling, not {times}")
     draw = np.random.default_rng(seed)
     orders = (draw.permutation(2 * half) for _ in range(times))
-    found = sum(bool(decide(table[order[:half]] - table[order[half:]])) for order in orders)
-    return found / times
+    count = sum(bool(decide(table[order[:half]] - table[order[half:]])) for order in orders)
+    return count / times
 
 
 def _table(differences: np.ndarray) -> np.ndarray:
-    """(S, I) as float64, finite, two seeds at least."""
+    """Returns (S, I) as float64. Raises UserError unless it is finite and has two seeds or more."""
     table = np.asarray(differences, dtype=float)
     if table.ndim != 2 or not table.shape[1]:
         raise ValueError(f"a contrast is seeds x items, not an array of shape {table.shape}")

@@ -1,4 +1,4 @@
-"""The exact sign-flip over seeds: without a difference, each seed's could have had the other sign."""
+"""The sign-flip test over seeds: without a true difference, each seed's could have the other sign."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RANDOM_FLIPS = 100_000
 
 
 def sign_flip(per_seed: np.ndarray, null: float = 0.0, alternative: Alternative = "two-sided") -> float:
-    """The share of all 2^S assignments of signs to `per_seed` − null (S,) whose sum is at least as extreme.
+    """Returns the share of all 2^S sign assignments to `per_seed` − null (S,) with a sum at least as extreme.
 
-    Exact for up to 20 seeds (Fisher, 1935), with no smaller value than 2/2^S two-sided and 1/2^S one-sided.
-    Beyond, of 100,000 random ones, always the same, and the observed one (Phipson and Smyth, 2010).
-    "greater": that the mean is above `null`. It takes the items as given.
+    It is exact for up to 20 seeds (Fisher, 1935); the least value is 2/2^S two-sided and 1/2^S one-sided. For
+    more seeds it is the share of 100,000 random assignments, always the same, and the observed one (Phipson
+    and Smyth, 2010). "greater" tests whether the mean is above `null`. The items are taken as fixed.
     """
     values = np.asarray(per_seed, dtype=float)
     if values.ndim != 1 or not len(values):
@@ -33,11 +33,11 @@ def sign_flip(per_seed: np.ndarray, null: float = 0.0, alternative: Alternative 
 
 
 def exact_flips(values: np.ndarray, null: float, alternative: Alternative) -> np.ndarray:
-    """`sign_flip` over all assignments for values (..., S): shape (...)."""
+    """Returns `sign_flip` over all assignments, for values (..., S): shape (...)."""
     sums = np.zeros((*values.shape[:-1], 1))
     for seed in range(values.shape[-1]):
-        one = values[..., seed, None] - null
-        sums = np.concatenate([sums + one, sums - one], axis=-1)
+        gap = values[..., seed, None] - null
+        sums = np.concatenate([sums + gap, sums - gap], axis=-1)
     return _extreme(sums, values, null, alternative).mean(-1)
 
 

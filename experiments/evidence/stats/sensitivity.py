@@ -1,4 +1,4 @@
-"""How small a difference so many seeds and items can show: from priors, or from the variances found."""
+"""Power analysis: how small a difference a number of seeds and items can show, given the variances."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from experiments.evidence.stats.variances import Squares, Variances
 def smallest_visible(
     variances: Variances, seeds: int, items: int, alpha: float = 0.05, power: float = 0.8
 ) -> float:
-    """The true difference that is found, two-sided at `alpha`, with probability `power`; in the unit of D.
+    """Returns the true difference that is found, two-sided at `alpha`, with probability `power`.
 
-    By the noncentral t with the error and degrees of freedom that the components lead to. The usual
-    (t_α + t_power)·error is within 1% of it at α = .05, but 3% too small at 8 seeds and α = .0083, and the
-    exact one costs nothing.
+    It is in the unit of D, from the noncentral t with the error and degrees of freedom that the variance
+    components give. The usual (t_α + t_power)·error is within 1% of it at α = .05, but 3% too small at 8
+    seeds and α = .0083; the exact value costs nothing.
 
-    Both p-values must pass. Where the sign-flip needs every seed on one side (6 seeds at .05, 8 at Holm's
-    .0083) it is the harder one, and the difference is the larger of both tests' own; without that the rule
-    would find it with a power of .60-.65, not .8. One seed more (9 at .0083) and it still costs up to .12 of
-    the power; later next to none. inf where the sign-flip cannot reach alpha at all, 2/2^S being above it.
+    Both p-values of `crossed_test` must pass. If the sign-flip needs every seed on one side (6 seeds at .05,
+    8 at Holm's .0083), it is the harder of the two tests, and the larger of their differences is returned;
+    otherwise the power would be .60-.65, not .8. With one seed more (9 at .0083) the sign-flip still costs
+    up to .12 of the power, with further seeds next to nothing. inf if the sign-flip cannot reach alpha,
+    because 2/2^S is above it.
 
     Raises:
         UserError: fewer than two seeds or one item, or not 0 < alpha < power < 1.
@@ -48,9 +49,9 @@ def seeds_needed(
     power: float = 0.8,
     most: int = 512,
 ) -> int | None:
-    """The fewest seeds, two or more, whose smallest visible difference is at most `effect`, or None.
+    """Returns the fewest seeds, two or more, whose smallest visible difference is at most `effect`, or None.
 
-    No number of seeds removes the items' own variance: where that alone hides the effect, the answer is None.
+    No number of seeds removes the items' own variance. If that alone hides the effect, the result is None.
     """
     if not effect > 0:
         raise UserError(f"an effect to plan for is above 0, not {effect}; its direction does not matter")
@@ -60,9 +61,10 @@ def seeds_needed(
 
 
 def _unanimous(variances: Variances, seeds: int, items: int, power: float) -> float:
-    """The difference at which all seeds' means are above 0 with probability `power`.
+    """Returns the difference at which all seeds' means are above 0 with probability `power`.
 
-    Seeds share their items: given what the items add to every seed, the seeds are independent.
+    Seeds share their items. Given the items' contribution, which is the same for every seed, they are
+    independent.
     """
     if items == 1:
         own, shared = math.sqrt(variances.seed + variances.residual), 0.0

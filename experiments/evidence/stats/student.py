@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 
 def half_width(values: Sequence[float] | np.ndarray) -> float:
-    """Half of the 95% interval of the mean of two values or more, in their unit (Student 1908)."""
+    """Returns half of the 95% interval of the mean of two or more values, in their unit (Student 1908)."""
     from scipy import stats
 
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))

@@ -8,8 +8,8 @@ import numpy as np
 
 from archs.errors import UserError
 
-TIES = 1e-9  # numbers this close, relative to their size, differ by rounding alone
-ROUNDING = 1e-12  # below this part of the largest value, a deviation is the arithmetic's
+TIES = 1e-9  # numbers this close, relative to their size, differ only by rounding
+ROUNDING = 1e-12  # a deviation below this share of the largest value is rounding
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Variances:
     """Variance components of a contrast D[s, i], in the square of its unit; never negative.
 
     D[s, i] = mean + seed[s] + item[i] + residual[s, i]. The residual holds the interaction of seed and item,
-    which one value a cell cannot tell from noise. With one item everything is the seed's.
+    which one value for each seed and item cannot tell from noise. With one item all variance is the seed's.
     """
 
     seed: float
@@ -30,7 +30,7 @@ class Variances:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Each component's share of their sum: they add to 1, or are all 0 where nothing varies."""
+        """Each component's share of their sum. The shares add up to 1, or are all 0 if nothing varies."""
         parts = {"seed": self.seed, "item": self.item, "residual": self.residual}
         largest = max(parts.values())
         if largest == 0:
@@ -43,8 +43,7 @@ class Variances:
 class Squares:
     """Mean squares of the two-way layout D (..., S, I) without replication, each of shape (...).
 
-    With one item there is no second way: `item` and `residual` are 0, and what follows is Student's t over
-    seeds.
+    With one item there is no second way: `item` and `residual` are 0, and the test is Student's t over seeds.
     """
 
     seeds: int
@@ -55,7 +54,7 @@ class Squares:
 
     @classmethod
     def of(cls, differences: np.ndarray) -> Squares:
-        """Measured on D (..., S, I). What only rounding tells from 0 is 0."""
+        """Returns the mean squares of D (..., S, I). One that differs from 0 only by rounding is 0."""
         seeds, items = differences.shape[-2:]
         of_seed = differences.mean(-1, keepdims=True)
         of_item = differences.mean(-2, keepdims=True)
@@ -77,10 +76,10 @@ class Squares:
 
     @classmethod
     def expected(cls, variances: Variances, seeds: int, items: int) -> Squares:
-        """The mean squares that these components give on average."""
+        """Returns the expected mean squares of these components."""
         seed = variances.residual + items * variances.seed
         item = variances.residual + seeds * variances.item
-        if items == 1:  # the one item's own value is in every seed's; its share is no spread over seeds
+        if items == 1:  # the item's own value is in every seed's, so it adds no spread over seeds
             return cls(seeds, 1, np.asarray(seed), np.asarray(0.0), np.asarray(0.0))
         return cls(seeds, items, np.asarray(seed), np.asarray(item), np.asarray(variances.residual))
 
@@ -88,8 +87,8 @@ class Squares:
     def error(self) -> np.ndarray:
         """Standard error of the grand mean: √(max(MS_s + MS_i − MS_r, MS_s, MS_i) / (S·I)).
 
-        MS_s + MS_i − MS_r is unbiased but may be small or negative by chance; the two others keep it from
-        falling below what either way alone shows.
+        MS_s + MS_i − MS_r is unbiased but may be small or negative by chance. The two others keep the error
+        from falling below that of seeds or items alone.
         """
         crossed = self.seed + self.item - self.residual
         largest = np.maximum(crossed, np.maximum(self.seed, self.item))
@@ -97,13 +96,13 @@ class Squares:
 
     @property
     def df(self) -> np.ndarray:
-        """Degrees of freedom of `error`: those of the mean squares that it was made of (Satterthwaite, 1946).
+        """Degrees of freedom of `error`: those of the mean squares that it is made of.
 
-        Where the sum is the largest, Satterthwaite's; where MS_s or MS_i alone is, its own S − 1 or I − 1; of
-        equals, that which claims less (scores that are right or wrong do tie, to within rounding). Never
-        below S − 1, which the difference in the sum could cause; with fewer items than seeds (and more than
-        one) never below I − 1 instead, since S − 1 would then claim more than the items hold: at 8 seeds and
-        4 items it lets false positives rise from 5.7% to 10%.
+        If the sum is the largest, they are Satterthwaite's (1946). If MS_s or MS_i is, they are its own S − 1
+        or I − 1; of equal ones the fewer (scores that are right or wrong do tie, to within rounding). They
+        are never below S − 1, which the difference in the sum could cause. With fewer items than seeds, and
+        more than one, the bound is I − 1 instead, since S − 1 would claim more than the items hold: at 8
+        seeds and 4 items false positives would rise from 5.7% to 10%.
         """
         seeds, items = self.seeds - 1, max(self.items - 1, 1)
         floor = seeds if self.items == 1 else min(seeds, items)
@@ -118,7 +117,7 @@ class Squares:
 
     @property
     def variances(self) -> Variances:
-        """By the method of moments, negative ones set to 0; for one contrast, without leading dimensions."""
+        """The components by the method of moments, negative ones set to 0. For one contrast only."""
         seed, item, residual = float(self.seed), float(self.item), float(self.residual)
         return Variances(
             max(seed - residual, 0.0) / self.items, max(item - residual, 0.0) / self.seeds, residual
@@ -126,7 +125,7 @@ class Squares:
 
 
 def finite(values: np.ndarray) -> None:
-    """Raises: UserError where a value is missing or infinite."""
+    """Raises UserError if a value is missing or infinite."""
     wrong = int((~np.isfinite(values)).sum())
     if wrong:
         raise UserError(f"{wrong} of {values.size} values are not finite numbers; drop or mend them first")

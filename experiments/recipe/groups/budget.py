@@ -1,4 +1,4 @@
-"""What is equal between arms, and what a run may spend."""
+"""What a run may spend, and what is equal between the arms of a sweep."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from experiments.recipe.config import Amount, Config, Fraction
 
 
 class BudgetConfig(Config):
-    """`match`: what is equal between the arms of a sweep, within `tolerance`; `stop`: what is spent.
+    """A run stops after `amount` x `scale` of what `stop` names.
 
-    `amount` is in the unit of `stop`: training FLOPs, raw tokens, supervised targets, optimiser steps, or
-    seconds of training. `reference`: what arms are matched to, a decoder-AR with the causal objective: of the
-    arm's own size in every option, or "plain", of its layers, width, heads and ffn alone, so that arms that
-    differ in other options of size have one reference. `reference_length`: of the reference's windows, None =
-    the arm's `size.length`, for arms that differ in it. `scale` multiplies `amount`, as for an arm of twice
-    the budget; 0 is an untrained run.
+    `stop`: training FLOPs, raw tokens, supervised targets, optimiser steps, or seconds of training.
+    `scale`: such as 2 for an arm with twice the budget; 0 = an untrained run.
+    `match`: what is equal between the arms of a sweep, within the fraction `tolerance`.
+    `reference`: arms are matched to a decoder-AR with the causal objective. "own" gives it every option of
+    the arm's size; "plain" only layers, width, heads and ffn, so that arms that differ in other options share
+    one reference. `reference_length`: the reference's window in tokens, for arms that differ in
+    `size.length`; None = the arm's own.
     """
 
     stop: Literal["flops", "tokens", "targets", "steps", "seconds"]
@@ -32,5 +33,5 @@ class BudgetConfig(Config):
 
     @property
     def spends(self) -> float:
-        """What a run spends, in the unit of `stop`; 0 is untrained."""
+        """Returns what a run spends, in the unit of `stop`; 0 = an untrained run."""
         return self.amount * self.scale

@@ -1,4 +1,4 @@
-"""Where the text of a run comes from, as a recipe says it."""
+"""The part of a recipe that names a run's text, tokenizer and annotations."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ SOURCES = ("auto", "sotu", "text", "parquet", "jsonl", "huggingface", "task")
 
 
 def resolve(source: str, path: str | None, name: str | None = None) -> str:
-    """The source meant by "auto", and UserError where source, path and name contradict each other.
+    """Returns the source that "auto" stands for, any other source as it is.
 
-    auto = huggingface if there is a name, else by the path's suffix, else sotu.
+    auto = huggingface if there is a name, else the format of the path's suffix, else sotu. Raises UserError
+    if source, path and name contradict each other.
     """
     if source not in SOURCES:
         raise unknown("data.source", source, SOURCES)
@@ -38,18 +39,19 @@ def resolve(source: str, path: str | None, name: str | None = None) -> str:
 
 
 class DataConfig(Config):
-    """Where the text comes from.
+    """Where the text comes from, and what reads it.
 
-    source "auto" becomes `huggingface` if a dataset `name` is given, else what `path`'s suffix tells, else
-    the embedded corpus; a validated recipe never says "auto". `text_column` is read in all sources but
-    text; `tokenizer` is a path, None trains one, or takes that of the run which `init_from` names.
-    `segmenter` says where words are: "jieba" or the import path of a function text -> words; `annotator`
-    where named entities and phrases are: the import path of a function text -> (start, end, kind). See
-    docs/extend.md.
+    `source`: "auto" becomes `huggingface` if a dataset `name` is given, else the format of `path`'s suffix,
+    else the embedded corpus; a validated recipe never says "auto". "task" is the training texts of the task
+    `name`, without their labels. `text_column`: the column with the text, for every source but text.
+    `only`: which addresses of the embedded corpus are read, such as {kind: spoken}.
+    `without_test_of`: a task; documents that hold its test text are left out. Source "task" always leaves
+    out its own task's test text. See docs/stages.md.
 
-    source "task": the training texts of the task `name`, without their labels. `only`: of the embedded
-    corpus, the addresses of which this is true, as {kind: spoken}. `without_test_of`: a task whose test text
-    is kept out, document by document; of source "task" it is the task itself. See docs/stages.md.
+    `tokenizer`: a path; None trains a tokenizer, or takes that of the run in `init_from`.
+    `segmenter` finds words: "jieba", or the import path of a function text -> words. `annotator` finds named
+    entities and phrases: the import path of a function text -> (start, end, kind). See docs/extend.md.
+    `cache`: the folder of tokenised text.
     """
 
     source: Literal["auto", "sotu", "text", "parquet", "jsonl", "huggingface", "task"] = "auto"
@@ -77,10 +79,10 @@ class DataConfig(Config):
     def _resolve_source(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        asked = {"source": "auto", "path": None, "name": None} | values
-        given = [asked[key] for key in ("source", "path", "name")]
+        complete = {"source": "auto", "path": None, "name": None} | values
+        given = [complete[key] for key in ("source", "path", "name")]
         if not all(value is None or isinstance(value, str) for value in given):
-            return values  # the fields' own checks say what is wrong
+            return values  # the checks of the fields raise the error
         return {**values, "source": resolve(*given)}
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from experiments.recipe.groups.task import AskConfig
 
 
 class FinetuneConfig(Config):
-    """Finetuning on the understanding task, the same for all arms; at most `examples` of train are used."""
+    """Finetuning for the built-in tasks, the same for all arms, on at most `examples` training examples."""
 
     steps: Count = 150
     batch: Count = 32
@@ -22,10 +22,10 @@ class FinetuneConfig(Config):
 class EvaluationConfig(Config):
     """What is measured after training.
 
-    Likelihood is taken over `likelihood_windows` held-out windows; pseudo-likelihood, which needs one pass
-    for each token, over `pseudo_likelihood_windows` of them. `samples`: continuations shown. The built-in
-    tasks `party`, `infill`, `order` and `target` are told in docs/evaluation.md; `tasks` are others, each as
-    `pentarch evaluate RUN task=…` would ask it (docs/tasks.md).
+    Likelihood is measured on `likelihood_windows` held-out windows; pseudo-likelihood, which needs one
+    forward pass for each token, on `pseudo_likelihood_windows` of them. `party`, `infill`, `target`, `order`:
+    whether each built-in task is measured (docs/evaluation.md). `tasks`: further tasks, each asked as by
+    `pentarch evaluate RUN task=…` (docs/tasks.md). `samples`: how many continuations are written and shown.
     """
 
     likelihood_windows: Count = 64

@@ -1,4 +1,4 @@
-"""The family, its mask, and an encoder-decoder's stacks."""
+"""The part of a recipe that names the family, its mask, and an encoder-decoder's stacks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from experiments.recipe.presets import known
 
 
 class FamilyConfig(Config):
-    """`name` is one of `archs.FAMILIES` or the import path of a class: `package.module.Class`.
+    """`name`: one of `archs.FAMILIES`, or the import path of a class: `package.module.Class`.
 
-    `mask` is the import path of a rule (q, k) or (b, q, k), or of a builder Batch -> Mask, that replaces a
-    single stack's own mask. `stacks`: an encoder-decoder's beside a single stack's L layers, "halves" of L,
-    "double" = two of L (twice the parameters), "shared" = two of L with one set of weights; None = halves,
-    deeper where FLOPs are matched.
+    `mask`: the import path of a rule (q, k) or (b, q, k), or of a builder Batch -> Mask. It replaces the mask
+    of a single stack. `stacks`: how deep an encoder-decoder's two stacks are, where a single stack has L
+    layers. "halves": L/2 each; "double": L each, twice the parameters; "shared": L each with one set of
+    weights; None: halves, made deeper where FLOPs are matched.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a task is: where its items are, which columns hold what, how it is judged. A few lines of YAML."""
+"""What a task is (where its items are, what its columns hold, its metrics) and how it is asked of a run."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ Part = Literal["train", "validation", "test", "apart"]
 
 
 class TaskConfig(Config):
-    """A task: `configs/task/NAME.yaml`.
+    """A task, as in `configs/task/NAME.yaml`.
 
-    `source`: a Hugging Face dataset, `name`, `name:config` or, for all its configurations, `name:*`. `path`:
-    a local folder of `<split>.parquet`, `.jsonl` or `.csv` files, or one such file, read in place of
-    `source`. `columns`: for each role of the kind the column that holds it: a name, `outer.inner` of a nested
-    one, or a template such as `"{question} {passage}"`; a role that is not named is looked for under its own
-    name. `labels`: the classes in order; the column holds their numbers or their names. `metrics`: the first
-    is the primary one; those of the kind if empty. `splits`: which split of the source is train, validation,
-    test, or `apart` (a second test, reported by itself), where it is not the one of that name.
+    `source`: a Hugging Face dataset: `name`, `name:config`, or `name:*` for all its configurations.
+    `path`: read instead of `source`: a local folder of `<split>.parquet`, `.jsonl` or `.csv` files, or one
+    such file.
+    `columns`: {role: column} for the roles of the kind. A column is a name, `outer.inner` of a nested column,
+    or a template such as `"{question} {passage}"`. A role that is not listed is the column of its own name.
+    `labels`: the classes in order; the column holds their numbers or their names.
+    `metrics`: the primary one first; empty = the metrics of the kind.
+    `splits`: {part: split of the source} for the parts train, validation, test and `apart` (a second test,
+    reported by itself). A part that is not listed is the split of its own name.
     """
 
     name: Annotated[str, Field(pattern=rf"^{FOLDER}$")]
@@ -64,17 +66,17 @@ class TaskConfig(Config):
 
     @property
     def where(self) -> str:
-        """For messages."""
+        """Returns the path or the dataset, for error messages."""
         return f"'{self.path}'" if self.path is not None else f"dataset '{self.source}'"
 
 
 class FinetuneGrid(Config):
-    """Finetuning, the same for every family: equal trials, then nested seeds.
+    """Finetuning, with the same trials for every family.
 
-    Each learning rate is tried once for each pooling; what is best on validation is finetuned with `seeds`
-    seeds, the trial's among them. `epochs` over the training examples, at most `steps` steps if given.
-    `scratch`: the same for the same model untrained (the assay). `unmasked`: a causal family once more,
-    reading in both directions.
+    Each learning rate is tried once with each pooling. The best on validation is finetuned with `seeds`
+    seeds, one of them the trial's own. `epochs`: passes over the training examples, ended after `steps` steps
+    if given. `scratch`: whether the untrained model of the same shape is finetuned too (the assay).
+    `unmasked`: whether a causal family is finetuned once more without its mask.
     """
 
     learning_rates: Annotated[list[Amount], Field(min_length=1)] = Field(default=[3e-4, 1e-3, 3e-3])
@@ -90,11 +92,13 @@ class FinetuneGrid(Config):
 class AskConfig(Config):
     """How a task is asked of a run.
 
-    `mode`: the kind's first if not given. `examples`: how many training examples at most; several numbers
-    are an axis. `items`: a seeded subset of the test items; `validation`: how many validation
-    examples trials are judged by at most, drawn alike. `pair`: a pair is read "joined" in one row, or
-    each text "apart". `layers`: of frozen states, the "last", "each" by itself, or a learned "mix" of all.
-    `pll`: how an encoder-AE's tokens are hidden. `beams`: of generation.
+    `mode`: None = the first mode of the task's kind. `examples`: at most so many training examples are used;
+    several numbers give a learning curve. `items`: at most so many test items, a fixed random subset; None =
+    all. `validation`: at most so many validation examples to judge trials by, a fixed random subset.
+    `pair`: a pair of texts is read "joined" in one row, or each text "apart". `layers`: which frozen hidden
+    states are probed: of the "last" layer, of "each" by itself, or a learned "mix" of all. `pll`: which
+    tokens an encoder-AE hides to score one: that token alone ("original"), or also the later tokens of its
+    word ("word_l2r"). `beams`: width of the beam search in generation.
     """
 
     task: TaskConfig
@@ -115,7 +119,7 @@ class AskConfig(Config):
 
 
 def from_here(task: TaskConfig) -> TaskConfig:
-    """With its path in full, so that it means the same from any folder."""
+    """Returns the task with an absolute path, so that it means the same from any folder."""
     if task.path is None:
         return task
     return task.model_copy(update={"path": str(Path(task.path).expanduser().absolute())})

@@ -1,4 +1,4 @@
-"""Where a run is followed."""
+"""The part of a recipe that names the tracker: W&B, TensorBoard or none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from experiments.recipe.config import Config
 
 
 class TrackingConfig(Config):
-    """`wandb` is uploaded where a key is present. `entity`: a W&B team, None = the key's own."""
+    """`wandb` uploads if a key is present. `entity`: a W&B team, None = the default of the key."""
 
     name: Literal["wandb", "tensorboard", "none"] = "wandb"
     project: Annotated[str, Field(min_length=1)] = "pentarch"

@@ -1,4 +1,4 @@
-"""How an arm is trained."""
+"""The part of a recipe that says how a run is trained."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from experiments.recipe.config import Amount, Config, Count, Fraction
 
 
 class TrainingConfig(Config):
-    """How an arm is trained; the same for all arms of a sweep.
+    """How a run is trained; the same for all arms of a sweep.
 
-    `batch`: rows of the global batch of one optimiser step, taken in `accumulate` parts by `devices`
-    processes: `strategy` "ddp" copies what is trained to each, "fsdp2" divides it. `learning_rate` is the
-    peak: reached after the share `warmup` of the budget, then falling on a cosine to the share `final` of
-    itself. `precision` and `accelerator` are Lightning's names. `checkpoint_activations`: each block keeps
-    only what goes into it and is computed again in the backward pass, for memory; the FLOPs that budgets and
-    audits count stay those of a step without it. `workers`: processes beside each of the `devices` that build
-    batches ahead of time; 0 = they are built between steps. The batches are the same.
+    `batch`: rows of one optimiser step, over all `devices` processes and `accumulate` forward passes.
+    `strategy`: "ddp" copies the weights to each process, "fsdp2" divides them. `learning_rate`: the peak. It
+    is reached after the fraction `warmup` of the budget, and then falls on a cosine to the fraction `final`
+    of the peak. `precision` and `accelerator`: Lightning's names. `clip`: the largest norm of the gradient.
+    `checkpoint_activations`: saves memory: each block keeps only its input and is computed again in the
+    backward pass. Budgets and audits still count the FLOPs of a step without it. `workers`: processes beside
+    each device that build batches ahead of time; 0 = batches are built between steps. The batches are the
+    same either way. `checkpoint_every`, `log_every`: in optimiser steps. `threads`: CPU threads, None =
+    PyTorch's choice.
     """
 
     batch: Count = 16
@@ -27,7 +29,7 @@ class TrainingConfig(Config):
     warmup: Fraction = 0.05
     final: Fraction = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    # A list in YAML: strictness is asked of its two numbers, not of the tuple around them.
+    # YAML gives a list: the two numbers are checked strictly, the tuple is not.
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.95)
     clip: Amount = 1.0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"

@@ -1,1 +1,1 @@
-"""Runs to and from folders of Hugging Face."""
+"""Writes runs as Hugging Face folders, and makes runs of Hugging Face models."""

@@ -1,4 +1,4 @@
-"""A trained run as a folder that transformers opens."""
+"""Writes a trained run as a folder that transformers can open."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ from objectives.base import Vocabulary
 
 
 def export_run(run: Path, folder: Path, model_type: str | None = None) -> str:
-    """Writes the run's family and tokenizer; returns the lines that say what was written and how to open it.
+    """Writes the run's model and tokenizer. Returns the lines that tell how to open the folder.
 
-    Raises UserError for a folder that holds something or cannot be written, and for what `to_hf` refuses.
+    Raises UserError if the folder is not empty or cannot be written, and as `to_hf` does.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"'{folder}' is there and not empty; give a folder that is empty or not there yet")
-    asked = restore(run)
-    family, vocabulary = asked.family, asked.corpus.vocabulary
-    tokenizer = wrapped(asked.corpus.tokenizer, vocabulary, type(family))
+    trained = restore(run)
+    family, vocabulary = trained.family, trained.corpus.vocabulary
+    tokenizer = wrapped(trained.corpus.tokenizer, vocabulary, type(family))
     start = {"decoder_start_token_id": vocabulary.bos} if family.layout == "source_target" else {}
-    with whole_folder(folder) as place:
-        opened_by = to_hf(family, place, tokenizer, model_type, **start)
-    return said(folder, family, opened_by)
+    with whole_folder(folder) as partial:
+        opened_by = to_hf(family, partial, tokenizer, model_type, **start)
+    return how_to_open(folder, family, opened_by)
 
 
 def wrapped(tokenizer: Tokenizer, vocabulary: Vocabulary, family: type[Family]) -> PreTrainedTokenizerFast:
-    """The tokenizer for transformers: it reads a text as training did and adds no tokens of its own.
+    """Returns the tokenizer for transformers. It reads a text as training did and adds no special tokens.
 
-    A special token's name in a text is text, as in training; `split_special_tokens=False` in a call reads it
-    as the token. Prompts are padded on the left where the family goes on from their last token.
+    A special token's name in a text is read as text, as in training; a call with
+    `split_special_tokens=False` reads it as the token. Prompts are padded on the left if the family continues
+    after their last token.
     """
     layout = json.loads(tokenizer.backend.to_str())
-    layout["post_processor"] = None  # what would add cls and sep
+    layout["post_processor"] = None  # it would add cls and sep
     backend = tokenizers.Tokenizer.from_str(json.dumps(layout))
     ids = {role: getattr(vocabulary, role) for role in NAMES}
     special = [token for token, entry in backend.get_added_tokens_decoder().items() if entry.special]
@@ -56,7 +57,8 @@ def wrapped(tokenizer: Tokenizer, vocabulary: Vocabulary, family: type[Family]) 
     )
 
 
-def said(folder: Path, family: Family, opened_by: str) -> str:
+def how_to_open(folder: Path, family: Family, opened_by: str) -> str:
+    """Returns the lines that name the class `opened_by` and the Python code that opens the folder."""
     auto, place = AUTO_CLASSES[CLASSES[family.kind]], json.dumps(str(folder), ensure_ascii=False)
     own = opened_by == CLASSES[family.kind].__name__
     trust = ", trust_remote_code=True" if own else ""
@@ -65,6 +67,6 @@ def said(folder: Path, family: Family, opened_by: str) -> str:
             f"{opened_by} in '{folder}'; open it with",
             f"    from transformers import {auto}, AutoTokenizer",
             f"    model = {auto}.from_pretrained({place}{trust}).eval()",
-            f"    tokenizer = AutoTokenizer.from_pretrained({place}{trust})",  # it looks at the config too
+            f"    tokenizer = AutoTokenizer.from_pretrained({place}{trust})",  # it reads the config too
         ]
     )

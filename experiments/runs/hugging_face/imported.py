@@ -1,4 +1,7 @@
-"""A Hugging Face model as a trained run, so that every command that asks a run can ask it."""
+"""Makes a trained run of a Hugging Face model, so that every command for trained runs works with it.
+
+Heavy imports are inside functions, so that a mistake of usage is reported before torch is imported.
+"""
 
 from __future__ import annotations
 
@@ -20,28 +23,31 @@ if TYPE_CHECKING:
 
     from archs.config import CoreConfig
     from archs.families.family import Family
+    from experiments.budget.plan import Plan
     from experiments.data.store import Corpus
+    from objectives.base import Objective
 
-# Where it is another objective than the one that is natural for the family.
+# The objective of a model type, if it is not the family's natural one.
 TRAINED_BY = {"bart": "denoising"}
-DECIDED = ("family", "size", "budget", "system")  # by the model, but for the length of windows
+DECIDED = ("family", "size", "budget", "system")  # keys that the model decides, except size.length
 HUB_FILES = ["*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.model"]
 
 
 def import_model(source: str, folder: Path, overrides: list[str], config_dir: Path | None = None) -> str:
-    """Writes a run folder in state "trained"; returns a line that says what it is.
+    """Writes a run folder in state "trained". Returns a line that describes it.
 
-    source: a folder that `save_pretrained` wrote, model and tokenizer, or a name on the Hugging Face hub.
-    overrides: of the objective, the data, the evaluation and whatever else the model does not decide.
+    source: a folder that `save_pretrained` wrote, with model and tokenizer, or a name on the Hugging Face
+    hub. overrides: of the objective, data, evaluation and other keys that the model does not decide.
 
-    Raises UserError for a folder that is not there or a run that is, for what `from_hf` refuses, for a
-    tokenizer that is missing or lacks a token that the objective needs, and for a shape that no recipe says.
+    Raises UserError if the source does not exist or the run folder is not empty; as `from_hf` does; for a
+    tokenizer that is missing or lacks a token that the objective needs; and for a shape that no recipe can
+    describe.
     """
-    for one in overrides:
-        _check_override(one)
+    for override in overrides:
+        _check_override(override)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"'{folder}' is there and not empty; give a run folder that is not there yet")
-    place = local(source)
+    place = local_folder(source)
 
     from archs.hf import from_hf
     from archs.hf.folder import open_folder
@@ -52,9 +58,9 @@ def import_model(source: str, folder: Path, overrides: list[str], config_dir: Pa
     family = from_hf(model)
     recipe = recipe_of(family, model.config.model_type, folder, overrides, config_dir)
     tokenizer = tokenizer_of(place, model, family)
-    with TemporaryDirectory() as read:  # the run's own folder appears when it is whole
-        tokenizer.save_pretrained(read)
-        corpus = corpus_of(_reading(recipe, read))
+    with TemporaryDirectory() as temporary:  # the run's own folder does not exist until it is complete
+        tokenizer.save_pretrained(temporary)
+        corpus = corpus_of(_with_tokenizer(recipe, temporary))
     origin = {"from": source, "folder": str(place.resolve()), "architecture": type(model).__name__}
     _write(folder, recipe, family, tokenizer, corpus, origin)
     return (
@@ -63,8 +69,11 @@ def import_model(source: str, folder: Path, overrides: list[str], config_dir: Pa
     )
 
 
-def local(source: str) -> Path:
-    """The folder itself, or one that the hub's model is downloaded to. Raises UserError if there is none."""
+def local_folder(source: str) -> Path:
+    """Returns the folder itself, or the one that a model of the hub is downloaded to.
+
+    Raises UserError if there is neither.
+    """
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
@@ -75,7 +84,7 @@ def local(source: str) -> Path:
 
     try:
         return Path(snapshot_download(source, allow_patterns=HUB_FILES))
-    except (OSError, ValueError) as error:  # also no network, no such model, no name that the hub allows
+    except (OSError, ValueError) as error:  # no network, no such model, or an invalid name
         reason = " ".join(str(error).split("\n\n")[0].split())
         raise UserError(f"{nowhere}, or a name on the hub, which said: {reason}") from error
 
@@ -83,7 +92,7 @@ def local(source: str) -> Path:
 def recipe_of(
     family: Family, model_type: str, folder: Path, overrides: list[str], config_dir: Path | None = None
 ) -> Recipe:
-    """The recipe of an untrained run of exactly this shape. Raises UserError if no recipe says it."""
+    """Returns the recipe of an untrained run of exactly this shape. Raises UserError if there is none."""
     from experiments.recipe.build import build
     from experiments.recipe.compose import compose_recipe
 
@@ -93,10 +102,11 @@ def recipe_of(
     recipe = compose_recipe([*chosen, *nothing, *_size(family.config), *overrides], config_dir)
     build(recipe)
     _check_shape(recipe, family.config)
-    return _reading(recipe, str(folder.absolute()))
+    return _with_tokenizer(recipe, str(folder.absolute()))
 
 
 def _check_override(text: str) -> None:
+    """Raises UserError for an override of a key that the model decides."""
     parse(text)
     key = key_of(text)
     if key == "data.tokenizer" or (key.split(".")[0] in DECIDED and key != "size.length"):
@@ -106,42 +116,42 @@ def _check_override(text: str) -> None:
         )
 
 
-def _reading(recipe: Recipe, tokenizer: str) -> Recipe:
+def _with_tokenizer(recipe: Recipe, tokenizer: str) -> Recipe:
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"tokenizer": tokenizer})})
 
 
 def _size(config: CoreConfig) -> list[str]:
-    """The overrides that say this shape.
+    """Returns the overrides that describe this shape.
 
-    With learned positions the window is the one for which a recipe of this size has as many, so that training
-    goes on in the same shape; other positions have no end, and the window is that of other runs.
+    With learned positions the window is chosen so that the recipe has as many positions as the model, and a
+    later stage keeps the shape. Without them any window is possible, and the default is kept.
     """
     from experiments.budget.solver import LENGTH_MARGIN, LENGTH_ROOM
 
-    said = {name: getattr(config, name) for name in SizeConfig.model_fields if hasattr(config, name)}
+    size = {name: getattr(config, name) for name in SizeConfig.model_fields if hasattr(config, name)}
     stacks = []
     if config.shared_stacks:
-        stacks, said["decoder_layers"] = ["family.stacks=shared"], None
+        stacks, size["decoder_layers"] = ["family.stacks=shared"], None
     if config.positions == "learned":
-        said["length"] = (config.max_length - LENGTH_ROOM) // LENGTH_MARGIN
+        size["length"] = (config.max_length - LENGTH_ROOM) // LENGTH_MARGIN
     values = {
-        name: quoted(value) if isinstance(value, str) else json.dumps(value) for name, value in said.items()
+        name: quoted(value) if isinstance(value, str) else json.dumps(value) for name, value in size.items()
     }
     return [*stacks, *(f"size.{name}={value}" for name, value in values.items())]
 
 
 def _check_shape(recipe: Recipe, config: CoreConfig) -> None:
-    """Raises UserError unless the recipe's size is this shape; learned positions are the weights' own."""
+    """Raises UserError unless the recipe's size is this shape, but for the number of positions."""
     from experiments.budget.solver import shapes
     from experiments.recipe.build import family_class
 
-    said, *_ = shapes(recipe, family_class(recipe), config.vocabulary)
-    for each in fields(config):
-        wanted = getattr(config, each.name)
-        if each.name != "max_length" and getattr(said, each.name) != wanted:
+    shape, *_ = shapes(recipe, family_class(recipe), config.vocabulary)
+    for field in fields(config):
+        wanted = getattr(config, field.name)
+        if field.name != "max_length" and getattr(shape, field.name) != wanted:
             raise UserError(
-                f"this model has {each.name}={wanted!r}, which no recipe's size says, so it cannot be a run; "
-                "use archs.hf.from_hf in Python"
+                f"this model has {field.name}={wanted!r}, which no recipe's size says, so it cannot be a "
+                "run; use archs.hf.from_hf in Python"
             )
 
 
@@ -153,7 +163,7 @@ def _write(
     corpus: Corpus,
     origin: dict[str, str],
 ) -> None:
-    """The run's folder, whole or not at all."""
+    """Writes the run's folder completely or not at all."""
     import safetensors.torch
 
     from experiments.budget.spent import Spent, audit
@@ -163,11 +173,11 @@ def _write(
     from experiments.runs.environment import environment
     from experiments.storage.whole import whole_folder
 
-    asks = build(recipe).objective(corpus.vocabulary)
-    _check_questions(recipe, family, corpus, asks)
+    objective = build(recipe).objective(corpus.vocabulary)
+    _check_evaluation(recipe, family, corpus, objective)
     windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
     audited: dict[str, Any] = audit(_plan(recipe, family, corpus), Spent(), family, corpus, windows)
-    gates, here = gates_of(recipe, corpus), {**environment(recipe), "corpus": corpus.digest}
+    gates, run_environment = gates_of(recipe, corpus), {**environment(recipe), "corpus": corpus.digest}
     with whole_folder(folder) as place:
         run = RunFolder(place)
         run.claim(recipe)
@@ -175,12 +185,12 @@ def _write(
         safetensors.torch.save_model(family, str(run.weights))
         write_json(run.audit, audited | {"attention": [], "imported": origin})
         write_json(place / "gates.json", gates)
-        write_json(place / "environment.json", here)
+        write_json(place / "environment.json", run_environment)
         run.set_status("trained")
 
 
-def _plan(recipe: Recipe, family: Family, corpus: Corpus) -> Any:
-    """What training would cost; the shape is the weights' own."""
+def _plan(recipe: Recipe, family: Family, corpus: Corpus) -> Plan:
+    """Returns the plan of the recipe, with the shape of the model."""
     from archs.count import parameters
     from experiments.budget.plan import plan_arm
     from experiments.recipe.build import build
@@ -189,8 +199,8 @@ def _plan(recipe: Recipe, family: Family, corpus: Corpus) -> Any:
     return replace(plan, config=family.config, parameters=parameters(type(family), family.config))
 
 
-def _check_questions(recipe: Recipe, family: Family, corpus: Corpus, asks: Any) -> None:
-    """Raises UserError for what evaluation would find out later: windows too long, gaps without a mark."""
+def _check_evaluation(recipe: Recipe, family: Family, corpus: Corpus, objective: Objective) -> None:
+    """Raises UserError for what evaluation would refuse later: too long windows, no token to mark a gap."""
     import torch
 
     from experiments.data.windows import held_out
@@ -203,7 +213,7 @@ def _check_questions(recipe: Recipe, family: Family, corpus: Corpus, asks: Any) 
             "set evaluation.infill=false and evaluation.target=false, or evaluation=likelihood"
         )
     held = held_out(corpus.validation, 1, recipe.size.length)
-    batch = asks.build(Windows(held.tokens, marks=held.marks), torch.Generator().manual_seed(0))
+    batch = objective.build(Windows(held.tokens, marks=held.marks), torch.Generator().manual_seed(0))
     try:
         family.check_length(batch.positions)
         if batch.source_positions is not None:

@@ -1,4 +1,4 @@
-"""The tokenizer of a Hugging Face model, as a run made of that model reads with it."""
+"""The tokenizer of a Hugging Face model, adapted to the run that is made of the model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 
 
 def tokenizer_of(place: Path, model: PreTrainedModel, family: Family) -> PreTrainedTokenizerFast:
-    """The model's tokenizer with an id for each of its embeddings, and the token its decoder starts with."""
+    """Returns the model's tokenizer, with an id for each embedding and the decoder's first token as bos.
+
+    Raises UserError if the folder has no tokenizer, or one with more ids than the model has embeddings.
+    """
     if not any(file for name in FILES for file in place.glob(name)):
         raise UserError(f"no tokenizer in '{place}'; save the model's own there: tokenizer.save_pretrained")
-    # Asked for our own code's folder, transformers would look at the config first, and not know it.
+    # In a folder exported by pentarch, transformers would first read a config that it does not know.
     own = model.config.model_type == PentarchConfig.model_type
     tokenizer = _filled(load(place / "tokenizer.json" if own else place), family.config.vocabulary)
     known = vocabulary(tokenizer)
@@ -32,7 +35,7 @@ def tokenizer_of(place: Path, model: PreTrainedModel, family: Family) -> PreTrai
 
 
 def _filled(tokenizer: Tokenizer, size: int) -> Tokenizer:
-    """With special tokens for the embeddings that have no piece, of which T5 has 28: they are never text."""
+    """Adds special tokens for embeddings without a piece, of which T5 has 28, so that they are never text."""
     if tokenizer.size > size:
         raise UserError(
             f"the tokenizer has {tokenizer.size:,} ids and the model {size:,} embeddings; save the "
@@ -44,7 +47,7 @@ def _filled(tokenizer: Tokenizer, size: int) -> Tokenizer:
 
 
 def _start(model: PreTrainedModel) -> int:
-    """What the model's decoder reads first: pad of a T5, eos of a BART."""
+    """Returns the token that the model's decoder reads first: pad for T5, eos for BART."""
     for config in (model.config, getattr(model, "generation_config", None)):
         token = getattr(config, "decoder_start_token_id", None)
         if token is not None:

@@ -1,1 +1,1 @@
-"""The built-in tasks that need no files: their items."""
+"""The items of the built-in tasks, which need no files."""

@@ -1,7 +1,7 @@
-"""Understanding: whose party is this paragraph of an address, Democratic or Republican?
+"""The built-in task party: which party, Democratic or Republican, does a paragraph's president belong to?
 
-No president is in two splits, so a model cannot win by recognising the speaker. The paragraphs' texts may
-stand in the pretraining text (without their labels), alike for all arms.
+No president is in two splits, so recognising the speaker does not help. The paragraphs may be in the
+pretraining text, without labels and in the same way for all arms.
 """
 
 from __future__ import annotations
@@ -42,40 +42,43 @@ class PartyData:
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """Accuracy on test, and which of its items were right: correct (n) 0 or 1, in test's order."""
+    """A baseline's accuracy on test. correct (n): 1 for each item it got right, else 0, in test's order."""
 
     accuracy: float
     correct: np.ndarray
 
 
 def load() -> PartyData:
-    """The paragraphs of all Democratic and Republican presidents, always the same ones.
+    """Returns the paragraphs of all Democratic and Republican presidents, always the same ones.
 
-    Of each party's presidents in order of time, every fifth goes to test and every fifth to validation, so
-    each split spans the eras. Each party gives half of a split, its presidents in turn, so nobody's
-    paragraphs fill it.
+    Of each party's presidents in order of time, every fifth is in test and every fifth in validation, so each
+    split spans the eras. Half of a split is of each party. Its presidents give paragraphs in turn, so none of
+    them fills it.
     """
-    found: dict[int, dict[str, set[str]]] = {label: defaultdict(set) for label in range(len(LABELS))}
+    by_party: dict[int, dict[str, set[str]]] = {label: defaultdict(set) for label in range(len(LABELS))}
     for address in addresses():
         if address.meta["party"] in LABELS:
             label = LABELS.index(address.meta["party"])
-            found[label][address.meta["president"]].update(paragraphs(address))
+            by_party[label][address.meta["president"]].update(paragraphs(address))
     chosen: dict[Split, list[Example]] = {name: [] for name in SPLITS}
-    for label, said in found.items():
+    for label, by_president in by_party.items():
         for name in SPLITS:
             turns = [
-                [Example(text, label, president) for text in sorted(said[president], key=_hash)]
-                for place, president in enumerate(said)
+                [Example(text, label, president) for text in sorted(by_president[president], key=_hash)]
+                for place, president in enumerate(by_president)
                 if _split_of(place) == name
             ]
             chosen[name] += _in_turn(turns)[: SIZES[name] // len(LABELS)]
     return PartyData(
-        **{name: sorted(examples, key=lambda one: _hash(one.text)) for name, examples in chosen.items()}
+        **{
+            name: sorted(examples, key=lambda example: _hash(example.text))
+            for name, examples in chosen.items()
+        }
     )
 
 
 def paragraphs(document: Document) -> list[str]:
-    """Its paragraphs of at least SHORTEST characters, cut to LONGEST at a word's end."""
+    """Returns the paragraphs of at least SHORTEST characters, cut to LONGEST at the end of a word."""
     blocks = (" ".join(block.split()) for block in re.split(r"\n\s*\n", document.text))
     return [
         block if len(block) <= LONGEST else block[: LONGEST + 1].rsplit(" ", 1)[0]
@@ -85,10 +88,10 @@ def paragraphs(document: Document) -> list[str]:
 
 
 def baselines(data: PartyData) -> dict[str, Baseline]:
-    """How far one gets without a network, fitted on train alone.
+    """Returns the baselines, fitted on train.
 
-    majority        train's more frequent label (right half of the time, by construction)
-    tfidf_logistic  words and word pairs, logistic regression at scikit-learn's defaults
+    majority        train's more frequent label, which is right half of the time by construction
+    tfidf_logistic  logistic regression on words and word pairs, at scikit-learn's defaults
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -116,7 +119,7 @@ def _split_of(place: int) -> Split:
 
 
 def _in_turn(columns: Iterable[list[Example]]) -> list[Example]:
-    """The first of each, then the second of each, ...: a cap then takes as many of each as it can."""
+    """Returns the first of each column, then the second of each, ..., so that a cap takes alike of each."""
     return [example for example in chain.from_iterable(zip_longest(*columns)) if example is not None]
 
 

@@ -1,4 +1,4 @@
-"""The kinds of task, by name."""
+"""The kinds of task by name, one a file."""
 
 from __future__ import annotations
 

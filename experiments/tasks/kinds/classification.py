@@ -10,7 +10,7 @@ from experiments.tasks.kinds.texts import TRUNCATION, text, texts_of
 
 
 def example(row: Example, task: TaskConfig) -> Example:
-    """The label as its number: the column holds numbers, or names of the task's labels."""
+    """Returns the texts and the label's number. The column holds numbers, or names of the task's labels."""
     return texts_of(row) | {"label": _label(row["label"], task)}
 
 
@@ -18,7 +18,7 @@ def _label(value: object, task: TaskConfig) -> int:
     if isinstance(value, str) and value in task.labels:
         return task.labels.index(value)
     number = int(value) if isinstance(value, int | float) and value == int(value) else value
-    if isinstance(value, str) and value.strip().isdigit():  # all that CSV has is text
+    if isinstance(value, str) and value.strip().isdigit():  # CSV holds only text
         number = int(value)
     if isinstance(number, int) and 0 <= number < len(task.labels):
         return number

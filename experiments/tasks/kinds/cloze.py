@@ -1,4 +1,4 @@
-"""Cloze: the last word of a text, from all that stands before it (LAMBADA, Paperno et al. 2016)."""
+"""Cloze: predict the last word of a text from the words before it (LAMBADA, Paperno et al. 2016)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from experiments.tasks.kind import Example, Kind, text_of
 
 
 def example(row: Example, task: TaskConfig) -> Example:
-    """The text, what stands before its last word, and the word with the white space before it."""
+    """Returns the text, the part before its last word, and the word with the white space before it."""
     before, word = apart(text_of(row, "text"))
     return {"text": before + word, "before": before, "word": word}
 
 
 def apart(text: str) -> tuple[str, str]:
-    """`"to the people. "` is `"to the"` and `" people."`. Raises ValueError for a text of one word."""
+    """Splits off the last word: `"to the people. "` gives `"to the"` and `" people."`.
+
+    Raises ValueError for a text of one word.
+    """
     words = text.split()
     if len(words) < 2:
         raise ValueError("its text is one word; a cloze needs words before the last one")

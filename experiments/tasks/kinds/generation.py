@@ -1,4 +1,4 @@
-"""Generation: a target text for a source text, with one or several references."""
+"""Generation: write a target text for a source text; there are one or several references."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from experiments.tasks.kind import EmptyError, Example, Kind
 
 
 def example(row: Example, task: TaskConfig) -> Example:
-    """A source that is a list, of sentences, is joined by spaces; references are a list or one text."""
+    """Returns source and references. A source that is a list of sentences is joined by spaces."""
     source, references = ("" if row[role] is None else row[role] for role in ("source", "references"))
     if _is_list_of_texts(source):
         source = " ".join(source)
@@ -30,13 +30,13 @@ def _is_list_of_texts(value: object) -> bool:
 
 
 def grouped(examples: Sequence[Example]) -> list[Example]:
-    """Examples of one source as one, where the first was, with all their different references."""
-    found: dict[str, list[str]] = {}
+    """Joins the examples of one source into one, at the place of the first, with all different references."""
+    references_of: dict[str, list[str]] = {}
     for each in examples:
-        found.setdefault(each["source"], []).extend(each["references"])
+        references_of.setdefault(each["source"], []).extend(each["references"])
     return [
         {"source": source, "references": list(dict.fromkeys(references))}
-        for source, references in found.items()
+        for source, references in references_of.items()
     ]
 
 

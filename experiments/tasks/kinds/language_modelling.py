@@ -1,4 +1,4 @@
-"""Language modelling: whole documents."""
+"""Language modelling: the likelihood of whole documents."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ def example(row: Example, task: TaskConfig) -> Example:
 
 
 def judged(items: list[Example], texts: list[tuple[float, str]]) -> pd.DataFrame:
-    """One row a pair: item, its groups, nats_good, nats_bad, unit, correct: 1, 0, or 0.5 if both are equal.
+    """Returns one row a pair: item, its groups, nats_good, nats_bad, unit, correct (1, 0, or 0.5 for a tie).
 
-    texts: nats and unit of good and bad in turn.
+    texts: nats and unit of the good and the bad sentences in turn.
     """
-    import pandas as pd  # slow to import, and plans do without
+    import pandas as pd  # slow to import, and plans do not need it
 
     rows = pd.DataFrame({"item": range(len(items))})
     for group in GROUPS:
@@ -32,7 +32,7 @@ def judged(items: list[Example], texts: list[tuple[float, str]]) -> pd.DataFrame
     rows["nats_good"], rows["nats_bad"] = [nats for nats, _ in texts[::2]], [nats for nats, _ in texts[1::2]]
     rows["unit"] = [unit for _, unit in texts[::2]]
     rows["correct"] = (rows.nats_good < rows.nats_bad) + 0.5 * (rows.nats_good == rows.nats_bad)
-    # BLiMP has pairs of one sentence twice, whose nats may differ in the last digit if batches do.
+    # Some pairs of BLiMP hold one sentence twice. Its nats may differ in the last digit between batches.
     rows.loc[[item["good"] == item["bad"] for item in items], "correct"] = 0.5
     return rows
 
@@ -42,7 +42,7 @@ def text(example: Example) -> str:
 
 
 def chance(train: Sequence[Example], test: Sequence[Example]) -> dict[str, pd.DataFrame]:
-    """A tie on every pair."""
+    """Returns the baseline that ties on every pair."""
     rows = judged(list(test), [(0.0, "none")] * (2 * len(test)))
     return {"chance": rows.drop(columns=["nats_good", "nats_bad", "unit"])}
 

@@ -10,10 +10,10 @@ from experiments.tasks.kind import Example, Kind, text_of
 
 
 def example(row: Example, task: TaskConfig) -> Example:
-    """answers: the texts allowed, none where there is no answer; spans: the characters where they stand.
+    """Returns context, question, answers and their spans in the context, in characters.
 
-    The column holds SQuAD's {"text": […], "answer_start": […]}, or a list of texts, each of which is looked
-    for in the context from its beginning.
+    answers: the correct texts, [] if the question has no answer. The column holds SQuAD's {"text": […],
+    "answer_start": […]}, or a list of texts, whose first occurrence in the context is taken.
     """
     context, question, given = text_of(row, "context"), text_of(row, "question"), row["answers"]
     if isinstance(given, dict) and set(given) >= {"text", "answer_start"}:
@@ -45,23 +45,23 @@ def _stated(answers: list[str], starts: Any, context: str) -> list[list[int]]:
     if not isinstance(starts, list) or len(starts) != len(answers):
         raise ValueError(f"its {len(answers)} answers have answer_start {starts!r}, must be one number each")
     for each, start in zip(answers, starts, strict=True):
-        there = context[start : start + len(each)] if isinstance(start, int) and start >= 0 else None
-        if there != each:
+        text_at = context[start : start + len(each)] if isinstance(start, int) and start >= 0 else None
+        if text_at != each:
             raise ValueError(
                 f"its answer '{each}' does not stand at answer_start {start}, where its context has "
-                f"{there!r}; count characters, not bytes"
+                f"{text_at!r}; count characters, not bytes"
             )
     return [_trimmed(start, each) for start, each in zip(starts, answers, strict=True)]
 
 
 def _trimmed(start: int, answer: str) -> list[int]:
-    """The characters of an answer without white space around it, for which there may be no token."""
+    """Returns the span of an answer without the white space around it, which may have no token."""
     start += len(answer) - len(answer.lstrip())
     return [start, start + len(answer.strip())]
 
 
 def text(example: Example) -> str:
-    """The context alone: all questions about it fall on one side of a split."""
+    """Returns the context, so that all questions about it are on one side of a split."""
     return example["context"]
 
 

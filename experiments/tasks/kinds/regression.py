@@ -1,4 +1,4 @@
-"""Regression: a number for one text or a pair."""
+"""Regression: predict a number for one text or a pair."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ BIO = re.compile(r"O|[BI]-.+")
 
 
 def example(row: Example, task: TaskConfig) -> Example:
-    """Words and their tags, as names: the column holds names, or numbers of the task's labels."""
+    """Returns the words and their tags' names. The column holds names, or numbers of the task's labels."""
     for role in ("tokens", "tags"):
         if not isinstance(row[role], list):
             raise ValueError(

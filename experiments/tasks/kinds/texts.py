@@ -1,4 +1,4 @@
-"""What kinds of one text, or a pair of texts, share."""
+"""Shared by the kinds that read one text or a pair of texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TRUNCATION = "the longer text of an item first, from its end, to the model's win
 
 
 def texts_of(row: Example) -> Example:
-    """The roles text and, if there, text_pair. Raises ValueError if one is no text, or empty."""
+    """Returns the roles text and, if present, text_pair. Raises ValueError if one is no text, or empty."""
     return {role: text_of(row, role) for role in ("text", "text_pair") if role in row}
 
 

@@ -232,7 +232,7 @@ def test_a_broken_preset_is_refused_in_one_line(tmp_path: Path):
 def test_composing_loads_no_torch():
     code = (
         "import sys\n"
-        "from experiments.recipe.compose import compose_sweep\n"
+        "from experiments.sweeps.compose import compose_sweep\n"
         "compose_sweep('five_families', [])\n"
         "import experiments.cli\n"
         "print(sorted({'torch', 'lightning', 'wandb', 'datasets', 'transformers'} & set(sys.modules)))"

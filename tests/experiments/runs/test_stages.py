@@ -487,7 +487,7 @@ def test_of_generation_the_sources_are_read_without_references_and_none_of_the_t
 
 def test_held_finds_whole_texts_and_grams_alone() -> None:
     words = " ".join(f"w{number}" for number in range(14))
-    holds = overlap.Held([words, "A short one."])
+    holds = overlap.ItemFinder([words, "A short one."])
     assert holds(f"so {words} too")
     assert holds("a short ONE")
     assert not holds("this is a short one")  # fewer words than a gram, and not the whole

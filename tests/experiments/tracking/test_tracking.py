@@ -13,9 +13,9 @@ import pytest
 import wandb_files
 
 from archs.errors import UserError
+from experiments import tracking
 from experiments.evaluation.evaluate import evaluate_run
 from experiments.evidence.audit import of_run
-from experiments.recipe.build import build
 from experiments.recipe.compose import compose_recipe
 from experiments.recipe.config import flatten
 from experiments.recipe.recipe import Recipe
@@ -168,7 +168,7 @@ def test_tensorboard_without_its_package_is_one_line(monkeypatch: pytest.MonkeyP
     for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(UserError, match=r"pip install \"pentarch\[tensorboard\]\""):
-        build(compose_recipe(["tracking=tensorboard"]))
+        tracking.check(compose_recipe(["tracking=tensorboard"]))
 
 
 def test_tensorboard_holds_what_the_folder_holds_and_a_resumed_run_no_point_twice(

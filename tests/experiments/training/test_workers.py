@@ -25,7 +25,7 @@ from experiments.recipe.build import build
 from experiments.recipe.recipe import Recipe
 from experiments.runs.corpus import corpus_of
 from experiments.runs.folder import RunFolder
-from experiments.runs.run import prepare
+from experiments.runs.run import quieten
 from experiments.training.loader import Building, Loader, Steps
 from experiments.training.process import CrashedError
 from experiments.training.train import train
@@ -160,7 +160,7 @@ def test_batches_are_the_same_where_workers_are_started_afresh_as_on_macos(
         "~objective.options.weights",
         "objective.options.weights={masked: 1, pair: 1}",
     )
-    prepare(recipe)
+    quieten(recipe)
     corpus = corpus_of(recipe)
     windows = WindowStream(corpus.train, recipe.training.batch, recipe.size.length, recipe.seed)
     steps = Steps(
