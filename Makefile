@@ -1,5 +1,7 @@
 # make sweep [ARGS="seeds=3 size=small"]   train, evaluate and report the five families; resumes
-# make test [ARGS="-k masks"]              style, types, tests
+# make test [ARGS="-k masks"]              lint, then all tests but the slow ones
+# make test-all                            lint, then all tests: what continuous integration runs
+# make check                               style, types, the order of the rooms, the tests of changed rooms
 # make lint                                style, types, the order of the rooms, links and navigation of the docs
 # make docs                                builds the documentation site
 # Each first makes .venv and installs what is missing. Another Python: make test PYTHON=python3.12
@@ -8,13 +10,25 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: sweep test lint docs
+.PHONY: sweep test test-all check lint docs
 
 sweep: $(INSTALLED)
 	$(BIN)/pentarch sweep five_families $(ARGS)
 
 test: lint
 	$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+
+test-all: lint
+	$(BIN)/pytest -n auto --maxprocesses 4 -m "" $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-cache
+	@changed="$$($(BIN)/python tests/changed.py)"; \
+		if [ -n "$$changed" ]; then $(BIN)/pytest -n auto --maxprocesses 4 $$changed $(ARGS); \
+		else echo "no changed file has tests of its own"; fi
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
