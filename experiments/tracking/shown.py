@@ -41,9 +41,8 @@ def show_evaluated(follow: Tracker, folder: Path, seed: int, who_sees_whom: np.n
 
 def scores(run: RunRecord) -> dict[str, Any]:
     """Returns `score/NAME` as in results.parquet, and `evaluation/…` for each value of evaluation.json."""
-    from experiments.evidence.results import (
-        of_one_run,
-    )  # imports pandas and scipy, which training does not need
+    # Imports pandas and scipy, which training does not need.
+    from experiments.evidence.results import of_one_run
 
     metrics = {f"score/{row['metric']}": row["value"] for row in of_one_run(replace(run, state="done"))}
     evaluation = {f"evaluation/{_slashed(name)}": value for name, value in flatten(run.evaluation).items()}
