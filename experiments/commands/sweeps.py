@@ -13,7 +13,7 @@ from experiments.commands.arguments import Overrides, Presets, Sweep
 
 if TYPE_CHECKING:
     from experiments.recipe.recipe import Recipe
-    from experiments.sweeps.launch import AnyLauncher
+    from experiments.sweeps.launch.config import AnyLauncher
     from experiments.sweeps.recipe import SweepRecipe
 
 app = typer.Typer()

@@ -11,7 +11,9 @@ from experiments.budget.table import budget_tables
 from experiments.recipe.recipe import Recipes
 from experiments.runs.folder import check_folders
 from experiments.sweeps.design import Design, design
-from experiments.sweeps.launch import AnyLauncher, InlineConfig, drive, launcher_of
+from experiments.sweeps.launch.config import AnyLauncher, InlineConfig
+from experiments.sweeps.launch.driving import drive
+from experiments.sweeps.launch.launchers import launcher_of
 from experiments.sweeps.launch.task import LostRunsError, Task
 from experiments.sweeps.order import take_in_order
 from experiments.sweeps.plan import check_spent, plans, tell_if_too_few
