@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.masks import Mask
@@ -152,8 +153,8 @@ def positions_within(tokens: Tensor, segments: Tensor | None) -> Tensor:
     A document's parts need not be neighbours: in `[source A, source B, target A]` with segments
     `[0, 0, 1, 1, 0]` the positions are `[0, 1, 0, 1, 2]`.
     """
-    rows, width = tokens.shape
-    slots = torch.arange(width, device=tokens.device).expand(rows, width)
+    B, T = tokens.shape
+    slots = repeat(torch.arange(T, device=tokens.device), "t -> b t", b=B)
     if segments is None:
         return slots.contiguous()
     order = segments.argsort(dim=1, stable=True)

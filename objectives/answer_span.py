@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from archs.batch import Batch
@@ -50,11 +51,12 @@ class AnswerSpan(Objective):
     def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (B,2,T) of the span's first and last row, -inf at rows that may not be said."""
         rows = family.hidden(parts_marked(batch, family, self.vocabulary)).rows
-        logits = modules["answer"](rows).transpose(1, 2).float()
+        logits = rearrange(modules["answer"](rows), "b t ends -> b ends t").float()
         return logits.masked_fill(~batch.extras["choices"].unsqueeze(1), -torch.inf)
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """Term "answer", the mean over texts and over both ends."""
-        logits, spans = self.answers(family, modules, batch).flatten(0, 1), batch.extras["spans"].flatten()
+        logits = rearrange(self.answers(family, modules, batch), "b ends t -> (b ends) t")
+        spans = rearrange(batch.extras["spans"], "b ends -> (b ends)")
         value = weighted_cross_entropy(logits, spans, torch.ones_like(spans).float(), len(spans))
         return Loss(value, {"answer": value.detach()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import repeat
 
 from objectives.base import Windows
 from objectives.documents import per_document, reordered
@@ -28,5 +29,6 @@ class Deshuffling(Reconstruction):
     families = ("encoder_decoder", "prefix_lm", "decoder_ar")
 
     def damaged(self, windows: Windows, rng: torch.Generator) -> Windows:
-        columns = torch.arange(windows.tokens.shape[1]).expand(windows.tokens.shape)
+        B, W = windows.tokens.shape
+        columns = repeat(torch.arange(W), "w -> b w", b=B)
         return reordered(windows, per_document(columns, rng), self.vocabulary)

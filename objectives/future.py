@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace as with_changes
 
 import torch
+from einops import repeat
 from torch import Tensor
 from torch.nn import functional
 
@@ -79,7 +80,7 @@ class FutureNGram(MASS):
         def joined(name: str) -> Tensor:
             return torch.cat([getattr(stream, name) for stream in streams], 1)
 
-        columns = torch.arange(main.tokens.shape[1]).expand(main.tokens.shape)
+        columns = repeat(torch.arange(main.tokens.shape[1]), "t -> b t", b=len(main.tokens))
         nobody = torch.full_like(columns, columns.shape[1])
         weights = joined("weights")
         return with_changes(
@@ -87,7 +88,7 @@ class FutureNGram(MASS):
             **{name: joined(name) for name in ("tokens", "targets", "positions", "segments")},
             weights=weights,
             extras={
-                "sees": columns.repeat(1, self.n),
+                "sees": repeat(columns, "b t -> b (n t)", n=self.n),
                 "place": torch.cat([columns] + [nobody] * (self.n - 1), 1),
             },
             totals={"tokens": float(weights.sum()), "asked": float((weights > 0).sum())},
@@ -130,6 +131,7 @@ def streams_mask(batch: Batch) -> Mask:
     extras: sees (B,T), the last place of the main stream that the row sees; place (B,T), where in the main
     stream the row stands, beyond all `sees` for a predicting stream's, which nobody else sees.
     """
-    columns = torch.arange(batch.tokens.shape[1], device=batch.device).expand(batch.tokens.shape)
+    B, T = batch.tokens.shape
+    columns = repeat(torch.arange(T, device=batch.device), "t -> b t", b=B)
     main = order(batch.extras["sees"], batch.extras["place"])
     return (main | near(columns, 0)) & document(batch.segments)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace as with_changes
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from archs.batch import PADDING, Batch
@@ -76,7 +77,7 @@ class Joint(Reconstruction, MLM):
         hidden, width = asked.weights > 0, tokens.shape[1]
         usual = max(round(self.rate * width), 1)
         places = usual if int(hidden.sum(1).max()) <= usual else width
-        columns = torch.arange(width).expand(tokens.shape)
+        columns = repeat(torch.arange(width), "w -> b w", b=len(tokens))
         extras = {
             "source_targets": tokens,
             "source_weights": asked.weights,
@@ -103,10 +104,10 @@ class Joint(Reconstruction, MLM):
         written = token_loss(family, hidden.targets, targets, weights, batch.totals["tokens"])
         columns = batch.extras["source_columns"]
         at = columns.clamp(min=0)
-        rows = hidden.source.gather(1, at[:, :, None].expand(-1, -1, hidden.source.shape[2]))
+        rows = hidden.source.gather(1, repeat(at, "b h -> b h d", d=hidden.source.shape[2]))
         restored = token_loss(
             family,
-            rows.flatten(0, 1),
+            rearrange(rows, "b h d -> (b h) d"),
             batch.extras["source_targets"].gather(1, at).flatten(),
             (batch.extras["source_weights"].gather(1, at) * (columns >= 0)).flatten(),
             batch.totals["source"],

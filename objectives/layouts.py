@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.batch import PADDING, Batch, positions_within
@@ -201,7 +202,7 @@ def document_starts(tokens: Tensor, segments: Tensor | None) -> Tensor:
     """The column (B,W) at which each cell's document starts; documents lie in one piece."""
     if segments is None:
         return torch.zeros_like(tokens)
-    columns = torch.arange(tokens.shape[1]).expand(tokens.shape)
+    columns = repeat(torch.arange(tokens.shape[1]), "w -> b w", b=len(tokens))
     starts = torch.ones_like(tokens, dtype=torch.bool)
     starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
     return torch.where(starts, columns, 0).cummax(1).values
@@ -230,7 +231,7 @@ def leading(source: Tensor, target: Tensor) -> Tensor:
 def left_to_right(source_width: int, target: Tensor, target_segments: Tensor | None) -> tuple[Tensor, Tensor]:
     """rank (B,S+T) and queries (B,T) of a target predicted from left to right, per document."""
     rank = positions_within(target, target_segments) + 1
-    queries = (torch.arange(target.shape[1]) + source_width).repeat(len(target), 1)
+    queries = repeat(torch.arange(target.shape[1]) + source_width, "t -> b t", b=len(target)).contiguous()
     if target_segments is not None:
         rank = rank.masked_fill(target_segments < 0, 0)
         queries = queries.masked_fill(target_segments < 0, PADDING)

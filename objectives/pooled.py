@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,7 +46,7 @@ class Pooled(Objective):
     def read(self, tokens: Tensor, segments: Tensor, labels: Tensor) -> Batch:
         """tokens, segments (B,T), -1 = padding; labels (B / parts): classes, int64, or numbers, float."""
         batch = read(self.layout, tokens, segments, self.vocabulary)
-        batch.extras["labels"] = labels.repeat_interleave(self.parts, 0)  # as many rows as the rest
+        batch.extras["labels"] = repeat(labels, "n -> (n parts)", parts=self.parts)  # one a row
         return batch
 
     def modules(self, family: Family) -> nn.ModuleDict:
@@ -85,5 +86,5 @@ def compared(vectors: Tensor, parts: int) -> Tensor:
     """One vector an item: itself, or of two texts u and v [u, v, |u - v|, u * v]: (n,…,D) or (n,…,4D)."""
     if parts == 1:
         return vectors
-    one, other = vectors[::2], vectors[1::2]
+    one, other = rearrange(vectors, "(n two) ... d -> two n ... d", two=2)
     return torch.cat((one, other, (one - other).abs(), one * other), dim=-1)

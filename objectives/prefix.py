@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.batch import PADDING, Batch
@@ -81,8 +82,8 @@ class Prefix(Objective):
             return pair(self.layout, context, None, continuation, None, self.vocabulary)
         text = torch.cat((context, continuation), 1)
         tokens = shift_right(text, None, self.vocabulary)
-        is_prefix = torch.arange(text.shape[1]).repeat(len(text), 1) <= context.shape[1]
-        return Batch.of(tokens, text, ~leading(context, continuation), is_prefix=is_prefix)
+        columns = repeat(torch.arange(text.shape[1]), "t -> b t", b=len(text))
+        return Batch.of(tokens, text, ~leading(context, continuation), is_prefix=columns <= context.shape[1])
 
     def prompt(self, context: Tensor, length: int) -> Batch:
         bos = context.new_full((len(context), 1), self.vocabulary.bos)

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.batch import PADDING, Batch, positions_within
@@ -102,13 +103,13 @@ class PseudoMasked(BlankFilling):
         rows, width = tokens.shape
         _, special = traits(tokens, segments, self.vocabulary)
         count = budget(special, self.rate)[:, None]
-        slots = torch.arange(max(1, round(self.rate * width))).repeat(rows, 1)
+        slots = repeat(torch.arange(max(1, round(self.rate * width))), "m -> b m", b=rows).contiguous()
         ends = self._lengths(slots.shape, rng).cumsum(1).minimum(count)
         lengths = ends.diff(dim=1, prepend=torch.zeros_like(count))
         begins = _places(lengths, (~special).sum(1, keepdim=True), width, rng)
         drawn = torch.searchsorted(ends, slots, right=True).clamp(max=slots.shape[1] - 1)
         place = (begins - ends + lengths).gather(1, drawn) + slots
-        maskable = pack_left(torch.arange(width).expand(rows, width), ~special, width, 0)
+        maskable = pack_left(repeat(torch.arange(width), "w -> b w", b=rows), ~special, width, 0)
         columns = maskable.gather(1, place.clamp(max=width - 1))
         starts = document_starts(tokens, segments).gather(1, columns)
         goes_on = (drawn.diff(dim=1) == 0) & (columns.diff(dim=1) == 1) & (starts.diff(dim=1) == 0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,7 +34,8 @@ class Cells:
 def every_cell(hidden: Hidden, batch: Batch) -> Cells:
     """All that are not padding, special tokens too; `batch.tokens` with replacements, `targets` without."""
     tokens, targets = batch.tokens.flatten(), batch.targets.flatten()
-    return Cells(hidden.rows.flatten(0, 1), tokens, targets, real(batch).flatten().float())
+    rows = rearrange(hidden.rows, "b t d -> (b t) d")
+    return Cells(rows, tokens, targets, real(batch).flatten().float())
 
 
 def hidden_cells(hidden: Hidden, batch: Batch) -> Cells:

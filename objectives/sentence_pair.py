@@ -114,7 +114,7 @@ class SentencePair(MLM):
         arranged = tokens.new_full((rows, width + 3), self.vocabulary.pad)
         arranged.scatter_(1, column, tokens.gather(1, turned)).scatter_(1, ends, self.vocabulary.sep)
         arranged[:, 0] = self.vocabulary.cls
-        types = (torch.arange(width + 3) > first + 1).long().expand(rows, -1)
+        types = (torch.arange(width + 3) > first + 1).long()
         marks = windows.marks
         if marks is not None:
             marks = marks.new_zeros(arranged.shape).scatter_(1, column, marks.gather(1, turned))

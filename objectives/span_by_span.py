@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.batch import PADDING, Batch
@@ -136,7 +137,7 @@ class SpanBySpan(BlankFilling):
         asked = above_lowest(rank, first) & ~self.vocabulary.special[tokens]
         longest = int(asked.sum(1).max())
         usual = min(rounded(width - int(self.low * width) + SLACK), width)
-        columns = torch.arange(width).expand(tokens.shape)
+        columns = repeat(torch.arange(width), "w -> b w", b=len(tokens))
         queries = pack_left(columns, asked, longest, PADDING)
         return Batch.of(
             seen,

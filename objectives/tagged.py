@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from archs.batch import Batch
@@ -55,16 +56,16 @@ class Tagged(Objective):
         """Logits (B,K,classes); those of words that are not read say nothing."""
         rows = batch.extras["rows"].clamp(min=0)
         states = family.hidden(parts_marked(batch, family, self.vocabulary)).rows
-        return modules["answer"](states.gather(1, rows.unsqueeze(2).expand(-1, -1, states.shape[2])))
+        return modules["answer"](states.gather(1, repeat(rows, "b k -> b k d", d=states.shape[2])))
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """Term "answer", the mean over the words that are read."""
         logits, read_at = self.answers(family, modules, batch), batch.extras["rows"]
         weights = (read_at >= 0).float()
         value = weighted_cross_entropy(
-            logits.flatten(0, 1),
-            batch.extras["labels"].flatten(),
-            weights.flatten(),
+            rearrange(logits, "b k classes -> (b k) classes"),
+            rearrange(batch.extras["labels"], "b k -> (b k)"),
+            rearrange(weights, "b k -> (b k)"),
             batch.totals["words"],
         )
         return Loss(value, {"answer": value.detach()})

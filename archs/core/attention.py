@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
+from einops import repeat
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
@@ -173,7 +174,7 @@ def attend(
     """
     groups = q.shape[1] // k.shape[1]
     if groups > 1:
-        k, v = (part.repeat_interleave(groups, dim=1) for part in (k, v))
+        k, v = (repeat(part, "b h k e -> b (h group) k e", group=groups) for part in (k, v))
     if seen.backend == "flex":
         if dropout:
             raise ValueError("FlexAttention drops no weights: tell `visible` that attention drops")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -67,24 +68,25 @@ class Attention(nn.Module):
             q, added = self.relative(q, shared.between)
             seen = seen.plus(added * self.scale)
         dropout = self.dropout if self.training else 0.0
-        return self.out(joined(attend(q, k, v, seen, self.scale, dropout)))
+        return self.out(merge_heads(attend(q, k, v, seen, self.scale, dropout)))
 
     def _project(self, x: Tensor, shared: Context) -> tuple[Tensor, Tensor, Tensor]:
         """q (B,H,R - first,E), and k, v (B,H',keys,E)."""
         H, K, keys, first, angles = self.heads, self.key_heads, shared.keys, shared.first, shared.angles
         if keys == x.shape[1] and not first:  # one product, and one rotation of queries and keys
-            every = apart(self.query_key_value(x), self.head_width)
+            heads = split_heads(self.query_key_value(x), self.head_width)  # (B,H + 2H',R,E)
             if angles is None:
-                q, k, v = every.split((H, K, K), dim=1)
+                q, k, v = heads.split((H, K, K), dim=1)
                 return q, k, v
-            asking, v = every.split((H + K, K), dim=1)
-            q, k = rotate(asking, angles).split((H, K), dim=1)
+            qk, v = heads.split((H + K, K), dim=1)
+            q, k = rotate(qk, angles).split((H, K), dim=1)
             return q, k, v
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         A = H * self.head_width
-        q = apart(linear(x[:, first:], weight[:A], None if bias is None else bias[:A]), self.head_width)
+        q = linear(x[:, first:], weight[:A], None if bias is None else bias[:A])
+        q = split_heads(q, self.head_width)
         kv = linear(x[:, :keys], weight[A:], None if bias is None else bias[A:])
-        k, v = apart(kv, self.head_width).split(K, dim=1)
+        k, v = split_keys_values(kv, self.head_width)
         if angles is not None:
             cos, sin = angles
             q = rotate(q, (cos[:, :, first:], sin[:, :, first:]))
@@ -106,25 +108,26 @@ class CrossAttention(nn.Module):
 
     def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """(B,S,D) -> k, v (B,H',S,E)."""
-        k, v = apart(self.key_value(memory), self.head_width).split(self.key_heads, dim=1)
-        return k, v
+        return split_keys_values(self.key_value(memory), self.head_width)
 
     def forward(self, x: Tensor, kv: tuple[Tensor, Tensor], seen: Visible) -> Tensor:
-        q = apart(self.query(x), self.head_width)
+        q = split_heads(self.query(x), self.head_width)
         dropout = self.dropout if self.training else 0.0
-        return self.out(joined(attend(q, *kv, seen, self.scale, dropout)))
+        return self.out(merge_heads(attend(q, *kv, seen, self.scale, dropout)))
 
 
 def score_scale(config: CoreConfig) -> float:
     return config.head_width**-0.5 if config.attention_scaled else 1.0
 
 
-def apart(x: Tensor, head_width: int) -> Tensor:
-    """(B,R,heads x E) -> (B,heads,R,E)."""
-    B, R, A = x.shape
-    return x.view(B, R, A // head_width, head_width).transpose(1, 2)
+def split_heads(x: Tensor, head_width: int) -> Tensor:
+    return rearrange(x, "b r (h e) -> b h r e", e=head_width)
 
 
-def joined(x: Tensor) -> Tensor:
-    """(B,H,R,E) -> (B,R,H x E)."""
-    return x.transpose(1, 2).flatten(2)
+def split_keys_values(x: Tensor, head_width: int) -> tuple[Tensor, Tensor]:
+    k, v = rearrange(x, "b r (two h e) -> two b h r e", two=2, e=head_width)
+    return k, v
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    return rearrange(x, "b h r e -> b r (h e)")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.library import custom_op
 
@@ -94,7 +95,7 @@ class RelativeBias(nn.Module):
         )
         # Beyond `most` the bucket stays the same.
         bucket = every[distance.clamp(-self.most, self.most) + self.most]
-        return self.table(bucket).permute(0, 3, 1, 2)
+        return rearrange(self.table(bucket), "b r k h -> b h r k")
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,9 @@ class TransformerXL(nn.Module):
     def forward(self, q: Tensor, between: Distances) -> tuple[Tensor, Tensor]:
         """q (B,H,R,E) -> the queries of the keys (B,H,R,E) and what is added to their scores (B,H,R,K)."""
         H, E = self.content_bias.shape
-        r = self.distance(between.waves.to(q.dtype)).view(-1, H, E)
+        r = rearrange(self.distance(between.waves.to(q.dtype)), "l (h e) -> l h e", e=E)
         by_distance = torch.einsum("bhre,lhe->bhrl", q + self.position_bias[:, None], r)
-        added = by_distance.gather(3, between.index.expand(-1, H, -1, -1))
+        added = by_distance.gather(3, repeat(between.index, "b 1 r k -> b h r k", h=H))
         by_kind = torch.einsum("bhre,she->bhrs", q + self.kind_bias[:, None], self.kinds)
-        added = added + by_kind.gather(3, between.differ.expand(-1, H, -1, -1))
+        added = added + by_kind.gather(3, repeat(between.differ, "b 1 r k -> b h r k", h=H))
         return q + self.content_bias[:, None], added

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.core.transformer import Stack
@@ -29,7 +30,8 @@ def closure(seen: Sequence[Tensor], start: Tensor | None = None) -> list[Tensor]
     layer, where row k holds cell k if not given.
     """
     if start is None:
-        start = torch.eye(*seen[0].shape[1:], dtype=torch.bool, device=seen[0].device).expand_as(seen[0])
+        B, R, K = seen[0].shape
+        start = repeat(torch.eye(R, K, dtype=torch.bool, device=seen[0].device), "r k -> b r k", b=B)
     reached, out = start, []
     for mask in seen:
         through = mask.float() @ reached[:, : mask.shape[2]].float()

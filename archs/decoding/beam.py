@@ -6,6 +6,7 @@ Axes: B prompts, n beams of each, C candidates of each, V vocabulary, t tokens w
 from __future__ import annotations
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 from archs.batch import PADDING
@@ -25,7 +26,7 @@ def beam_search(steps: Steps, length: int, how: Decoding) -> Tensor:
     logits = steps.first()
     n, (B, V), device = how.beams, logits.shape, logits.device
     steps.widen(n)
-    logits = logits.repeat_interleave(n, dim=0)
+    logits = repeat(logits, "b v -> (b n) v", n=n)
     stop = torch.tensor(how.stop, dtype=torch.long, device=device)
     C = min(max(2, 1 + len(stop)) * n, n * V)
     offset = torch.arange(0, B * n, n, device=device)[:, None]
@@ -40,7 +41,8 @@ def beam_search(steps: Steps, length: int, how: Decoding) -> Tensor:
         logp = logits.float().log_softmax(dim=-1)
         if how.forbid is not None:
             logp = logp.masked_fill(how.forbid, NEVER)
-        best, index = (logp.view(B, n, V) + nats[:, :, None]).flatten(1).topk(C)
+        total = rearrange(logp, "(b n) v -> b n v", n=n) + nats[:, :, None]
+        best, index = rearrange(total, "b n v -> b (n v)").topk(C)
         beam, token = index // V, index % V
         grown = _pick(beams, beam)
         grown[:, :, t] = token
@@ -59,10 +61,10 @@ def beam_search(steps: Steps, length: int, how: Decoding) -> Tensor:
         if not bool(undone.any()):
             break
         beams = _pick(grown, chosen)
-        rows = (beam.gather(1, chosen) + offset).flatten()
+        rows = rearrange(beam.gather(1, chosen) + offset, "b n -> (b n)")
         if not torch.equal(rows, unmoved):
             steps.keep(rows)
-        logits = steps.next(beams[:, :, t].flatten())
+        logits = steps.next(rearrange(beams[:, :, t], "b n -> (b n)"))
     return texts[:, 0]
 
 
@@ -73,4 +75,4 @@ def compared(nats: Tensor, tokens: int, length_penalty: float) -> Tensor:
 
 def _pick(texts: Tensor, chosen: Tensor) -> Tensor:
     """Of texts (B,m,length) those with numbers chosen (B,c): (B,c,length), a copy."""
-    return texts.gather(1, chosen[:, :, None].expand(-1, -1, texts.shape[2]))
+    return texts.gather(1, repeat(chosen, "b c -> b c length", length=texts.shape[2]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 from archs.decoding.decoding import Decoding
@@ -25,7 +26,7 @@ def mask_predict(
     round i from 0. `logits_of` is given tokens of which the open ones hold `mask`.
     """
     total = blanks.sum(dim=1, keepdim=True)
-    slots = torch.arange(blanks.shape[1], device=blanks.device).expand_as(blanks)
+    slots = repeat(torch.arange(blanks.shape[1], device=blanks.device), "n -> b n", b=len(blanks))
     tokens = torch.zeros_like(slots)
     sure = torch.zeros(blanks.shape, device=blanks.device)
     still_open = blanks
@@ -33,7 +34,8 @@ def mask_predict(
         if not bool(still_open.any()):
             break
         logits = logits_of(tokens.masked_fill(still_open, mask), slice(None))
-        guess = pick(logits.flatten(0, 1), how, rng).view(tokens.shape)
+        guess = pick(rearrange(logits, "b n v -> (b n) v"), how, rng)
+        guess = rearrange(guess, "(b n) -> b n", b=len(blanks))
         found = logits.float().log_softmax(dim=-1).gather(2, guess.unsqueeze(2)).squeeze(2)
         tokens = torch.where(still_open, guess, tokens)
         sure = torch.where(still_open, found, sure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional
 
@@ -61,8 +62,9 @@ class EncoderAE(SingleStack):
             targets = batch.targets[rows, cells]
             nats[part] = logp[each, targets]
             greedy[part] = logp.argmax(dim=-1) == targets
-        shape, unit = batch.tokens.shape, self.unit if words is None else "pll_word_l2r"
-        return Score(nats.view(shape), unit, greedy.view(shape))
+        B = len(batch.tokens)
+        nats, greedy = (rearrange(each, "(b t) -> b t", b=B, t=width) for each in (nats, greedy))
+        return Score(nats, self.unit if words is None else "pll_word_l2r", greedy)
 
     @torch.no_grad()
     def generate(
@@ -86,7 +88,7 @@ class EncoderAE(SingleStack):
         def logits_of(written: Tensor, wanted: slice) -> Tensor:
             tokens = functional.pad(batch.tokens, (0, 1)).scatter(1, places, written)[:, :-1]
             rows = self.hidden(replace(batch, tokens=tokens)).rows
-            return self.logits(rows.gather(1, columns[:, wanted, None].expand(-1, -1, rows.shape[2])))
+            return self.logits(rows.gather(1, repeat(columns[:, wanted], "b m -> b m d", d=rows.shape[2])))
 
         fill = mask_predict if how.fill == "mask_predict" else left_to_right
         written = ended(fill(blanks, logits_of, mask_id, how, rng).masked_fill(~blanks, PADDING), how.stop)

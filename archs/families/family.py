@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from archs.batch import Batch, MaskBuilder
@@ -189,14 +190,16 @@ class Family(nn.Module, ABC):
         index, targets, weights = batch.asked()
         with by_onednn(batch.device):
             logp = self.logits(self.hidden(batch).targets).float().log_softmax(dim=-1)
-        asked, shape = weights > 0, batch.tokens.shape
+        asked = weights > 0
         nats = torch.zeros(batch.tokens.numel(), device=logp.device)
         nats.index_add_(0, index, logp.gather(1, targets[:, None]).squeeze(1) * asked)
         greedy = torch.zeros(len(nats), dtype=torch.bool, device=logp.device)
         greedy.index_put_((index,), (logp.argmax(dim=-1) == targets) & asked, accumulate=True)
-        return Score(nats.view(shape), self.unit, greedy.view(shape))
+        B, T = batch.tokens.shape
+        nats, greedy = (rearrange(each, "(b t) -> b t", b=B, t=T) for each in (nats, greedy))
+        return Score(nats, self.unit, greedy)
 
 
 def take_targets(rows: Tensor, batch: Batch) -> Tensor:
     """(B,T,D) -> (N,D) at `batch.target_index`; padded entries take cell 0, which has weight 0 there."""
-    return rows.flatten(0, 1)[batch.asked()[0]]
+    return rearrange(rows, "b t d -> (b t) d")[batch.asked()[0]]

@@ -7,6 +7,7 @@ the first T rows. A query row knows its target's position and not its token.
 from __future__ import annotations
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from archs.batch import PADDING, Batch, MaskBuilder
@@ -83,7 +84,8 @@ class PermutedLM(Family):
 
     def ask(self, positions: Tensor, token_types: Tensor | None = None) -> Tensor:
         """The query rows (B,M,D) at these positions (B,M), before any layer."""
-        return self.placement(self.query.expand(*positions.shape, -1), positions, token_types)
+        B, M = positions.shape
+        return self.placement(repeat(self.query, "e -> b m e", b=B, m=M), positions, token_types)
 
     def _take(self, asked: Tensor, batch: Batch) -> Tensor:
         """Query rows (B,M,D) -> (N,D) in the order of `batch.target_index`."""
@@ -96,7 +98,7 @@ class PermutedLM(Family):
             return asked.new_zeros(len(batch.target_index), asked.shape[2])
         (B, T), M = batch.tokens.shape, batch.queries.shape[1]
         columns = torch.where(batch.queries >= 0, batch.queries, T)  # unused slots write to a spare column
-        slots = torch.arange(M, device=batch.device).expand(B, M)
+        slots = repeat(torch.arange(M, device=batch.device), "m -> b m", b=B)
         slot_of = torch.zeros(B, T + 1, dtype=torch.long, device=batch.device).scatter(1, columns, slots)
         index = batch.asked()[0]
         row, column = index // T, index % T
@@ -155,7 +157,7 @@ class BlankSteps:
         return self._read(tokens[:, None], self.seen)
 
     def widen(self, times: int) -> None:
-        rows = torch.arange(len(self.prompt), device=self.prompt.device).repeat_interleave(times)
+        rows = repeat(torch.arange(len(self.prompt), device=self.prompt.device), "b -> (b n)", n=times)
         self.positions, self.segments = self.positions[rows], self.segments[rows]
         self.types = None if self.types is None else self.types[rows]
         self.cache.take(rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from einops import repeat
 from torch import Tensor
 from torch.nn import functional
 
@@ -57,7 +58,7 @@ class PromptSteps:
         return self._read(tokens[:, None], self.seen, self.memory_seen)
 
     def widen(self, times: int) -> None:
-        rows = torch.arange(len(self.prompt), device=self.whole.device).repeat_interleave(times)
+        rows = repeat(torch.arange(len(self.prompt), device=self.whole.device), "b -> (b n)", n=times)
         self.whole = self.whole.rows(rows)
         self.cache.take(rows)
         self._settle()
@@ -156,7 +157,7 @@ def with_room(batch: Batch, length: int) -> Batch:
 
 def longer(part: Tensor | None, length: int) -> Tensor | None:
     """part (B,T) with `length` more cells like the last one."""
-    return None if part is None else torch.cat((part, part[:, -1:].expand(-1, length)), dim=1)
+    return None if part is None else torch.cat((part, repeat(part[:, -1], "b -> b n", n=length)), dim=1)
 
 
 def blank_columns(batch: Batch, length: int) -> tuple[Tensor, Tensor]:

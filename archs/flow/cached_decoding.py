@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -70,18 +71,18 @@ class _Text:
     def steps(self, reached: Streams) -> Streams:
         """What a layer's rows reach -> what the steps do, told by prompt, written tokens and source."""
         steps = {
-            name: cells.gather(1, self.rows[:, :, None].expand(-1, -1, cells.shape[2])) & self.there
+            name: cells.gather(1, repeat(self.rows, "b n -> b n c", c=cells.shape[2])) & self.there
             for name, cells in reached.items()
         }
         own, T = steps.pop("tokens"), self.given.shape[1]
-        written = own.gather(2, self.cells[:, None].expand(-1, own.shape[1], -1))
+        written = own.gather(2, repeat(self.cells, "b c -> b n c", n=own.shape[1]))
         written &= self.there[:, :-1].mT  # a row's missing blanks stand in cells of no blank
         return {"prompt": own[:, :, :T] & self.given[:, None], "written": written} | steps
 
 
 def _continued(prompt: Batch, length: int) -> _Text:
     B, T = prompt.tokens.shape
-    rows = torch.arange(T - 1, T - 1 + length).expand(B, length)
+    rows = repeat(torch.arange(T - 1, T - 1 + length), "n -> b n", b=B)
     there = torch.ones(B, length, 1, dtype=torch.bool)
     given = torch.ones(B, T, dtype=torch.bool)
     return _Text(with_room(prompt, length - 1), rows, there, rows[:, 1:], given)
@@ -91,7 +92,7 @@ def _filled(prompt: Batch, length: int) -> _Text:
     """Blanks come one after the other in the order of their columns, and each is asked by a query row."""
     (B, T), blanks = prompt.tokens.shape, prompt.weights > 0
     columns, there = blank_columns(prompt, length)
-    rows = torch.arange(T, T + length).expand(B, length)
+    rows = repeat(torch.arange(T, T + length), "n -> b n", b=B)
     rank, queries = blanks.cumsum(dim=1) * blanks, columns.masked_fill(~there, PADDING)
     whole = replace(prompt, rank=rank, queries=queries)
     return _Text(whole, rows, there[:, :, None], columns[:, :-1], ~blanks)
@@ -121,10 +122,11 @@ def _cells_read(family: Family, prompt: Batch, length: int) -> list[Tensor]:
         calls.append(args[0])
         return (torch.zeros_like(args[0]),)
 
-    numbered = replace(prompt, tokens=torch.arange(T).expand(B, T))
+    numbered = replace(prompt, tokens=repeat(torch.arange(T), "t -> b t", b=B))
     if prompt.source is not None:
         first = T + length - 1
-        numbered = replace(numbered, source=torch.arange(first, first + prompt.source.shape[1]).expand(B, -1))
+        source = torch.arange(first, first + prompt.source.shape[1])
+        numbered = replace(numbered, source=repeat(source, "s -> b s", b=B))
     hook = family.embedding.register_forward_pre_hook(note)
     _write(family, numbered, length, lambda number: torch.full((B,), T + number), lambda logits: None)
     hook.remove()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 from archs.batch import Batch, MaskBuilder
@@ -81,13 +82,13 @@ def _at_asked(reached: Tensor, batch: Batch) -> Tensor:
     Where there are query rows, they predict.
     """
     B, T = batch.tokens.shape
-    predicts = torch.arange(T).expand(B, T)
+    predicts = repeat(torch.arange(T), "t -> b t", b=B)
     if reached.shape[1] > T:
         assert batch.queries is not None
-        slots = torch.arange(T, reached.shape[1]).expand(batch.queries.shape)
+        slots = repeat(torch.arange(T, reached.shape[1]), "m -> b m", b=B)
         columns = batch.queries.masked_fill(batch.queries < 0, T)  # unused slots write to a spare column
         predicts = torch.zeros(B, T + 1, dtype=torch.long).scatter(1, columns, slots)[:, :T]
-    rows = reached.gather(1, predicts[:, :, None].expand(-1, -1, reached.shape[2]))
+    rows = reached.gather(1, repeat(predicts, "b t -> b t c", c=reached.shape[2]))
     return rows & (batch.weights > 0)[:, :, None]
 
 
@@ -95,7 +96,8 @@ def _in_cells(logits: Tensor, batch: Batch) -> Tensor:
     """logits (N,V) at `batch.target_index` -> (B,T,V), zero where nothing is asked."""
     asked = batch.target_index >= 0
     cells = logits.new_zeros(batch.tokens.numel(), logits.shape[1])
-    return cells.index_put((batch.target_index[asked],), logits[asked]).unflatten(0, batch.tokens.shape)
+    cells = cells.index_put((batch.target_index[asked],), logits[asked])
+    return rearrange(cells, "(b t) v -> b t v", b=len(batch.tokens))
 
 
 def _depends(output: Tensor, streams: dict[str, Tensor]) -> Streams:

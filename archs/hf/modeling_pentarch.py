@@ -1,7 +1,7 @@
 """A family as a Hugging Face model, for those that no native class computes.
 
 `to_hf` copies this file and what it imports beside the weights; `AutoModel….from_pretrained(folder,
-trust_remote_code=True)` then needs torch and transformers alone.
+trust_remote_code=True)` then needs torch, einops and transformers alone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
@@ -128,7 +129,7 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
     def _next_in_order(self, tokens: Tensor, segments: Tensor | None, types: Tensor | None) -> Tensor:
         """The query row of each next position, which sees the tokens before it."""
         B, T = tokens.shape
-        columns = torch.arange(T + 1, device=tokens.device).expand(B, -1)
+        columns = repeat(torch.arange(T + 1, device=tokens.device), "t -> b t", b=B)
         if segments is not None:
             real = functional.pad(segments >= 0, (0, 1))
             # The next after the last token is asked too.
@@ -137,7 +138,8 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
         whole = functional.pad(tokens, (0, 1))
         asked, order = (columns > 0).float(), {"rank": columns + 1, "queries": columns[:, 1:]}
         batch = Batch.of(whole, None, asked, segments=segments, token_types=longer(types, 1), **order)
-        return self.family.logits(self.family.hidden(batch).targets[: B * T]).view(B, T, -1)
+        logits = self.family.logits(self.family.hidden(batch).targets[: B * T])
+        return rearrange(logits, "(b t) v -> b t v", b=B)
 
     @torch.no_grad()
     def generate(  # pyright: ignore[reportIncompatibleMethodOverride] - takes what this decoder has
@@ -288,5 +290,5 @@ def loss_of(logits: Tensor, labels: Tensor | None, count: Tensor | int | None) -
     if labels is None:
         return None
     how = {"ignore_index": IGNORED, "reduction": "mean" if count is None else "sum"}
-    loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), **how)
+    loss = functional.cross_entropy(rearrange(logits, "b t v -> (b t) v"), labels.flatten(), **how)
     return loss if count is None else loss / count

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from einops import repeat
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,7 +53,8 @@ def sample_for(family: Family, config: Any, rng: torch.Generator) -> Sample:
 
     def types(length: int) -> Tensor | None:
         kinds = max(family.config.token_types, 2 if family.config.positions == "transformer_xl" else 0)
-        return (torch.arange(length) >= length // 2).long().expand(len(PADDING), -1) if kinds > 1 else None
+        second = (torch.arange(length) >= length // 2).long()
+        return repeat(second, "t -> b t", b=len(PADDING)) if kinds > 1 else None
 
     tokens, real = text(target_length)
     targets = torch.randint(family.config.vocabulary, tokens.shape, generator=rng)
@@ -111,4 +113,4 @@ def mapping(queries: Tensor, length: int) -> Tensor:
 
 
 def slots(tokens: Tensor | None) -> Tensor | None:
-    return None if tokens is None else torch.arange(tokens.shape[1]).expand(tokens.shape)
+    return None if tokens is None else repeat(torch.arange(tokens.shape[1]), "t -> b t", b=len(tokens))

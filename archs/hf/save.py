@@ -41,9 +41,10 @@ def to_hf(
 ) -> str:
     """Writes config.json, model.safetensors and the tokenizer's files; returns the class that opens them.
 
-    Where a native class computes the same, `AutoModel….from_pretrained(folder)` opens it; else the folder
-    holds pentarch's own code and `trust_remote_code=True` is needed. model_type names the architecture where
-    several would do (a RoBERTa is a BERT too), or "pentarch" for our own; the first that fits if not given.
+    Where a native class computes the same, `AutoModel….from_pretrained(folder)` opens it. Else the folder
+    holds pentarch's own code: it opens with `trust_remote_code=True`, and needs einops beside torch and
+    transformers. model_type names the architecture where several would do (a RoBERTa is a BERT too), or
+    "pentarch" for our own; the first that fits if not given.
     token_ids, such as `decoder_start_token_id=0`, are written to the config beside those of the tokenizer.
 
     Raises UserError for a family of one's own or under a mask of one's own, whose code would not travel, for

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import Size, Tensor
 
 from archs.errors import UserError
@@ -17,8 +18,14 @@ Form = Literal["same", "transposed", "heads_in", "heads_out", "row"]
 FORMS: dict[Form, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Size], Tensor]]] = {
     "same": (lambda t: t, lambda t, _: t),
     "transposed": (lambda t: t.t(), lambda t, _: t.t()),
-    "heads_in": (lambda t: t.flatten(1).t(), lambda t, shape: t.t().reshape(shape)),  # (D,H,E) -> (HE,D)
-    "heads_out": (lambda t: t.flatten(1), lambda t, shape: t.reshape(shape)),  # (D,H,E) -> (D,HE)
+    "heads_in": (
+        lambda t: rearrange(t, "d h e -> (h e) d"),
+        lambda t, shape: rearrange(t, "(h e) d -> d h e", h=shape[1]),
+    ),
+    "heads_out": (
+        lambda t: rearrange(t, "d h e -> d (h e)"),
+        lambda t, shape: rearrange(t, "d (h e) -> d h e", h=shape[1]),
+    ),
     "row": (lambda t: t.flatten(), lambda t, shape: t.reshape(shape)),  # (1,…,1,V) -> (V)
 }
 
