@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -52,8 +51,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.gated:
-            # "two" in front would cost a copy of the gradient.
-            gate, up = rearrange(self.up(x), "... (two f) -> ... two f", two=2).unbind(dim=-2)
+            gate, up = self.up(x).chunk(2, dim=-1)  # einops: no clearer, and 10 µs a call slower
             return self.down(self.activation(gate) * up)
         return self.down(self.activation(self.up(x)))
 
