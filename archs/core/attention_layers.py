@@ -1,4 +1,4 @@
-"""Attention as a layer: rows to queries, keys and values, and back.
+"""Attention as a layer: it projects rows to queries, keys and values, attends, and projects back.
 
     attention(x, memory, mask)
       memory = x                     self-attention
@@ -26,27 +26,31 @@ Angles = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Context:
-    """What every layer of one forward pass shares, or every local layer."""
+    """What all layers of one forward pass share; local layers share another.
+
+    keys: so many leading rows are keys too. angles: of rotary positions. between: Transformer-XL's distances.
+    first: rows before this one are keys only; the layer computes no output for them.
+    """
 
     seen: Visible
-    keys: int  # how many leading rows are keys too
+    keys: int
     angles: Angles | None
     between: Distances | None
-    first: int = 0  # the rows before this one are keys only: they ask nothing, and nothing is made of them
+    first: int = 0
 
 
 @dataclass(frozen=True)
 class Source:
-    """What cross-attention reads: (B,S,D), None once a cache holds its keys and values."""
+    """What cross-attention reads. memory (B,S,D): None once a cache holds its keys and values."""
 
     memory: Tensor | None
     seen: Visible
 
 
 class Attention(nn.Module):
-    """The rows x (B,R,D), from `Context.first` on, attend to the first `Context.keys` of them.
+    """Self-attention: rows of x (B,R,D) from `Context.first` on attend to the first `Context.keys` rows.
 
-    `relative` scores by distance within each layer.
+    relative: Transformer-XL's scores by distance, which have weights in each layer.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -65,8 +69,8 @@ class Attention(nn.Module):
         seen = shared.seen
         if self.relative is not None:
             assert shared.between is not None
-            q, added = self.relative(q, shared.between)
-            seen = seen.plus(added * self.scale)
+            q, bias = self.relative(q, shared.between)
+            seen = seen.plus(bias * self.scale)
         dropout = self.dropout if self.training else 0.0
         return self.out(merge_heads(attend(q, k, v, seen, self.scale, dropout)))
 
@@ -95,7 +99,7 @@ class Attention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """The rows x (B,R,D) attend to an encoder's output (B,S,D)."""
+    """Cross-attention: rows x (B,R,D) attend to an encoder's output (B,S,D)."""
 
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()
@@ -117,6 +121,7 @@ class CrossAttention(nn.Module):
 
 
 def score_scale(config: CoreConfig) -> float:
+    """The factor on attention scores: 1/√E, or 1 where scores are not scaled (T5)."""
     return config.head_width**-0.5 if config.attention_scaled else 1.0
 
 

@@ -33,13 +33,14 @@ class EncoderAE(SingleStack):
     unit = "pll"
 
     def score(self, batch: Batch, rows_at_once: int = 128, words: Tensor | None = None) -> Score:
-        """Pseudo-log-likelihood: each asked token, one at a time, hidden behind `batch.extras["mask"]`.
+        """Pseudo-log-likelihood: each target is predicted with itself masked and all other tokens visible.
 
-        Salazar et al. 2020. `batch.tokens` is the clean text; every asked token costs one row of a pass.
+        Salazar et al. 2020. `batch.tokens` is the clean text, `batch.extras["mask"]` the mask token. Each
+        target costs one row of a pass; a pass has up to `rows_at_once` rows.
 
-        words (B,T) int64: which word of its row each cell belongs to. If given, the later tokens of the same
-        word are hidden beside the asked one, and the unit is "pll_word_l2r" (Kauf and Ivanova 2023): in view
-        of them, the first pieces of a rare word would be guessed too well.
+        words (B,T) int64: which word of its row each cell belongs to. If given, the later tokens of the
+        target's word are masked too, and the unit is "pll_word_l2r" (Kauf and Ivanova 2023). If they were
+        visible, the first pieces of a rare word would be too easy.
 
         Raises UserError without a mask token. Dropout as in `Family.score`.
         """
@@ -70,10 +71,10 @@ class EncoderAE(SingleStack):
     def generate(
         self, batch: Batch, length: int, how: Decoding = GREEDY, rng: torch.Generator | None = None
     ) -> Tensor:
-        """Fills the first `length` cells with weight of each row as `how.fill` says: (B,length).
+        """Fills the first `length` blanks (cells with weight) of each row as `how.fill` says: (B,length).
 
-        PADDING after a stop token and where a row has fewer blanks. Never the mask token. Raises UserError
-        for beams, without a mask token, and where dropout is on.
+        PADDING stands after a stop token and where a row has fewer blanks. The mask token is never written.
+        Raises UserError for beams, without a mask token, and if dropout is on.
         """
         if how.beams > 1:
             raise UserError(f"beams={how.beams}: beam search is for left to right; {self.kind} fills blanks")
@@ -82,7 +83,7 @@ class EncoderAE(SingleStack):
         never[mask_id] = True
         how = self.ready(batch, length, how, never)
         columns, blanks = blank_columns(batch, length)
-        # Columns of no blank write to a spare cell.
+        # Where there is no blank, tokens are written to a spare cell.
         places = columns.masked_fill(~blanks, batch.tokens.shape[1])
 
         def logits_of(written: Tensor, wanted: slice) -> Tensor:
@@ -96,7 +97,7 @@ class EncoderAE(SingleStack):
 
 
 def mask_token(batch: Batch, vocabulary: int) -> int:
-    """The id of the mask token, which the objective puts beside the batch. Raises UserError without one."""
+    """The id of the mask token, which the objective puts into the extras. Raises UserError without one."""
     if "mask" not in batch.extras:
         raise UserError(
             'an encoder_ae hides tokens behind its mask token, and the batch came without extras["mask"]; '

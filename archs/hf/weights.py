@@ -1,4 +1,4 @@
-"""Weights under two names: which of ours are which of theirs, read in either direction."""
+"""Links between our weights and Hugging Face's, and conversion in both directions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archs.errors import UserError
 
 Form = Literal["same", "transposed", "heads_in", "heads_out", "row"]
 
-# How theirs becomes ours, and ours theirs of a given shape.
+# Functions that turn their weight into ours, and ours into theirs of a given shape.
 FORMS: dict[Form, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Size], Tensor]]] = {
     "same": (lambda t: t, lambda t, _: t),
     "transposed": (lambda t: t.t(), lambda t, _: t.t()),
@@ -32,9 +32,9 @@ FORMS: dict[Form, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Size], Ten
 
 @dataclass(frozen=True)
 class Link:
-    """Laid end to end on their first axis, `ours` equal `theirs`, each of theirs in `form`.
+    """Our weights that equal theirs, both concatenated on the first axis, theirs converted by `form`.
 
-    skip: the first rows of theirs that no token reaches, such as BART's two unused positions.
+    skip: the number of their first rows that are not used, such as BART's first two positions.
     """
 
     ours: tuple[str, ...]
@@ -49,7 +49,7 @@ PARTS = ("weight", "bias")
 def module(
     ours: str | tuple[str, ...], theirs: str | tuple[str, ...], form: Form = "same", skip: int = 0
 ) -> list[Link]:
-    """Links the weights and the biases of modules; those that neither side has are passed over."""
+    """Links the weights and the biases of modules. Links that exist on neither side are ignored later."""
     ours, theirs = ((each,) if isinstance(each, str) else each for each in (ours, theirs))
     named = {part: [tuple(f"{name}.{part}" for name in side) for side in (ours, theirs)] for part in PARTS}
     return [
@@ -61,9 +61,9 @@ def module(
 def read(
     links: Iterable[Link], theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Our weights, of the names and shapes in `ours`, from theirs.
+    """Converts their weights to ours, with the names and shapes in `ours`.
 
-    Raises UserError that names the first weights that are missing, left over, or of another shape.
+    Raises UserError with the first names of weights that are missing, left over, or of another shape.
     """
     present = [link for link in links if _in_any(link.ours, ours) or _in_any(link.theirs, theirs)]
     check_names(
@@ -93,7 +93,7 @@ def read(
 def write(
     links: Iterable[Link], ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Their weights, of the names and shapes in `theirs`, from ours; skipped rows are zeros."""
+    """Converts our weights to theirs, with the names and shapes in `theirs`; skipped rows are zeros."""
     found: dict[str, Tensor] = {}
     for link in links:
         if not _in_any(link.ours, ours):
@@ -116,7 +116,7 @@ def _in_any(names: tuple[str, ...], weights: Mapping[str, Tensor]) -> bool:
 
 
 def check_names(missing: list[str], extra: list[str], where: str = "") -> None:
-    """Raises UserError that names the first weights which are missing or left over, and `where`."""
+    """Raises UserError with the first names of missing or extra weights; `where` is added to the message."""
     for what, names in (("missing", missing), ("extra", extra)):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""

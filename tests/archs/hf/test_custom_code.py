@@ -94,7 +94,12 @@ def test_all_that_the_code_in_the_folder_imports_of_pentarch_is_in_the_folder(tm
             if level:
                 assert module in files, f"{name}.py imports .{module}"
             else:
-                assert module.split(".")[0] in (*sys.stdlib_module_names, "torch", "einops", "transformers"), name
+                assert module.split(".")[0] in (
+                    *sys.stdlib_module_names,
+                    "torch",
+                    "einops",
+                    "transformers",
+                ), name
     needed = {module for source in files.values() for level, module in imports(source) if level}
     assert files.keys() == needed | {"modeling_pentarch"}  # and nothing that it does not import
 
