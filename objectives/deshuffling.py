@@ -1,4 +1,4 @@
-"""Deshuffling: the text from its tokens in random order (Liu et al. 2019; Raffel et al. 2020, T5)."""
+"""Deshuffling: the text is predicted from its shuffled tokens (Liu et al. 2019; Raffel et al. 2020, T5)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from objectives.reconstruction import Reconstruction
 
 
 class Deshuffling(Reconstruction):
-    """Each document's tokens in random order, the special token at its end where it is, give the text.
+    """The source has each document's tokens in random order; the target is the text.
+
+    A special token at a document's end stays there.
 
     >>> text = windows([[40, 41, 42, 43, 2]])
     >>> show(Deshuffling(VOCABULARY, "source_target").build(text, seeded(2)), "source", "tokens", "targets")
@@ -19,9 +21,9 @@ class Deshuffling(Reconstruction):
     tokens    1 40 41 42 43
     targets  40 41 42 43  2
 
-    In a single stack they stand one behind the other, twice the window. Asked for a continuation, the
-    source is the context as it is: training always showed all tokens, so what the score says of tokens
-    that are not in the source is a guess.
+    A single stack reads the source and then the target: twice the window. For a continuation, the source is
+    the context. In training all target tokens were in the source, so scores of tokens that are not in it are
+    unreliable.
     """
 
     name = "deshuffling"

@@ -1,4 +1,4 @@
-"""Finetuning on labelled texts: a text's rows become one vector, and a head answers from it."""
+"""Finetuning on labelled texts: a text's rows are pooled into one vector, and a head predicts from it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from objectives.layouts import parts_marked, read
 from objectives.loss import weighted_cross_entropy
 
 Pooling = Literal["mean", "own"]
-COMPARED = 4  # of two texts apart: both vectors, their difference's size, their product (Conneau et al. 2017)
+COMPARED = 4  # features of two texts: both vectors, absolute difference, product (Conneau et al. 2017)
 
 
 class Pooled(Objective):
     """Built from labelled texts with `read`, not from windows.
 
-    pooling "mean": over the rows that read text, special tokens left out; "own": the family's native token,
-    the first row where rows see later ones, else the last, which alone has read all. classes None: a number
-    is asked, with squared error. parts 2: an item is two texts, read apart: rows 2i and 2i+1 of the batch.
+    pooling: "mean" is over the rows of ordinary tokens; "own" is the family's native row, the first one if
+    rows see later ones, else the last, which alone has read the whole text. classes: their number; None = the
+    label is a number, with squared error. parts: 2 if an item is two texts that are read separately, as rows
+    2i and 2i+1 of the batch.
     """
 
     name = "pooled"
@@ -56,8 +57,8 @@ class Pooled(Objective):
     def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (n,classes), or numbers (n), of n items."""
         rows = family.hidden(parts_marked(batch, family, self.vocabulary)).rows
-        found = modules["answer"](compared(pool(rows, batch, self, family.both_ways), self.parts))
-        return found.squeeze(1) if self.classes is None else found
+        answers = modules["answer"](compared(pool(rows, batch, self, family.both_ways), self.parts))
+        return answers.squeeze(1) if self.classes is None else answers
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """Term "answer", the mean over items."""
@@ -70,7 +71,7 @@ class Pooled(Objective):
 
 
 def pool(rows: Tensor, batch: Batch, asks: Pooled, both_ways: bool) -> Tensor:
-    """rows (B,T,D) -> (B,D), as `asks.pooling` says."""
+    """rows (B,T,D) -> (B,D), by `asks.pooling`."""
     segments = batch.segments
     real = torch.ones_like(batch.tokens, dtype=torch.bool) if segments is None else segments >= 0
     if asks.pooling == "own":
@@ -83,7 +84,7 @@ def pool(rows: Tensor, batch: Batch, asks: Pooled, both_ways: bool) -> Tensor:
 
 
 def compared(vectors: Tensor, parts: int) -> Tensor:
-    """One vector an item: itself, or of two texts u and v [u, v, |u - v|, u * v]: (n,…,D) or (n,…,4D)."""
+    """The features of each item: its vector (n,…,D), or of two texts [u, v, |u - v|, u * v] (n,…,4D)."""
     if parts == 1:
         return vectors
     one, other = rearrange(vectors, "(n two) ... d -> two n ... d", two=2)

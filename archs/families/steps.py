@@ -161,7 +161,7 @@ def longer(part: Tensor | None, length: int) -> Tensor | None:
 
 
 def blank_columns(batch: Batch, length: int) -> tuple[Tensor, Tensor]:
-    """Columns of each row's first blanks (cells with weight), and whether they are: (B,length) int64, bool."""
+    """Columns (B,length) of each row's first blanks (cells with weight), and False where there is none."""
     blanks = batch.weights > 0
     columns = (~blanks).long().argsort(dim=1, stable=True)[:, :length]
     return columns, blanks.gather(1, columns)

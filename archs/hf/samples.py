@@ -84,7 +84,7 @@ def sample_for(family: Family, config: Any, rng: torch.Generator) -> Sample:
 
 
 def factorisation(real: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """rank (B,T), queries (B,M): half of a row's tokens, all of the last row's, are targets in random order."""
+    """rank (B,T), queries (B,M): targets in random order, half of a row's tokens, in the last row all."""
     chance = torch.rand(real.shape, generator=rng).masked_fill(~real, 2.0)
     order = chance.argsort(1).argsort(1) + 1
     asked = torch.where(torch.arange(len(real)) == len(real) - 1, real.sum(1), real.sum(1) // 2)
