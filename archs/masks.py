@@ -64,11 +64,11 @@ class Mask:
     def dense(self, batch: int, q: Tensor, k: Tensor) -> Tensor:
         """The mask as booleans (batch, len(q), len(k)) for row numbers q (Q) and k (K)."""
         b = torch.arange(batch, device=q.device)[:, None, None]
-        seen = asked(self.rule, self.name, b, q[None, :, None], k[None, None, :])
+        seen = evaluated(self.rule, self.name, b, q[None, :, None], k[None, None, :])
         return seen.expand(batch, len(q), len(k))
 
 
-def asked(rule: Rule, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+def evaluated(rule: Rule, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
     """`rule(b, q, k)` of the mask `name`. Raises UserError for the common mistakes in a user's rule."""
     try:
         seen = rule(b, q, k)

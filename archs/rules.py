@@ -12,7 +12,7 @@ from torch import Tensor
 
 from archs.batch import Batch, MaskBuilder
 from archs.errors import UserError
-from archs.masks import Mask, asked, checked, document
+from archs.masks import Mask, checked, document, evaluated
 
 
 def mask_builder(function: Callable[..., Any], name: str) -> MaskBuilder:
@@ -79,9 +79,9 @@ def _rehearse(rule: _UserRule) -> None:
     """
     b, q, k = torch.arange(2)[:, None, None], torch.arange(5)[None, :, None], torch.arange(7)[None, None]
     try:
-        seen = asked(rule, rule.name, b, q, k).expand(2, 5, 7)
-        newest = asked(rule, rule.name, b, q[:, 4:], k[:, :, :5]).expand(2, 1, 5)
-        single = asked(rule, rule.name, b[1, 0, 0], q[0, 4, 0], k[0, 0, 3])
+        seen = evaluated(rule, rule.name, b, q, k).expand(2, 5, 7)
+        newest = evaluated(rule, rule.name, b, q[:, 4:], k[:, :, :5]).expand(2, 1, 5)
+        single = evaluated(rule, rule.name, b[1, 0, 0], q[0, 4, 0], k[0, 0, 3])
     except UserError:
         raise
     except Exception as error:

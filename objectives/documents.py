@@ -38,7 +38,7 @@ class Ordinary:
         return cls(document, first, torch.arange(width) - first, sizes(first), ~special)
 
     @property
-    def there(self) -> Tensor:
+    def exists(self) -> Tensor:
         """(B,W) bool: False behind the row's last token."""
         return self.document < self.document.shape[1]
 

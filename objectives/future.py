@@ -81,7 +81,7 @@ class FutureNGram(MASS):
             return torch.cat([getattr(stream, name) for stream in streams], 1)
 
         columns = repeat(torch.arange(main.tokens.shape[1]), "t -> b t", b=len(main.tokens))
-        nobody = torch.full_like(columns, columns.shape[1])
+        never_seen = torch.full_like(columns, columns.shape[1])
         weights = joined("weights")
         return with_changes(
             main,
@@ -89,7 +89,7 @@ class FutureNGram(MASS):
             weights=weights,
             extras={
                 "sees": repeat(columns, "b t -> b (n t)", n=self.n),
-                "place": torch.cat([columns] + [nobody] * (self.n - 1), 1),
+                "place": torch.cat([columns] + [never_seen] * (self.n - 1), 1),
             },
             totals={"tokens": float(weights.sum()), "asked": float((weights > 0).sum())},
             target_index=index_targets(weights),

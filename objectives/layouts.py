@@ -72,14 +72,14 @@ def pair(
         )
     segments = joined(source_segments, target_segments)
     whole = torch.cat((source, target), 1)
-    asked = torch.cat((torch.zeros(source.shape), weights), 1)
+    weights = torch.cat((torch.zeros(source.shape), weights), 1)
     if layout == "concatenated":
         tokens = torch.cat((source, shift_right(target, target_segments, vocabulary)), 1)
-        return Batch.of(tokens, whole, asked, segments=segments, is_prefix=leading(source, target))
+        return Batch.of(tokens, whole, weights, segments=segments, is_prefix=leading(source, target))
     if layout == "permuted":
         rank, queries = left_to_right(source.shape[1], target, target_segments)
-        return Batch.of(whole, whole, asked, segments=segments, rank=rank, queries=queries)
-    return Batch.of(whole, whole, asked, segments=segments, extras=mask_token(whole, vocabulary))
+        return Batch.of(whole, whole, weights, segments=segments, rank=rank, queries=queries)
+    return Batch.of(whole, whole, weights, segments=segments, extras=mask_token(whole, vocabulary))
 
 
 def read(

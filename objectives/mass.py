@@ -58,7 +58,7 @@ class MASS(Objective):
         ordinary = Ordinary.of(windows, self.vocabulary)
         count = (ordinary.size.double() * self.rate).round().long().clamp(min=1)
         begin = (per_document(ordinary.first, rng) * (ordinary.size - count + 1)).long()
-        inside = (ordinary.place >= begin) & (ordinary.place < begin + count) & ordinary.there
+        inside = (ordinary.place >= begin) & (ordinary.place < begin + count) & ordinary.exists
         return ordinary.in_row(inside)
 
     def batch(self, windows: Windows, hide: Tensor, rng: torch.Generator) -> Batch:

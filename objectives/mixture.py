@@ -197,16 +197,18 @@ def _shares(weights: Any, names: Sequence[str]) -> Tensor:
     return numbers / numbers.sum()
 
 
-def layout_and_mask(asks: type[Objective], family: type[Family]) -> tuple[Layout, MaskBuilder | None] | None:
+def layout_and_mask(
+    objective: type[Objective], family: type[Family]
+) -> tuple[Layout, MaskBuilder | None] | None:
     """The layout in which a part's objective trains a family, and the mask of its batches.
 
     None if it cannot train the family. An objective that is for this family needs no mask. An objective that
     is for another single stack can train a single stack under the other one's mask.
     """
-    if family.kind in asks.families:
+    if family.kind in objective.families:
         return family.layout, None
     if issubclass(family, SingleStack):
-        for name in asks.families:
+        for name in objective.families:
             other = FAMILIES.get(name)
             if other is not None and issubclass(other, SingleStack):
                 return other.layout, other.default_mask

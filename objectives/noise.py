@@ -132,7 +132,7 @@ def spans(
     """
     ordinary = Ordinary.of(windows, vocabulary)
     count = (ordinary.size.double() * share).round().long()
-    hidden = (ordinary.place < count) & ordinary.there
+    hidden = (ordinary.place < count) & ordinary.exists
     lengths = poisson_lengths(hidden.shape, mean, hidden.shape[1], rng)  # longer ones would be cut to fit
     begins = _cut(ordinary, hidden, count, lengths)
     head = torch.where(begins | ~hidden, torch.arange(hidden.shape[1]), 0).cummax(1).values

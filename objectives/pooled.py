@@ -70,15 +70,15 @@ class Pooled(Objective):
         return Loss(value, {"answer": value.detach()})
 
 
-def pool(rows: Tensor, batch: Batch, asks: Pooled, both_ways: bool) -> Tensor:
-    """rows (B,T,D) -> (B,D), by `asks.pooling`."""
+def pool(rows: Tensor, batch: Batch, objective: Pooled, both_ways: bool) -> Tensor:
+    """rows (B,T,D) -> (B,D), by `objective.pooling`."""
     segments = batch.segments
     real = torch.ones_like(batch.tokens, dtype=torch.bool) if segments is None else segments >= 0
-    if asks.pooling == "own":
+    if objective.pooling == "own":
         last = real.sum(1) - 1
         column = torch.zeros_like(last) if both_ways else last
         return rows[torch.arange(len(rows), device=rows.device), column]
-    counted = real & ~asks.vocabulary.special.to(rows.device)[batch.tokens]
+    counted = real & ~objective.vocabulary.special.to(rows.device)[batch.tokens]
     weights = counted.unsqueeze(2).to(rows.dtype)
     return (rows * weights).sum(1) / weights.sum(1).clamp(min=1)
 

@@ -139,19 +139,19 @@ class PseudoMasked(BlankFilling):
         def hidden(values: Tensor, fill: int) -> Tensor:
             return values.gather(1, columns.clamp(min=0)).masked_fill(~used, fill)
 
-        def beside(text: Tensor, originals: Tensor, pseudo: Tensor, fill: int) -> Tensor:
+        def concatenated(text: Tensor, originals: Tensor, pseudo: Tensor, fill: int) -> Tensor:
             return widened(torch.cat((text, originals, pseudo), 1), total, fill)
 
         def copied(values: Tensor, fill: int) -> Tensor:
-            return beside(values, hidden(values, fill), hidden(values, fill), fill)
+            return concatenated(values, hidden(values, fill), hidden(values, fill), fill)
 
         originals, text = hidden(tokens, pad), tokens.masked_fill(hide, self.vocabulary.mask)
         pseudo = torch.full_like(columns, (*self.vocabulary.sentinels, self.vocabulary.mask)[0])
-        rank = beside(torch.zeros_like(tokens), 2 * blocks, (2 * blocks - 1).clamp(min=0), 0)
+        rank = concatenated(torch.zeros_like(tokens), 2 * blocks, (2 * blocks - 1).clamp(min=0), 0)
         made = Batch.of(
-            beside(text, originals, pseudo.masked_fill(~used, pad), pad),
+            concatenated(text, originals, pseudo.masked_fill(~used, pad), pad),
             copied(tokens, pad),
-            beside(hide, torch.zeros_like(used), used, 0),
+            concatenated(hide, torch.zeros_like(used), used, 0),
             segments=copied(segments, PADDING),
             extras={"rank": rank},
             mask=mask,

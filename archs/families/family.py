@@ -201,11 +201,11 @@ class Family(nn.Module, ABC):
         index, targets, weights = batch.asked()
         with by_onednn(batch.device):
             logp = self.logits(self.hidden(batch).targets).float().log_softmax(dim=-1)
-        asked = weights > 0
+        is_target = weights > 0
         nats = torch.zeros(batch.tokens.numel(), device=logp.device)
-        nats.index_add_(0, index, logp.gather(1, targets[:, None]).squeeze(1) * asked)
+        nats.index_add_(0, index, logp.gather(1, targets[:, None]).squeeze(1) * is_target)
         greedy = torch.zeros(len(nats), dtype=torch.bool, device=logp.device)
-        greedy.index_put_((index,), (logp.argmax(dim=-1) == targets) & asked, accumulate=True)
+        greedy.index_put_((index,), (logp.argmax(dim=-1) == targets) & is_target, accumulate=True)
         B, T = batch.tokens.shape
         nats, greedy = (rearrange(each, "(b t) -> b t", b=B, t=T) for each in (nats, greedy))
         return Score(nats, self.unit, greedy)

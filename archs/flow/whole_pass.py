@@ -49,7 +49,7 @@ def _check_flow(family: Family, batch: Batch, declared: MaskBuilder | None) -> F
     family.embedding.register_forward_hook(make_leaf)
     for stack in stacks(family):
         stack.register_forward_hook(keep_layers)
-    asked = family.hidden(batch).targets
+    targets = family.hidden(batch).targets
     leaves = dict(zip(expectations, inputs, strict=True))
     layers = [
         (rows, number, streams)
@@ -65,8 +65,8 @@ def _check_flow(family: Family, batch: Batch, declared: MaskBuilder | None) -> F
         Place(
             "tokens",
             None,
-            {name: _at_asked(reached, batch) for name, reached in last.items()},
-            _depends(_in_cells(family.logits(asked), batch), {name: leaves[name] for name in last}),
+            {name: _at_targets(reached, batch) for name, reached in last.items()},
+            _depends(_in_cells(family.logits(targets), batch), {name: leaves[name] for name in last}),
         )
     )
     return compare(places, batch)
@@ -76,7 +76,7 @@ def stacks(family: Family) -> list[Stack]:
     return [module for module in family.modules() if isinstance(module, Stack)]
 
 
-def _at_asked(reached: Tensor, batch: Batch) -> Tensor:
+def _at_targets(reached: Tensor, batch: Batch) -> Tensor:
     """reached (B,R,cells) of the last layer -> (B,T,cells): the same for the row that predicts each target.
 
     Query rows predict, if there are any; else the row at the target's own cell does.
@@ -94,9 +94,9 @@ def _at_asked(reached: Tensor, batch: Batch) -> Tensor:
 
 def _in_cells(logits: Tensor, batch: Batch) -> Tensor:
     """logits (N,V) at `batch.target_index` -> (B,T,V), 0 where there is no target."""
-    asked = batch.target_index >= 0
+    used = batch.target_index >= 0
     cells = logits.new_zeros(batch.tokens.numel(), logits.shape[1])
-    cells = cells.index_put((batch.target_index[asked],), logits[asked])
+    cells = cells.index_put((batch.target_index[used],), logits[used])
     return rearrange(cells, "(b t) v -> b t v", b=len(batch.tokens))
 
 

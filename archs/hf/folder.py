@@ -129,12 +129,12 @@ def _check(report: dict[str, Any], left_out: tuple[str, ...], folder: Path) -> N
         raise UserError(
             f"shape mismatch in '{folder}': {name} is {tuple(came)}, its config.json says {tuple(wanted)}"
         )
-    beside = sorted(
+    ignored = sorted(
         name for name in report["unexpected_keys"] if any(re.match(each, name) for each in left_out)
     )
-    if beside:
-        log.warning("left out, no part of the language model: %s", ", ".join(beside))
-    extra = sorted(set(report["unexpected_keys"]) - set(beside))
+    if ignored:
+        log.warning("left out, no part of the language model: %s", ", ".join(ignored))
+    extra = sorted(set(report["unexpected_keys"]) - set(ignored))
     check_names(sorted(report["missing_keys"]), extra, where=f" in '{folder}'")
 
 

@@ -136,8 +136,8 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
             after = real.cumsum(dim=1) == real.sum(dim=1, keepdim=True)
             segments = functional.pad(segments, (0, 1)).masked_fill(after, 0)
         whole = functional.pad(tokens, (0, 1))
-        asked, order = (columns > 0).float(), {"rank": columns + 1, "queries": columns[:, 1:]}
-        batch = Batch.of(whole, None, asked, segments=segments, token_types=longer(types, 1), **order)
+        weights, order = (columns > 0).float(), {"rank": columns + 1, "queries": columns[:, 1:]}
+        batch = Batch.of(whole, None, weights, segments=segments, token_types=longer(types, 1), **order)
         logits = self.family.logits(self.family.hidden(batch).targets[: B * T])
         return rearrange(logits, "(b t) v -> b t v", b=B)
 

@@ -87,10 +87,10 @@ def factorisation(real: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """rank (B,T), queries (B,M): targets in random order, half of a row's tokens, in the last row all."""
     chance = torch.rand(real.shape, generator=rng).masked_fill(~real, 2.0)
     order = chance.argsort(1).argsort(1) + 1
-    asked = torch.where(torch.arange(len(real)) == len(real) - 1, real.sum(1), real.sum(1) // 2)
-    rank = torch.where(order <= asked[:, None], order, 0)
-    columns = (rank == 0).long().argsort(dim=1, stable=True)[:, : int(asked.max())]
-    return rank, columns.masked_fill(torch.arange(columns.shape[1]) >= asked[:, None], -1)
+    count = torch.where(torch.arange(len(real)) == len(real) - 1, real.sum(1), real.sum(1) // 2)
+    rank = torch.where(order <= count[:, None], order, 0)
+    columns = (rank == 0).long().argsort(dim=1, stable=True)[:, : int(count.max())]
+    return rank, columns.masked_fill(torch.arange(columns.shape[1]) >= count[:, None], -1)
 
 
 def hidden_by(rank: Tensor) -> Tensor:

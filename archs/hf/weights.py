@@ -70,7 +70,7 @@ def read(
         missing=[name for link in present for name in link.theirs if name not in theirs],
         extra=sorted(set(theirs) - {name for link in present for name in link.theirs}),
     )
-    found: dict[str, Tensor] = {}
+    converted: dict[str, Tensor] = {}
     for link in present:
         into, _ = FORMS[link.form]
         whole = torch.cat([into(theirs[name][link.skip :]) for name in link.theirs])
@@ -84,17 +84,17 @@ def read(
                 f"shape mismatch: {', '.join(link.theirs)} make {tuple(whole.shape)}, the configuration says "
                 f"{shape}; config and weights are not of one model"
             )
-        found |= dict(zip(link.ours, whole.split(lengths), strict=True))
-    absent = sorted(set(ours) - set(found))
+        converted |= dict(zip(link.ours, whole.split(lengths), strict=True))
+    absent = sorted(set(ours) - set(converted))
     assert not absent, f"no link leads to {absent}"
-    return found
+    return converted
 
 
 def write(
     links: Iterable[Link], ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Converts our weights to theirs, with the names and shapes in `theirs`; skipped rows are zeros."""
-    found: dict[str, Tensor] = {}
+    converted: dict[str, Tensor] = {}
     for link in links:
         if not _in_any(link.ours, ours):
             continue
@@ -105,10 +105,10 @@ def write(
         for name, shape, part in zip(link.theirs, shapes, parts, strict=True):
             if link.skip:
                 part = torch.cat((part.new_zeros(link.skip, *part.shape[1:]), part))
-            found[name] = back(part, shape).contiguous()
-    differ = set(theirs) ^ set(found)
+            converted[name] = back(part, shape).contiguous()
+    differ = set(theirs) ^ set(converted)
     assert not differ, f"no link leads to {sorted(differ)}"
-    return found
+    return converted
 
 
 def _in_any(names: tuple[str, ...], weights: Mapping[str, Tensor]) -> bool:
