@@ -1,4 +1,4 @@
-"""What a model is: masks, the core, the five families. Knows no objective, no data, no Lightning."""
+"""Models: masks, the core, the five families. This room imports no objective, no data and no Lightning."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["FAMILIES", "CoreConfig", "Family", "build"]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when asked for: the command line reads archs.errors and must answer before torch is imported.
+    # Loaded on first use: the command line reads archs.errors and must answer before torch is imported.
     if name not in __all__:
         raise AttributeError(f"module 'archs' has no attribute '{name}'")
     from archs.families import named as families

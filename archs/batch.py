@@ -1,7 +1,7 @@
-"""The one currency between objectives and families: what is read, and what is asked.
+"""The batch that objectives build and families read: inputs, targets and their weights.
 
-Axes: B rows, T positions of the stack that is asked, S positions of the encoder's source, M query rows of
-a permuted LM, N asked targets (flat over B·T, padded to a multiple of `TARGET_MULTIPLE`).
+Axes: B rows, T positions of the stack that predicts, S positions of the encoder's source, M query rows of
+a permuted LM, N targets (flat over B·T, padded to a multiple of `TARGET_MULTIPLE`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.masks import Mask
@@ -21,23 +22,24 @@ PADDING = -1  # segment of a cell that holds no token; also an unused slot of `q
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One optimiser step's input, or some rows of it. Make one with `Batch.of`.
+    """The input of one optimiser step, or some rows of it. Make one with `Batch.of`.
 
-    tokens (B,T) int64        what the stack reads
-    targets (B,T) int64       the output *at* t is asked for targets[t]
-    weights (B,T) float32     0 = not asked
+    tokens (B,T) int64        the input of the stack
+    targets (B,T) int64       the output *at* t predicts targets[t]
+    weights (B,T) float32     weight of each target in the loss, 0 = no target
     positions (B,T) int64     position ids, counted within each document
     segments (B,T) int64      document number in the row, -1 = padding; None = one full document a row
-    is_prefix (B,T) bool      read in both directions by a prefix LM; None = nothing is
+    is_prefix (B,T) bool      read in both directions by a prefix LM; None = no cell is
     token_types (B,T) int64   part of a pair (BERT's segments), None = all 0
     rank (B,T) int64          place in the factorisation order, 0 = given context; None = all given
-    queries (B,M) int64       columns that get a query row (permuted LM), -1 = unused slot
+    queries (B,M) int64       columns that have a query row (permuted LM), -1 = unused slot
     source, source_positions, source_segments (B,S)   the encoder's input, as above
-    pair_label (B) int64      class of the row, -1 = not asked
+    pair_label (B) int64      class of the row, -1 = none
+    extras                    further tensors of an objective, whose first axis is B
     totals                    summed weight of each loss term over the *global* batch
-    target_index (N) int64    flat indices into B·T of the asked targets, padded with -1
-    mask                      who sees whom in the stack that is asked, in place of the family's own mask
-    part                      which part of a mixture of objectives built it
+    target_index (N) int64    flat indices into B·T of the targets, padded with -1
+    mask                      builder of the mask of the stack that predicts, in place of the family's own
+    part                      number of the part of a mixture that built the batch
     """
 
     tokens: Tensor
@@ -72,7 +74,10 @@ class Batch:
         pair_label: Tensor | None = None,
         **rest: Any,
     ) -> Batch:
-        """A batch with positions, totals and target_index worked out. Nothing asked if no `weights`."""
+        """A batch with its positions, totals and target_index computed. Without `weights` it has no targets.
+
+        Raises ValueError if `queries` leaves out a cell with weight.
+        """
         targets = tokens if targets is None else targets
         weights = torch.zeros(tokens.shape, device=tokens.device) if weights is None else weights.float()
         queries = rest.get("queries")
@@ -102,17 +107,17 @@ class Batch:
 
     @property
     def supervised(self) -> int:
-        """How many tokens of these rows are asked."""
+        """The number of targets in these rows."""
         return int((self.weights > 0).sum())
 
     def asked(self) -> tuple[Tensor, Tensor, Tensor]:
-        """`target_index` safe to gather with, the targets there, their weights (0 where padded): (N) each."""
+        """(N) each: `target_index` with 0 in place of padding, its targets, their weights (0 for padding)."""
         index = self.target_index.clamp(min=0)
         weights = self.weights.flatten()[index] * (self.target_index >= 0)
         return index, self.targets.flatten()[index], weights
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor with its name, extras as `extras.name`."""
+        """All tensors with their names; extras are named `extras.NAME`."""
         for spec in fields(self):
             value = getattr(self, spec.name)
             if isinstance(value, Tensor):
@@ -121,7 +126,7 @@ class Batch:
             yield f"extras.{name}", value
 
     def rows(self, chosen: slice | Tensor) -> Batch:
-        """Some rows, by slice or number; `totals` stay the global batch's, so that losses of parts add up."""
+        """Some rows, by slice or number. `totals` stay the global batch's, so that losses of parts add up."""
         cut = {
             name: value[chosen]
             for name, value in self.tensors()
@@ -142,18 +147,18 @@ class Batch:
 
 
 def _asked_at(weights: Tensor, queries: Tensor) -> Tensor:
-    """(B,M) bool: the query's cell is asked."""
+    """(B,M) bool: the query's cell has weight."""
     return (weights.gather(1, queries.clamp(min=0)) > 0) & (queries >= 0)
 
 
 def positions_within(tokens: Tensor, segments: Tensor | None) -> Tensor:
-    """Position ids (B,T): how many earlier cells of the row belong to the same document.
+    """Position ids (B,T): the number of earlier cells of the row that belong to the same document.
 
-    A document's parts need not be neighbours: in `[source A, source B, target A]` with segments
-    `[0, 0, 1, 1, 0]` the positions are `[0, 1, 0, 1, 2]`.
+    The parts of a document need not be neighbours: segments `[0, 0, 1, 1, 0]`, of source A, source B and
+    target A, have positions `[0, 1, 0, 1, 2]`.
     """
-    rows, width = tokens.shape
-    slots = torch.arange(width, device=tokens.device).expand(rows, width)
+    B, T = tokens.shape
+    slots = repeat(torch.arange(T, device=tokens.device), "t -> b t", b=B)
     if segments is None:
         return slots.contiguous()
     order = segments.argsort(dim=1, stable=True)

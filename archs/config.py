@@ -1,4 +1,4 @@
-"""The shape of a family: one frozen record of plain options."""
+"""The configuration of a family: one frozen record of plain options."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ DROPOUTS = ("dropout", "attention_dropout")
 
 @dataclass(frozen=True)
 class CoreConfig:
-    """The shape of a family. `layers` is the depth of a single stack, or of an encoder-decoder's encoder.
+    """The configuration of a family. Raises UserError for values that no family can have.
 
     Size
-        vocabulary V, layers, width D, heads H, ffn F (hidden units of the feed-forward);
-        kv_heads: grouped heads, None = heads; decoder_layers: depth of an encoder-decoder's decoder, None for
-        single stacks; max_length: the number of learned positions (the other schemes have no limit);
-        attention_width: all heads together, None = width; embedding_width: of the factorised embeddings of
-        ALBERT (Lan et al. 2020), None = as wide as the layers; shared_layers: one layer's weights for all;
-        shared_stacks: an encoder-decoder's stacks have one set of weights
-    (`archs.families.encoder_decoder.share`).
+        vocabulary V, width D, heads H, ffn F (hidden units of the feed-forward layer); layers: depth of a
+        single stack, or of an encoder-decoder's encoder; decoder_layers: depth of its decoder, None for
+        single stacks; kv_heads: number of key heads (grouped heads), None = heads; max_length: number of
+        learned positions (other schemes have no limit); attention_width: width of all heads together, None =
+        width; embedding_width: width of ALBERT's factorised embeddings (Lan et al. 2020), None = width;
+        shared_layers: all layers have one set of weights; shared_stacks: an encoder-decoder's stacks have one
+        set of weights (`archs.families.encoder_decoder.share`).
     Positions
         rope (Su et al. 2021); learned; relative: T5's bias in `relative_buckets` buckets up to
         `relative_distance` (Raffel et al. 2020); transformer_xl (Dai et al. 2019), which also encodes whether
-        two tokens have the same type (XLNet). token_types: how many absolute type embeddings (BERT).
+        two tokens have the same type (XLNet). token_types: number of absolute type embeddings (BERT).
     Local attention (ModernBERT)
-        window: local layers see keys at most so many positions away, None = there are none; global_every: of
-        the layers 0, 1, 2, … each such one is global, None = none is; local_rope_base: None = rope_base.
+        window: local layers see keys at most so many positions away, None = no layer is local; global_every:
+        the layers 0, global_every, 2 global_every, … are global, None = no layer is; local_rope_base: None =
+        rope_base.
     Layers
         norm, norm_bias (layer norm only), norm_eps, norm_order; embedding_norm: norms the embeddings, in
-        pre-norm order in place of the first layer's attention norm; activation: "geglu" and so on have a
-        third matrix (Shazeer 2020); attention_scaled: scores are divided by the root of the head width.
+        pre-norm order in place of the first layer's attention norm; activation: swiglu, geglu and geglu_tanh
+        are gated, with a third matrix (Shazeer 2020); attention_scaled: scores are divided by √(head width).
     Head
-        tied to the embeddings; head_transform: dense, activation and norm before it (BERT); head_bias;
-        logit_scale: a factor on what the head reads (T5: 1/√D).
-    In training alone (Srivastava et al. 2014)
-        dropout: of embeddings and of what a layer adds; attention_dropout: of attention weights.
+        tied: to the embeddings; head_transform: dense layer, activation and norm before it (BERT); head_bias;
+        logit_scale: a factor on the head's input (T5: 1/√D).
+    In training only (Srivastava et al. 2014)
+        dropout: of embeddings and of each layer's additions to the residual stream; attention_dropout: of
+        attention weights.
     """
 
     vocabulary: int
@@ -103,7 +105,7 @@ class CoreConfig:
 
     @property
     def drops(self) -> bool:
-        """Whether no two passes in training mode agree."""
+        """Whether there is dropout, so that two passes in training mode differ."""
         return self.dropout > 0 or self.attention_dropout > 0
 
     @property
@@ -116,7 +118,7 @@ class CoreConfig:
 
     @property
     def token_width(self) -> int:
-        """Width of the embeddings and of what the head reads."""
+        """Width E of the token embeddings and of the head's input."""
         return self.width if self.embedding_width is None else self.embedding_width
 
     @property
@@ -124,12 +126,12 @@ class CoreConfig:
         return self.activation in ("swiglu", "geglu", "geglu_tanh")
 
     def is_local(self, layer: int) -> bool:
-        """Whether this layer, counted from 0, sees only its `window`."""
+        """Whether this layer, counted from 0, sees only keys within `window`."""
         return self.window is not None and (self.global_every is None or layer % self.global_every > 0)
 
 
 def _check(name: str, value: Any, hint: Any) -> None:
-    """Raises UserError for a word that is not among those allowed, and for a number below its range."""
+    """Raises UserError for a word that is not allowed, and for a number out of range."""
     if isinstance(hint, UnionType):  # X | None
         if value is None:
             return

@@ -1,8 +1,8 @@
-"""Parameters and FLOPs, analytic. A multiply-add is two FLOPs; norms, rotations and softmax are left out.
+"""Parameters of a family, and the cost of a training step in forward passes.
 
-Every stack is charged for the rows it really processes, padding and masked-out attention included: that
-is what is computed. A training step costs three forward passes (one forward, two backward), even where
-activations are computed twice to save memory: what a step needs is counted.
+A training step costs three forward passes: one forward, and a backward pass of twice that. Activations that
+checkpointing computes a second time are not counted, since the step does not need them. FLOPs of a forward
+pass are in `archs/core/flops.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ FORWARDS_A_TRAINING_STEP = 3
 
 @dataclass(frozen=True)
 class Parameters:
-    """`core` leaves out embedding tables (tokens, positions, types, T5's bias) and the head's vocabulary."""
+    """Numbers of parameters.
+
+    embedding: embedding tables (tokens, positions, types, T5's bias) and the head's matrix and bias over the
+    vocabulary. core: all others.
+    """
 
     core: int
     embedding: int
@@ -30,7 +34,7 @@ class Parameters:
 
 
 def parameters(family: type[Family], config: CoreConfig) -> Parameters:
-    """Counted on the meta device: the real module, without its memory."""
+    """The parameters of a family with this configuration, counted on the meta device, without its memory."""
     with torch.device("meta"):
         module = family(config)
     tables = [part.weight for part in module.modules() if isinstance(part, torch.nn.Embedding)]

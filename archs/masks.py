@@ -1,8 +1,8 @@
-"""Who may look at whom. A mask is a predicate over (row of the batch, query, key), composed with & and |.
+"""Attention masks. A mask is a predicate over (row of the batch, query, key), composed with & and |.
 
-`q` and `k` are row numbers in the *full* sequence or cache, never offsets. Rules broadcast: `b`, `q` and
-`k` are integer tensors of any shapes that broadcast together, so that one rule serves a dense boolean
-matrix, FlexAttention's element-wise calls and a single step of cached decoding.
+`q` and `k` are row numbers in the *full* sequence or cache, never offsets. `b`, `q` and `k` are integer
+tensors of any shapes that broadcast together, so that one rule serves a dense boolean matrix, FlexAttention's
+element-wise calls and a single step of cached decoding.
 
     encoder-AE     FULL & document(segments)
     decoder-AR     CAUSAL & document(segments)
@@ -26,10 +26,10 @@ Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Mask:
-    """`rule(b, q, k)` is True where query q of batch row b may look at key k.
+    """`rule(b, q, k)` is True where query q of batch row b may see key k.
 
-    Two masks are equal if their rules are; the rules of FULL and CAUSAL are module-level functions, so
-    that a copied or unpickled CAUSAL still equals CAUSAL.
+    Two masks are equal if their rules are. The rules of FULL and CAUSAL are module-level functions, so that a
+    copied or unpickled CAUSAL still equals CAUSAL.
     """
 
     rule: Rule
@@ -52,7 +52,7 @@ class Mask:
         return Mask(_Either(self.rule, other.rule), f"{self._bracketed('&')} | {other._bracketed('&')}")
 
     def from_row(self, first: int) -> Mask:
-        """The same for the queries from row `first` on, which count from 0."""
+        """The same mask for the queries from row `first` on, which are numbered from 0."""
         return Mask(_From(self.rule, first), self.name)
 
     def _bracketed(self, operator: str) -> str:
@@ -64,12 +64,12 @@ class Mask:
     def dense(self, batch: int, q: Tensor, k: Tensor) -> Tensor:
         """The mask as booleans (batch, len(q), len(k)) for row numbers q (Q) and k (K)."""
         b = torch.arange(batch, device=q.device)[:, None, None]
-        seen = asked(self.rule, self.name, b, q[None, :, None], k[None, None, :])
+        seen = evaluated(self.rule, self.name, b, q[None, :, None], k[None, None, :])
         return seen.expand(batch, len(q), len(k))
 
 
-def asked(rule: Rule, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
-    """What the rule of mask `name` answers. Raises UserError for what users get wrong in theirs."""
+def evaluated(rule: Rule, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    """`rule(b, q, k)` of the mask `name`. Raises UserError for the common mistakes in a user's rule."""
     try:
         seen = rule(b, q, k)
     except IndexError as error:
@@ -88,7 +88,7 @@ def asked(rule: Rule, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
 
 
 def checked(seen: object, name: str, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
-    """Raises UserError unless these are booleans that broadcast to what was asked."""
+    """`seen`, if it is booleans that broadcast to the shape of b, q and k; else raises UserError."""
     if not isinstance(seen, Tensor):
         raise UserError(f"mask '{name}' gives {type(seen).__name__}; return booleans, True = seen, as k <= q")
     if seen.dtype != torch.bool:
@@ -152,8 +152,8 @@ class _Document:
     k_segments: Tensor
 
     def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        asking, asked = self.q_segments[b, q], self.k_segments[b, k]
-        return (asking == asked) & (asking >= 0)
+        q_segments, k_segments = self.q_segments[b, q], self.k_segments[b, k]
+        return (q_segments == k_segments) & (q_segments >= 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,10 +184,10 @@ NOTHING = Mask(_nothing, "nothing")
 
 
 def prefix(is_prefix: Tensor | None) -> Mask:
-    """Every query sees the keys marked in `is_prefix` (B,T) bool; None marks none.
+    """Every query sees the keys in `is_prefix` (B,T) bool; None = no key.
 
-    Meant for `CAUSAL | prefix(...)`: several prefixes may stand in one row, kept apart by `document`.
-    Dong et al. 2019 (UniLM).
+    For `CAUSAL | prefix(...)`. A row may have several prefixes, which `document` separates. Dong et al. 2019
+    (UniLM).
     """
     if is_prefix is None:
         return NOTHING
@@ -195,10 +195,10 @@ def prefix(is_prefix: Tensor | None) -> Mask:
 
 
 def document(q_segments: Tensor | None, k_segments: Tensor | None = None) -> Mask:
-    """Queries see keys of their own document; segment -1 (padding) sees nothing and is seen by nobody.
+    """Queries see the keys of their own document. Padding (segment -1) sees nothing and is never seen.
 
-    q_segments (B,Q), k_segments (B,K), the same as q_segments if not given. None for both means that
-    every row is one full document: nothing is hidden.
+    q_segments (B,Q), k_segments (B,K): document numbers; k_segments are q_segments if not given. None for
+    both: each row is one full document, and no key is hidden. Raises ValueError for k_segments alone.
     """
     if q_segments is None and k_segments is None:
         return FULL
@@ -208,17 +208,17 @@ def document(q_segments: Tensor | None, k_segments: Tensor | None = None) -> Mas
 
 
 def order(q_rank: Tensor, k_rank: Tensor | None = None) -> Mask:
-    """A key is seen if its rank is at most the query's: a factorisation order (Yang et al. 2019, XLNet).
+    """A query sees the keys of at most its own rank: a factorisation order (Yang et al. 2019, XLNet).
 
-    For two-stream attention content row i has rank 2r and its query row 2r-1: a content row sees itself,
-    a query row does not see the content at its own place.
+    q_rank (B,Q), k_rank (B,K). In two-stream attention a token of rank r has a content row of rank 2r and a
+    query row of rank 2r - 1: the content row sees itself, and the query row does not see it.
     """
     return Mask(_Order(q_rank, q_rank if k_rank is None else k_rank), "order")
 
 
 def near(positions: Tensor, window: int) -> Mask:
-    """A key is seen if it stands at most `window` positions from the query: local attention.
+    """A query sees the keys at most `window` positions away: local attention.
 
-    positions (B,R): ids of all rows, keys first; they count within a document, so compose with `document`.
+    positions (B,R): ids of all rows, keys first. They count within a document, so compose with `document`.
     """
     return Mask(_Near(positions, window), "near")

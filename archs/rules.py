@@ -1,4 +1,4 @@
-"""A user's function as a mask: a rule over places is kept within documents, a builder decides everything."""
+"""Masks from a user's function: a rule over cells, which is kept within documents, or a mask builder."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from torch import Tensor
 
 from archs.batch import Batch, MaskBuilder
 from archs.errors import UserError
-from archs.masks import Mask, asked, checked, document
+from archs.masks import Mask, checked, document, evaluated
 
 
 def mask_builder(function: Callable[..., Any], name: str) -> MaskBuilder:
-    """A builder from what a user wrote, told apart by how many arguments it has to be given:
+    """A mask builder from a user's function. The number of its required arguments tells which kind it is:
 
-        def near(q, k)       a rule: True where place q of a row may look at place k of the same document
-        def near(b, q, k)    the same, told the number of the batch's row
-        def mine(batch)      a builder: the Mask it returns decides everything, documents and padding too
+        def near(q, k)        a rule: True where cell q of a row may see cell k of the same document
+        def near(b, q, k)     a rule that also depends on the number of the row in the batch
+        def my_mask(batch)    a builder: its Mask is used as it is, and must handle documents and padding
 
-    A rule of `k <= q` over two documents `A B | C` shows `A: A`, `B: A B`, `C: C`. Raises UserError if it is
-    none of these, and for what a rule does wrong at a few places.
+    The rule `k <= q` over two documents `A B | C`: A sees A, B sees A and B, C sees C. Raises UserError for
+    any other function, and for a rule that fails in a trial on a few cells.
     """
-    given = _arguments(function, name)
-    if given == 1:
+    arguments = _arguments(function, name)
+    if arguments == 1:
         return function
-    rule = _Places(function, name, told_row=given == 3)
+    rule = _UserRule(function, name, takes_row=arguments == 3)
     _rehearse(rule)
     return _WithinDocuments(rule)
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
-    """The user's rule, checked wherever it is asked: composed with another its answer could no longer be."""
+class _UserRule:
+    """A user's rule. Its result is checked at every call, since a composed mask's no longer can be."""
 
     function: Callable[..., Any]
     name: str
-    told_row: bool
+    takes_row: bool
 
     def __call__(self, b: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        seen = self.function(b, q, k) if self.told_row else self.function(q, k)
+        seen = self.function(b, q, k) if self.takes_row else self.function(q, k)
         return checked(seen, self.name, b, q, k)
 
 
 @dataclass(frozen=True, eq=False)
 class _WithinDocuments:
-    rule: _Places
+    rule: _UserRule
 
     def __call__(self, batch: Batch) -> Mask:
         return Mask(self.rule, self.rule.name) & document(batch.segments)
 
 
 def _arguments(function: Callable[..., Any], name: str) -> int:
-    """How many arguments the function must be given: 1, 2 or 3."""
+    """The number of the function's required arguments: 1, 2 or 3. Raises UserError for any other."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # written in C, it need not tell
+    except (TypeError, ValueError):  # a function written in C may have no signature
         parameters = ()
     needed = [
         p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
@@ -72,13 +72,16 @@ def _arguments(function: Callable[..., Any], name: str) -> int:
     )
 
 
-def _rehearse(rule: _Places) -> None:
-    """Asks the rule as attention will: for all places, for the newest row of a cache, for a single one."""
+def _rehearse(rule: _UserRule) -> None:
+    """Calls the rule as attention will: for all cells, for the newest row of a cache, and for a single cell.
+
+    Raises UserError if the rule fails or the three disagree.
+    """
     b, q, k = torch.arange(2)[:, None, None], torch.arange(5)[None, :, None], torch.arange(7)[None, None]
     try:
-        seen = asked(rule, rule.name, b, q, k).expand(2, 5, 7)
-        newest = asked(rule, rule.name, b, q[:, 4:], k[:, :, :5]).expand(2, 1, 5)
-        single = asked(rule, rule.name, b[1, 0, 0], q[0, 4, 0], k[0, 0, 3])
+        seen = evaluated(rule, rule.name, b, q, k).expand(2, 5, 7)
+        newest = evaluated(rule, rule.name, b, q[:, 4:], k[:, :, :5]).expand(2, 1, 5)
+        single = evaluated(rule, rule.name, b[1, 0, 0], q[0, 4, 0], k[0, 0, 3])
     except UserError:
         raise
     except Exception as error:

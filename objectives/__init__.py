@@ -1,4 +1,7 @@
-"""What a model is asked to predict. Knows batches, not models' insides. Examples: objectives.examples."""
+"""Objectives: what a model learns to predict. They build batches and know no model's inside.
+
+objectives.examples has the helpers of the examples in docstrings.
+"""
 
 from objectives.base import Objective
 from objectives.causal import Causal

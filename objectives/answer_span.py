@@ -1,8 +1,9 @@
-"""Finetuning on questions answered by a span of the text: which row begins it, and which ends it."""
+"""Finetuning on questions that a span of the text answers: the rows of its first and its last token."""
 
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from archs.batch import Batch
@@ -15,8 +16,8 @@ from objectives.loss import weighted_cross_entropy
 class AnswerSpan(Objective):
     """Built from questions with `read`, not from windows: two linear layers on the rows (Devlin et al. 2019).
 
-    [cls] question [sep] context [sep]: the answer is the context's first two tokens; of the second question
-    there is none, which the row of [cls] says.
+    Texts are [cls] question [sep] context [sep]. Here the first question's answer is the context's first two
+    tokens. The second question has no answer, which is expressed by the row of [cls]:
 
     >>> texts = torch.tensor([[4, 60, 5, 40, 41, 42, 5], [4, 61, 5, 43, 44, 5, 0]])
     >>> segments = torch.tensor([[0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, -1]])
@@ -36,9 +37,9 @@ class AnswerSpan(Objective):
     families = ("encoder_ae", "decoder_ar", "encoder_decoder", "prefix_lm", "permuted_lm")
 
     def read(self, tokens: Tensor, segments: Tensor, choices: Tensor, spans: Tensor) -> Batch:
-        """tokens, segments (B,T), -1 = padding; choices (B,T) bool: rows that may be said; spans (B,2).
+        """tokens, segments (B,T), -1 = padding; choices (B,T) bool: allowed rows; spans (B,2).
 
-        A span is its first and its last row, both of them choices.
+        spans: the first and the last row of each answer, both of them allowed.
         """
         batch = read(self.layout, tokens, segments, self.vocabulary)
         batch.extras.update(choices=choices, spans=spans)
@@ -48,13 +49,14 @@ class AnswerSpan(Objective):
         return nn.ModuleDict({"answer": nn.Linear(family.config.width, 2)})
 
     def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
-        """Logits (B,2,T) of the span's first and last row, -inf at rows that may not be said."""
+        """Logits (B,2,T) of the span's first and last row, -inf at rows that are not allowed."""
         rows = family.hidden(parts_marked(batch, family, self.vocabulary)).rows
-        logits = modules["answer"](rows).transpose(1, 2).float()
+        logits = rearrange(modules["answer"](rows), "b t ends -> b ends t").float()
         return logits.masked_fill(~batch.extras["choices"].unsqueeze(1), -torch.inf)
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """Term "answer", the mean over texts and over both ends."""
-        logits, spans = self.answers(family, modules, batch).flatten(0, 1), batch.extras["spans"].flatten()
+        logits = rearrange(self.answers(family, modules, batch), "b ends t -> (b ends) t")
+        spans = rearrange(batch.extras["spans"], "b ends -> (b ends)")
         value = weighted_cross_entropy(logits, spans, torch.ones_like(spans).float(), len(spans))
         return Loss(value, {"answer": value.detach()})

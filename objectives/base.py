@@ -1,4 +1,4 @@
-"""What every objective has in common: what it is given, what it builds, how its loss is summed."""
+"""The base class of objectives, and its inputs and outputs: vocabulary, windows, loss."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Select = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """What an objective knows of the tokenizer: its size, its special ids, where words start, sentences end.
+    """The tokenizer's vocabulary, as objectives need it.
 
-    word_starts (V) bool: the piece begins a word; special (V) bool: the piece is never hidden.
+    size: V. word_starts (V) bool: the piece begins a word. special (V) bool: the piece is never hidden.
     sentinels: ids of <extra_id_0>, <extra_id_1>, … (Raffel et al. 2020).
     sentence_ends (V) bool: the piece ends a sentence; None = unknown, which some objectives refuse.
-    kinds (V) uint8: bits of objectives.marks, what the piece is; None = unknown.
-    neighbours (V,K) int64: tokens similar to each, -1 = no more; None where no recipe asked for them.
+    kinds (V) uint8: bits of objectives.marks that describe the piece; None = unknown.
+    neighbours (V,K) int64: tokens similar to each token, -1 = no more; None if the recipe does not need them.
     """
 
     size: int
@@ -64,12 +64,12 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Windows:
-    """Raw text of one optimiser step, the same for every arm.
+    """The raw text of one optimiser step, the same for every arm of an experiment.
 
-    tokens (B,W) int64; segments (B,W) int64: document number in the row, -1 = padding, None = one full
-    document in every row. step: its number, from 0; fraction: of the budget, at the middle of the step, None
-    where that is not known beforehand (a budget in seconds). marks (B,W) uint8: bits of objectives.marks,
-    what a segmenter or an annotator said of the text's words and chunks; None where there was neither.
+    tokens (B,W) int64. segments (B,W) int64: document number in the row, -1 = padding, None = one full
+    document in each row. step: number of the step, from 0. fraction: share of the budget spent at the middle
+    of the step; None if it is unknown (a budget in seconds). marks (B,W) uint8: bits of objectives.marks, the
+    words and chunks that a segmenter or an annotator found; None without either.
     """
 
     tokens: Tensor
@@ -81,20 +81,20 @@ class Windows:
 
 @dataclass(frozen=True)
 class Loss:
-    """`value` is minimised; `terms` are the detached means, in nats per unit of weight, by name."""
+    """value: the loss to minimise. terms: the detached mean of each term by name, in nats per weight."""
 
     value: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Objective:
-    """Turns raw windows into a batch that asks something, and sums the loss.
+    """An objective builds a batch with targets from raw windows, and computes the loss.
 
-    `families` names the kinds of family it can train; `needs` the special tokens. `layout` says how the
-    family is given a [source; target] pair and comes from the family. Options are keyword arguments.
-    language_model: whether the family's head learns to predict tokens, so that it can score and write.
-    moves_text: whether what stands first in a text need not stand first in what is read.
-    uses_all_parameters: whether every step gives all parameters a gradient, the objective's own too.
+    families: the kinds of family that it can train. needs: the special tokens that it needs. layout: how the
+    family reads a [source; target] pair; it comes from the family. Options are keyword arguments.
+    language_model: whether the family's head learns to predict tokens, so that the family can score and
+    generate. moves_text: whether the first token of a text may come later in the input.
+    uses_all_parameters: whether each step gives a gradient to all parameters, the objective's own included.
     """
 
     name: ClassVar[str]
@@ -114,38 +114,38 @@ class Objective:
         raise NotImplementedError
 
     def validation(self, windows: Windows, rng: torch.Generator) -> list[Batch]:
-        """The batches that validation asks of held-out windows; the mean of their losses is reported."""
+        """The validation batches of held-out windows. The mean of their losses is reported."""
         return [self.build(windows, rng)]
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        """A teacher-forced batch that asks for `continuation` (B,R) given the text `context` (B,L)."""
+        """A teacher-forced batch whose targets are `continuation` (B,R), given the text `context` (B,L)."""
         raise NotImplementedError
 
     def prompt(self, context: Tensor, length: int) -> Batch:
-        """A batch from which the family's decoder writes `length` tokens after `context` (B,L).
+        """A batch from which the family generates `length` tokens after `context` (B,L).
 
-        In-place and permuted layouts hold `length` blanks with weight 1; the others end where the first
-        new token is due.
+        In the in-place and the permuted layout it has `length` blanks with weight 1. In the other layouts it
+        ends before the first new token.
         """
         raise NotImplementedError
 
     def flops(self, family: Family, batch: Batch) -> int:
         """Training FLOPs of one optimiser step: forward and backward, all passes.
 
-        By the shapes of the batch alone: plans count with batches that hold no values.
+        Computed from the shapes of the batch only: plans use batches without values.
         """
         return FORWARDS_A_TRAINING_STEP * family.flops(batch)
 
     def supervised(self, batch: Batch) -> int:
-        """How many targets the *global* batch supervises, by the weights of its totals."""
+        """The number of targets of the *global* batch, from its totals."""
         return round(batch.totals["tokens"])
 
     def modules(self, family: Family) -> nn.ModuleDict:
-        """What is trained besides the family; dropped at export. It may share the family's parameters."""
+        """Modules that are trained beside the family and dropped at export. They may share its parameters."""
         return nn.ModuleDict()
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
-        """The one weighted cross-entropy; overridden only where there is a second term."""
+        """The weighted cross-entropy of the targets. An objective with a second term overrides it."""
         _, targets, weights = batch.asked()
         value = token_loss(family, family.asked(batch), targets, weights, batch.totals["tokens"])
         return Loss(value, {"tokens": value.detach()})

@@ -1,4 +1,4 @@
-"""How families that fill in blanks are asked for a continuation and made to write one."""
+"""Scoring and generating continuations with families that fill blanks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from objectives.layouts import blanks, pair
 
 
 class BlankFilling(Objective):
-    """For the in-place and the permuted layout: the continuation stands behind the context, or blanks do."""
+    """For the in-place and the permuted layout: the continuation, or blanks for it, follow the context."""
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        """In place nothing is hidden: the family hides the asked tokens one at a time. Permuted: in order."""
+        """In place, nothing is hidden, since the family masks each target itself. Permuted: left to right."""
         return pair(self.layout, context, None, continuation, None, self.vocabulary)
 
     def prompt(self, context: Tensor, length: int) -> Batch:

@@ -11,7 +11,7 @@ from objectives.layouts import leading, shift_right
 
 
 class Causal(Objective):
-    """Every token is asked, given those before it in its document; bos stands before the first.
+    """Every token is a target, given the tokens before it in its document; bos stands before the first.
 
     >>> batch = Causal(VOCABULARY, "concatenated").build(windows([[40, 41, 42, 2]]), seeded())
     >>> show(batch, "tokens", "targets", "weights")

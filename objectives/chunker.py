@@ -1,4 +1,4 @@
-"""Which named entity or phrase each token belongs to: as an annotator marked them, else by a rule.
+"""The named entity or phrase of each token, as an annotator marked it, or by a rule.
 
 Cells are tokens of a row (B,W). A word's head is its first cell.
 """
@@ -28,24 +28,26 @@ from objectives.select_parts import number_words, traits
 
 Kind = Literal["entity", "phrase"]
 KINDS: tuple[Kind, ...] = ("entity", "phrase")
-LONGEST = 4  # words of a phrase by rule
+LONGEST = 4  # words of a phrase that the rule finds
 
 
 def chunks_of(kind: Kind, windows: Windows, vocabulary: Vocabulary) -> Tensor:
-    """Number of the chunk that each cell belongs to, from 0 in each row, -1 = none: (B,W) int64.
+    """The number of the chunk of each cell, from 0 in each row, -1 = none: (B,W) int64.
 
-    Where an annotator marked the text, its entities or phrases. Else, by what the pieces' spelling tells:
+    If an annotator marked the text, these are its entities or phrases. Else a rule finds them by spelling:
 
-        entity  a run of words that are numbers or begin with an upper-case letter, without the commonest
-                words; one such word alone at a sentence's beginning is none, before a name it joins it. In a
-                script without case only numbers are entities, in German every noun is one
-        phrase  a run of words between the commonest words, punctuation and other symbols; a run of more than
-                four words is cut into fours
+        entity  a run of words that are numbers or begin with an upper-case letter, and are not among the
+                most frequent words. A single such word that begins a sentence is no entity; before a name it
+                is part of the name. In a script without case only numbers are entities; in German every noun
+                is one
+        phrase  a run of words between the most frequent words, punctuation and other symbols; a run of more
+                than four words is cut into pieces of four
 
-    `He saw New York , where Mary lived in 1999` has the entities `New York`, `Mary` and `1999`, so
-    `[-1 -1 0 0 -1 -1 1 -1 -1 2]`, and the phrases `saw New York` and `Mary lived`, and `1999`, where `He`,
-    `where` and `in` are among the commonest. No chunk leaves its document. Raises UserError for a vocabulary
-    that knows no kinds, unless an annotator marked the text.
+    In `He saw New York , where Mary lived in 1999`, where `He`, `where` and `in` are among the most frequent
+    words, the entities are `New York`, `Mary` and `1999`, numbered `[-1 -1 0 0 -1 -1 1 -1 -1 2]`. The phrases
+    are `saw New York`, `Mary lived` and `1999`. A chunk never crosses a document's border.
+
+    Raises UserError for a vocabulary without kinds or sentence_ends, unless an annotator marked the text.
     """
     starts, special = traits(windows.tokens, windows.segments, vocabulary, windows.marks)
     marks = windows.marks
@@ -60,7 +62,7 @@ def chunks_of(kind: Kind, windows: Windows, vocabulary: Vocabulary) -> Tensor:
         )
     kinds = vocabulary.kinds[windows.tokens]
     blank = (kinds & BLANK).bool() | special
-    if marks is None:  # by their spelling, punctuation is a part of the word before it
+    if marks is None:  # by spelling alone, punctuation would belong to the word before it
         starts = starts | blank | _before(blank)
     heads = _heads(number_words(starts, special))
     single = heads & functional.pad(heads[:, 1:], (0, 1), value=True)
@@ -73,7 +75,7 @@ def chunks_of(kind: Kind, windows: Windows, vocabulary: Vocabulary) -> Tensor:
 
 
 def _phrases(heads: Tensor, content: Tensor) -> Tensor:
-    """Runs of words whose head is `content`, cut into fours."""
+    """Numbers runs of words whose head is `content`, cut into pieces of LONGEST words."""
     inside = _throughout(content, heads)
     place = content.cumsum(1)
     first = torch.where(content & ~_before(inside), place, 0).cummax(1).values
@@ -81,7 +83,7 @@ def _phrases(heads: Tensor, content: Tensor) -> Tensor:
 
 
 def _entities(heads: Tensor, named: Tensor, doubtful: Tensor) -> Tensor:
-    """Runs of words whose head is `named`, save single ones that are `doubtful`."""
+    """Numbers runs of words whose head is `named`, except single words that are `doubtful`."""
     inside = _throughout(named, heads)
     followed = functional.pad(inside, (0, 1)).gather(1, _next_head(heads))
     lone = named & doubtful & ~_before(inside) & ~followed
@@ -93,12 +95,12 @@ def _heads(word: Tensor) -> Tensor:
 
 
 def _throughout(flags: Tensor, heads: Tensor) -> Tensor:
-    """The flag of its word's head, in every cell."""
+    """Copies the flag of each word's head to all cells of the word."""
     return flags.gather(1, torch.where(heads, torch.arange(heads.shape[1]), 0).cummax(1).values)
 
 
 def _numbered(inside: Tensor, starts: Tensor) -> Tensor:
-    """Numbers runs of `inside` cells, which a start cuts in two."""
+    """Numbers runs of `inside` cells; a start begins a new run."""
     begins = inside & (starts | ~_before(inside))
     return torch.where(inside, begins.cumsum(1) - 1, -1)
 
@@ -109,16 +111,16 @@ def _before(flags: Tensor) -> Tensor:
 
 
 def _next_head(heads: Tensor) -> Tensor:
-    """The column of the next word's head, W behind the last: (B,W)."""
+    """The column of the next word's head: (B,W); W if there is none."""
     width = heads.shape[1]
     later = torch.where(heads, torch.arange(width), width).flip(1).cummin(1).values.flip(1)
     return functional.pad(later[:, 1:], (0, 1), value=width)
 
 
 def _sentence_begins(ends: Tensor, blank: Tensor) -> Tensor:
-    """Is there, before this cell, an end of sentence or document behind the last word? (B,W) bool.
+    """(B,W) bool: between the last word and this cell, a sentence or a document ended.
 
-    Not at the row's beginning: windows are cut anywhere.
+    False at the row's beginning, since windows are cut anywhere.
     """
     columns = torch.arange(ends.shape[1])
     end = torch.where(ends, columns, -1).cummax(1).values

@@ -1,4 +1,4 @@
-"""A class for each row: finetuning on labelled texts, the same for all families."""
+"""Finetuning on labelled texts: a class for each text, in the same way for all families."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from objectives.sentence_pair import pair_loss
 
 
 class Classification(Objective):
-    """Built from labelled texts with `read`, not from windows; mean over a text's rows, then linear.
+    """Built from labelled texts with `read`, not from windows: a linear layer on the mean of a text's rows.
 
     >>> texts, labels = torch.tensor([[40, 41, 2], [42, 43, 2]]), torch.tensor([2, 0])
     >>> batch = Classification(VOCABULARY, "source_target", classes=3).read(texts, None, labels)
@@ -39,7 +39,7 @@ class Classification(Objective):
         self.classes = classes
 
     def read(self, tokens: Tensor, segments: Tensor | None, labels: Tensor) -> Batch:
-        """tokens, segments (B,T) with -1 = padding or None; labels (B) in 0..classes-1, -1 = not asked."""
+        """tokens, segments (B,T) with -1 = padding or None; labels (B) in 0..classes-1, -1 = no label."""
         return read(self.layout, tokens, segments, self.vocabulary, pair_label=labels)
 
     def modules(self, family: Family) -> nn.ModuleDict:

@@ -1,4 +1,4 @@
-"""A target given a source: finetuning on pairs, the same for all families."""
+"""Finetuning on pairs: a target given a source, in the same way for all families."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from objectives.select_parts import choose
 class Conditional(Objective):
     """Built from pairs with `pairs`, not from windows.
 
-    Single stacks read [source; target], prefix and permuted LM the source in both directions. In place a
-    random share of the target is masked and asked, as in training for mask-predict (Ghazvininejad et al.
+    Single stacks read [source; target]; prefix and permuted LM read the source in both directions. In place,
+    a random share of the target is masked and predicted, which trains for mask-predict (Ghazvininejad et al.
     2019).
 
     >>> source, target = torch.tensor([[50, 51]]), torch.tensor([[40, 2]])
@@ -50,7 +50,7 @@ class Conditional(Objective):
     ) -> Batch:
         """A training batch; arguments as for `layouts.pair`.
 
-        In place, of a row's n target tokens, a number uniform in 1..n is masked and asked.
+        In place, a uniform number from 1 to n of a row's n target tokens is masked and predicted.
         """
         weights = None
         if self.layout == "permuted":
@@ -58,18 +58,18 @@ class Conditional(Objective):
         whole = pair(self.layout, source, source_segments, target, target_segments, self.vocabulary, weights)
         if self.layout != "in_place":
             return whole
-        asked = whole.weights > 0
-        number = asked.sum(1)
+        in_target = whole.weights > 0
+        number = in_target.sum(1)
         count = (torch.rand(len(number), generator=rng) * number).long().add(1).minimum(number)
-        hide = choose(asked, count, rng)
+        hide = choose(in_target, count, rng)
         seen = mask_only(whole.tokens, hide, self.vocabulary, rng)
         return Batch.of(seen, whole.targets, hide, segments=whole.segments, extras=whole.extras)
 
     def prompt_pair(self, source: Tensor, lengths: Tensor, source_segments: Tensor | None = None) -> Batch:
-        """What a family generates from, given sources (B,S); lengths (B) of the targets.
+        """A prompt for generation, given sources (B,S) and lengths (B) of the targets.
 
-        In place and permuted, row b has lengths[b] blanks; the others end with bos and ignore lengths.
-        source_segments (B,S), -1 = padding, where sources differ in length.
+        In place and permuted, row b has lengths[b] blanks. In other layouts a row ends with bos, and lengths
+        are ignored. source_segments (B,S), -1 = padding, if sources differ in length.
 
         >>> source, segments = torch.tensor([[50, 51], [52, 0]]), torch.tensor([[0, 0], [0, -1]])
         >>> causal = Conditional(VOCABULARY, "concatenated")

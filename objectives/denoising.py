@@ -1,4 +1,4 @@
-"""Denoising: the text from one with tokens missing and sentences out of order (Lewis et al. 2020, BART)."""
+"""Denoising: the text is predicted from a corrupted copy of it (Lewis et al. 2020, BART)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ BART_LARGE = [{"sentence_permutation": 1.0}, {"infilling": 0.3}]
 
 
 class Denoising(Reconstruction):
-    """The source has the noises one after another, the target is the text as it was.
+    """The source is the text after all noises, the target is the text itself.
 
-    noises: each `{name: share}`, in the order in which they act. The share is of the tokens for masking,
-    deletion and infilling, of the documents for sentence_permutation and rotation. mean: of the lengths of
-    the spans that infilling hides. With infilling alone, of 41 and 42:
+    noises: each `{name: share}`, applied in this order. The share is of the tokens for masking, deletion and
+    infilling, of the documents for sentence_permutation and rotation. mean: mean length of the spans that
+    infilling hides. With infilling only, of 41 and 42:
 
     >>> denoising = Denoising(VOCABULARY, "source_target", noises=[{"infilling": 0.5}], mean=100)
     >>> batch = denoising.build(windows([[40, 41, 42, 43, 2]]), seeded(2))
@@ -43,8 +43,8 @@ class Denoising(Reconstruction):
     tokens    1 40 41 42 43
     targets  40 41 42 43  2
 
-    Asked for a continuation, the source is the context and one [MASK]; without infilling a [MASK] for each
-    token if there is masking, else the context alone. BART's own infilling hides whole words.
+    For a continuation, the source is the context and one [MASK]; without infilling it has a [MASK] for each
+    token if there is masking, else none. BART's own infilling hides whole words.
     """
 
     name = "denoising"
@@ -91,7 +91,7 @@ class Denoising(Reconstruction):
 
 
 def _checked(entry: dict[str, float]) -> str:
-    """The entry's name. Raises UserError unless it is `{name: share}` of a known noise, 0 < share <= 1."""
+    """An entry's name. Raises UserError unless it is `{name: share}` of a known noise, 0 < share <= 1."""
     if len(entry) != 1:
         raise UserError(
             f"objective 'denoising': noises has the entry {entry}; write one noise an entry, such as "

@@ -1,8 +1,9 @@
-"""Deshuffling: the text from its tokens in random order (Liu et al. 2019; Raffel et al. 2020, T5)."""
+"""Deshuffling: the text is predicted from its shuffled tokens (Liu et al. 2019; Raffel et al. 2020, T5)."""
 
 from __future__ import annotations
 
 import torch
+from einops import repeat
 
 from objectives.base import Windows
 from objectives.documents import per_document, reordered
@@ -10,7 +11,9 @@ from objectives.reconstruction import Reconstruction
 
 
 class Deshuffling(Reconstruction):
-    """Each document's tokens in random order, the special token at its end where it is, give the text.
+    """The source has each document's tokens in random order; the target is the text.
+
+    A special token at a document's end stays there.
 
     >>> text = windows([[40, 41, 42, 43, 2]])
     >>> show(Deshuffling(VOCABULARY, "source_target").build(text, seeded(2)), "source", "tokens", "targets")
@@ -18,9 +21,9 @@ class Deshuffling(Reconstruction):
     tokens    1 40 41 42 43
     targets  40 41 42 43  2
 
-    In a single stack they stand one behind the other, twice the window. Asked for a continuation, the
-    source is the context as it is: training always showed all tokens, so what the score says of tokens
-    that are not in the source is a guess.
+    A single stack reads the source and then the target: twice the window. For a continuation, the source is
+    the context. In training all target tokens were in the source, so scores of tokens that are not in it are
+    unreliable.
     """
 
     name = "deshuffling"
@@ -28,5 +31,6 @@ class Deshuffling(Reconstruction):
     families = ("encoder_decoder", "prefix_lm", "decoder_ar")
 
     def damaged(self, windows: Windows, rng: torch.Generator) -> Windows:
-        columns = torch.arange(windows.tokens.shape[1]).expand(windows.tokens.shape)
+        B, W = windows.tokens.shape
+        columns = repeat(torch.arange(W), "w -> b w", b=B)
         return reordered(windows, per_document(columns, rng), self.vocabulary)

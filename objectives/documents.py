@@ -1,4 +1,4 @@
-"""The documents of a row, one by one: what can be hidden of each, and its cells in another order."""
+"""The documents of a row: their ordinary tokens, their sizes, and reordering of their cells."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from objectives.select_parts import traits
 
 @dataclass(frozen=True, eq=False)
 class Ordinary:
-    """A row's tokens that are not special, moved together to the left: (B,W) each.
+    """The tokens of a row that are not special, packed to the left: (B,W) each.
 
-    document int64: the column at which the token's document starts, W behind the last token; first int64: the
-    column *here* of its document's first; place int64: from 0 within the document; size int64: how many its
-    document has; cells (B,W) bool: where the tokens stand in the row itself.
+    document int64: the column of the row at which the token's document starts; W behind the last token.
+    first int64: the packed column of its document's first token. place int64: its place in the document,
+    from 0. size int64: the number of such tokens in its document. cells bool: the cells of the row that hold
+    these tokens.
     """
 
     document: Tensor
@@ -37,17 +38,17 @@ class Ordinary:
         return cls(document, first, torch.arange(width) - first, sizes(first), ~special)
 
     @property
-    def there(self) -> Tensor:
-        """False behind the row's last token."""
+    def exists(self) -> Tensor:
+        """(B,W) bool: False behind the row's last token."""
         return self.document < self.document.shape[1]
 
     def in_row(self, flags: Tensor) -> Tensor:
-        """flags (B,W) of these tokens -> (B,W) of the row's cells, False at special ones."""
+        """flags (B,W) of the packed tokens -> (B,W) of the row's cells, False at special tokens."""
         return flags.gather(1, (self.cells.cumsum(1) - 1).clamp(min=0)) & self.cells
 
 
 def sizes(first: Tensor, counted: Tensor | None = None) -> Tensor:
-    """How many cells of each cell's document are counted (all if not given): (B,W).
+    """The number of cells in each cell's document: (B,W). counted (B,W) bool: count only these cells.
 
     first (B,W): a column of the document, the same for all its cells.
     """
@@ -56,7 +57,7 @@ def sizes(first: Tensor, counted: Tensor | None = None) -> Tensor:
 
 
 def above_lowest(rank: Tensor, first: Tensor) -> Tensor:
-    """Where a permuted LM's query row sees something: False at the lowest rank of each document (B,W).
+    """(B,W) bool: a permuted LM's query row sees some token. False at the lowest rank of each document.
 
     rank (B,W), 0 = context; first (B,W): the column at which each cell's document starts.
     """
@@ -65,12 +66,12 @@ def above_lowest(rank: Tensor, first: Tensor) -> Tensor:
 
 
 def per_document(first: Tensor, rng: torch.Generator) -> Tensor:
-    """A number uniform in [0, 1) of each document, the same in all its cells: (B,W) float64."""
+    """A uniform number in [0, 1) for each document, the same in all its cells: (B,W) float64."""
     return torch.rand(first.shape, generator=rng, dtype=torch.float64).gather(1, first)
 
 
 def ends(windows: Windows, vocabulary: Vocabulary) -> Tensor:
-    """The special token with which a document ends, where it does: (B,W) bool."""
+    """(B,W) bool: the cell is the last of its document and holds a special token."""
     last = torch.ones_like(windows.tokens, dtype=torch.bool)
     if windows.segments is None:
         last[:, :-1] = False
@@ -80,9 +81,9 @@ def ends(windows: Windows, vocabulary: Vocabulary) -> Tensor:
 
 
 def reordered(windows: Windows, key: Tensor, vocabulary: Vocabulary) -> Windows:
-    """Each document's tokens by ascending key (B,W) in [0, 1), equal ones as they were; its end stays.
+    """Sorts each document's tokens by key (B,W) in [0, 1), stably; a special token at its end stays there.
 
-    Tokens `a b c .` with keys .7 .2 .5 .1 become `b c a .`
+    Tokens `a b c .` with keys .7 .2 .5 .1 become `b c a .`, if `.` is special.
     """
     first = document_starts(windows.tokens, windows.segments)
     key = torch.where(ends(windows, vocabulary), 0.75, key.double() / 2)

@@ -1,4 +1,4 @@
-"""What the docstrings' examples are made of: `from objectives.examples import *` to try them.
+"""Helpers of the examples in docstrings. To try an example: `from objectives.examples import *`.
 
 A vocabulary of a hundred ids. 0 pad, 1 bos, 2 eos, 3 mask, 4 cls, 5 sep; 6..35 are sentinels, 36..99 ordinary
 tokens, of which even ones start a word and 99 ends a sentence.
@@ -46,36 +46,36 @@ def windows(rows: list[list[int]], segments: list[list[int]] | None = None) -> W
 
 
 def cells(rows: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """What a selection is given of these rows: tokens, word_starts, special."""
+    """The arguments of a selection for these rows: tokens, word_starts, special."""
     tokens = torch.tensor(rows)
     return tokens, *traits(tokens, None, VOCABULARY)
 
 
 def hiding(*hidden: int) -> Callable[..., Tensor]:
-    """A selection that hides these tokens wherever they stand."""
+    """A selection that hides all occurrences of these tokens."""
     return lambda tokens, *_: torch.isin(tokens, torch.tensor(hidden))
 
 
 def show(result: Tensor | Windows | Batch, *names: str) -> None:
-    """Prints a tensor's rows, or those of the fields with these names."""
+    """Prints the rows of a tensor, or of the fields with these names."""
     print(_table(result, names))
 
 
 def outcomes(draw: Callable[[torch.Generator], Tensor | Windows | Batch], *names: str) -> None:
-    """Prints all that `draw` gives for a hundred seeds, each once."""
+    """Prints all results of `draw` for a hundred seeds, each once."""
     print("\n".join(sorted({_table(draw(seeded(seed)), names) for seed in range(100)})))
 
 
 def _table(result: Tensor | Windows | Batch, names: tuple[str, ...]) -> str:
-    """Each row of each field on a line of its own, in columns; the name stands before the first."""
+    """A table with a line for each row of each field; the field's name stands before its first row."""
     if isinstance(result, Tensor):
-        found = {"": result}
+        fields = {"": result}
     else:
-        known = dict(result.tensors()) if isinstance(result, Batch) else vars(result)
-        found = {name: known[name] for name in names}
+        tensors = dict(result.tensors()) if isinstance(result, Batch) else vars(result)
+        fields = {name: tensors[name] for name in names}
     rows = {
         name: [[f"{cell:g}" for cell in row] for row in values.reshape(len(values), -1).tolist()]
-        for name, values in found.items()
+        for name, values in fields.items()
     }
     widest = max(len(cell) for each in rows.values() for row in each for cell in row)
     lines = [

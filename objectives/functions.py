@@ -1,4 +1,4 @@
-"""What selections and replacements share as functions: their names in errors, options, chance by content."""
+"""Helpers of selections and replacements: names for errors, options, and seeds from the text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archs.errors import UserError, unknown
 
 
 def named(function: Callable[..., Any]) -> str:
-    """How a function is named in errors: `package.module.name`."""
+    """The function's name in errors: `package.module.name`."""
     while isinstance(function, partial):
         function = function.func
     return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
@@ -28,9 +28,9 @@ def bind(
     options: Mapping[str, Any],
     what: str,
 ) -> Callable[..., Tensor]:
-    """The function `of` with `options`, and with those of `common` that it takes.
+    """The function `of`, by name or itself, with `options` and those of `common` that it takes.
 
-    Raises UserError if no shipped function has that name or if it does not take an option.
+    Raises UserError if no shipped function has that name, or if the function does not take an option.
     """
     by_name = {function.__name__: function for function in shipped}
     if isinstance(of, str) and of not in by_name:
@@ -48,7 +48,7 @@ def bind(
 
 
 def row_seeds(contents: Sequence[Tensor], copies: int, rng: torch.Generator, what: str) -> list[int]:
-    """A seed for each row (B) that depends on the row of each content (B,W) and on one of `copies` draws.
+    """A seed for each row (B), from the row's values in all `contents` (B,W) and a copy drawn from `copies`.
 
     Raises UserError if copies < 1.
     """

@@ -1,10 +1,11 @@
-"""Future n-gram prediction: the next token, and those after it (Qi et al. 2020, ProphetNet)."""
+"""Future n-gram prediction: the next token and the tokens after it (Qi et al. 2020, ProphetNet)."""
 
 from __future__ import annotations
 
 from dataclasses import replace as with_changes
 
 import torch
+from einops import repeat
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,11 +18,11 @@ from objectives.replace import Replace, mask_only
 
 
 class FutureNGram(MASS):
-    """MASS whose decoder also predicts the n - 1 tokens after the next. arXiv:2001.04063.
+    """MASS whose decoder also predicts the n - 1 tokens after the next one. arXiv:2001.04063.
 
-    The decoder reads MASS's row, the main stream, and behind it n - 1 predicting streams as wide. Row t of
-    stream s is asked for the token s places after that of main row t, and sees main rows up to t and itself.
-    With n = 2 and 42 43 44 chosen; `sees` is the last main row that a row sees:
+    The decoder reads MASS's row, the main stream, followed by n - 1 predicting streams of the same width. Row
+    t of stream s predicts the token s places after the target of main row t; it sees main rows up to t, and
+    itself. With n = 2 and 42 43 44 chosen, where `sees` is the last main row that a row sees:
 
     >>> text = windows([[40, 41, 42, 43, 44, 2]])
     >>> future = FutureNGram(VOCABULARY, "source_target", n=2)
@@ -34,15 +35,15 @@ class FutureNGram(MASS):
     positions     2  3  4  0  0  0  4  5  0  0  0  0
     extras.sees   0  1  2  3  4  5  0  1  2  3  4  5
 
-    20, a sentinel, tells the stream (Hugging Face: `ngram_embeddings`). Its row stands where the token that
-    it predicts will be read, one place after the main row that is asked for the same token (Hugging Face:
-    `position_ids + 1`). Beyond a document's fragment nothing is asked. Stream s weighs decay ** s, and the
-    loss is the weighted mean. n = 1 is MASS.
+    The sentinel 20 identifies the stream (in Hugging Face: `ngram_embeddings`). A row of a predicting stream
+    has the position of the token that it predicts, one after the main row with the same target (in Hugging
+    Face: `position_ids + 1`). There is no target beyond a document's fragment. The targets of stream s have
+    weight decay ** s, and the loss is the weighted mean. n = 1 is MASS.
 
-    Unlike the paper's: there the main stream is asked nothing and one predicting stream more asks the next
-    token; here the main stream asks it, so that the family's own decoder writes as it was trained. There the
-    first s rows of stream s are asked too, for nearer tokens, given the first main row alone. Relative
-    positions that depend on the query are left out.
+    Differences from the paper: there the main stream has no targets, and a further predicting stream predicts
+    the next token; here the main stream does, so that the family's own decoder generates as it was trained.
+    There the first s rows of stream s have targets too, nearer tokens, given only the first main row.
+    Relative positions that depend on the query are left out.
     """
 
     name = "future_ngram"
@@ -79,16 +80,16 @@ class FutureNGram(MASS):
         def joined(name: str) -> Tensor:
             return torch.cat([getattr(stream, name) for stream in streams], 1)
 
-        columns = torch.arange(main.tokens.shape[1]).expand(main.tokens.shape)
-        nobody = torch.full_like(columns, columns.shape[1])
+        columns = repeat(torch.arange(main.tokens.shape[1]), "t -> b t", b=len(main.tokens))
+        never_seen = torch.full_like(columns, columns.shape[1])
         weights = joined("weights")
         return with_changes(
             main,
             **{name: joined(name) for name in ("tokens", "targets", "positions", "segments")},
             weights=weights,
             extras={
-                "sees": columns.repeat(1, self.n),
-                "place": torch.cat([columns] + [nobody] * (self.n - 1), 1),
+                "sees": repeat(columns, "b t -> b (n t)", n=self.n),
+                "place": torch.cat([columns] + [never_seen] * (self.n - 1), 1),
             },
             totals={"tokens": float(weights.sum()), "asked": float((weights > 0).sum())},
             target_index=index_targets(weights),
@@ -96,40 +97,41 @@ class FutureNGram(MASS):
         )
 
     def supervised(self, batch: Batch) -> int:
-        """Targets, whatever they weigh."""
+        """The number of targets, whatever their weights."""
         return round(batch.totals["asked"])
 
     def _stream(self, main: Batch, ahead: int) -> Batch:
-        """The predicting stream that asks each main row's token `ahead` places after its own."""
+        """The predicting stream whose targets are those of the main rows `ahead` places later."""
         assert main.segments is not None
         moved = min(ahead, main.tokens.shape[1])
 
         def later(values: Tensor, fill: int) -> Tensor:
             return functional.pad(values[:, moved:], (0, moved), value=fill)
 
-        there = (later(main.segments, PADDING) == main.segments) & (main.segments >= 0)
+        has_target = (later(main.segments, PADDING) == main.segments) & (main.segments >= 0)
         pad = self.vocabulary.pad
         return with_changes(
             main,
-            tokens=torch.where(there, stream_token(self.vocabulary, ahead), pad),
-            targets=torch.where(there, later(main.targets, pad), pad),
-            weights=later(main.weights, 0) * there * self.decay**ahead,
-            positions=torch.where(there, later(main.positions, 0) + 1, 0),
-            segments=torch.where(there, main.segments, PADDING),
+            tokens=torch.where(has_target, stream_token(self.vocabulary, ahead), pad),
+            targets=torch.where(has_target, later(main.targets, pad), pad),
+            weights=later(main.weights, 0) * has_target * self.decay**ahead,
+            positions=torch.where(has_target, later(main.positions, 0) + 1, 0),
+            segments=torch.where(has_target, main.segments, PADDING),
         )
 
 
 def stream_token(vocabulary: Vocabulary, stream: int) -> int:
-    """Of stream 1, 2, …: sentinels from the middle down; spans take the first, mode tokens the last."""
+    """The token of stream 1, 2, …: a sentinel, from the middle down; spans use the first, modes the last."""
     return vocabulary.sentinels[-(len(vocabulary.sentinels) // 2) - stream]
 
 
 def streams_mask(batch: Batch) -> Mask:
-    """A row sees the main stream's rows up to its `sees`, and itself, of its own document.
+    """A row sees itself, and the main stream's rows up to its `sees`, within its document.
 
-    extras: sees (B,T), the last place of the main stream that the row sees; place (B,T), where in the main
-    stream the row stands, beyond all `sees` for a predicting stream's, which nobody else sees.
+    extras: sees (B,T): the last row of the main stream that a row sees. place (B,T): the row's place in the
+    main stream; for a predicting stream a number above all `sees`, so that no other row sees it.
     """
-    columns = torch.arange(batch.tokens.shape[1], device=batch.device).expand(batch.tokens.shape)
+    B, T = batch.tokens.shape
+    columns = repeat(torch.arange(T, device=batch.device), "t -> b t", b=B)
     main = order(batch.extras["sees"], batch.extras["place"])
     return (main | near(columns, 0)) & document(batch.segments)

@@ -1,4 +1,4 @@
-"""Masked language modelling by the encoder, left-to-right writing by the decoder, in one pass."""
+"""Masked language modelling by the encoder and causal language modelling by the decoder, in one pass."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace as with_changes
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from archs.batch import PADDING, Batch
@@ -22,12 +23,11 @@ from objectives.select import uniform
 
 
 class Joint(Reconstruction, MLM):
-    """The encoder is asked for the tokens hidden in the source, the decoder writes the whole text.
+    """The encoder predicts the tokens hidden in the source; the decoder predicts the whole text.
 
-    The encoder-decoder as it is often drawn: BERT's loss on the encoder (Devlin et al. 2019), through the
-    family's LM head, beside a causal LM's on the decoder. PALM (Bi et al. 2020, arXiv:2004.07159) is the
-    nearest in print; its decoder continues the text, and ours writes the text that the source damages. With
-    41 and 42 hidden behind [MASK], which the encoder is asked for:
+    It adds BERT's loss on the encoder (Devlin et al. 2019), through the family's LM head, to a causal LM's
+    loss on the decoder. The nearest published objective is PALM (Bi et al. 2020, arXiv:2004.07159), whose
+    decoder continues the text; ours reconstructs it. With 41 and 42 hidden behind [MASK]:
 
     >>> joint = Joint(VOCABULARY, "source_target", hiding(41, 42), mask_only)
     >>> batch = joint.build(windows([[40, 41, 42, 43, 2]]), seeded())
@@ -38,13 +38,13 @@ class Joint(Reconstruction, MLM):
     targets                40 41 42 43  2
     weights                 1  1  1  1  1
 
-    Loss: "tokens" + weight x "source", each a mean over its own targets; weight=0 is the control, the same
-    batch without the encoder's loss. select, replace and rate as MLM's. The decoder can copy what the source
-    shows, at the usual rate most of the text and with BERT's 80/10/10 a tenth of the hidden tokens too; only
-    the others teach it more.
+    The loss is "tokens" + weight x "source", each a mean over its own targets. weight=0 is the control: the
+    same batch without the encoder's loss. select, replace and rate as in MLM. The decoder can copy all tokens
+    that the source shows: most of the text, and with BERT's 80/10/10 a tenth of the hidden tokens. It learns
+    more only from the others.
 
-    Asked for a continuation, the source is the context and one [MASK] for each unknown token, as training has
-    as many cells as the text: it tells the continuation's length.
+    For a continuation, the source is the context and one [MASK] for each unknown token, since in training the
+    source is as long as the text. The source thus tells the continuation's length.
     """
 
     name = "joint"
@@ -65,30 +65,30 @@ class Joint(Reconstruction, MLM):
         self.weight = weight
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
-        """extras: source_targets, source_weights (B,S); source_columns (B,H), where weights are, -1 = unused.
+        """extras: source_targets, source_weights (B,S); source_columns (B,H): cells with weight, -1 = unused.
 
-        H, the head's places a row, is one of two whatever the seed: what `rate` of a full row comes to, or
-        the row's width where a `select` hides more.
+        H, the number of such cells a row, has one of two values whatever the seed: `rate` of a full row, or
+        the row's width if `select` hides more.
         """
         tokens, segments = windows.tokens, windows.segments
-        asked = MLM.build(self, windows, rng)
-        made = pair(self.layout, asked.tokens, segments, tokens, segments, self.vocabulary)
-        hidden, width = asked.weights > 0, tokens.shape[1]
+        masked = MLM.build(self, windows, rng)
+        made = pair(self.layout, masked.tokens, segments, tokens, segments, self.vocabulary)
+        hidden, width = masked.weights > 0, tokens.shape[1]
         usual = max(round(self.rate * width), 1)
         places = usual if int(hidden.sum(1).max()) <= usual else width
-        columns = torch.arange(width).expand(tokens.shape)
+        columns = repeat(torch.arange(width), "w -> b w", b=len(tokens))
         extras = {
             "source_targets": tokens,
-            "source_weights": asked.weights,
+            "source_weights": masked.weights,
             "source_columns": pack_left(columns, hidden, places, PADDING),
         }
-        return with_changes(made, extras=extras, totals={**made.totals, "source": asked.totals["tokens"]})
+        return with_changes(made, extras=extras, totals={**made.totals, "source": masked.totals["tokens"]})
 
     def unknown(self, length: int) -> int:
         return length
 
     def flops(self, family: Family, batch: Batch) -> int:
-        """The family's, and the LM head once more at the source's places."""
+        """The family's FLOPs, and those of the LM head at the source's targets."""
         head = head_flops(family.config, batch.extras["source_columns"].numel())
         return super().flops(family, batch) + FORWARDS_A_TRAINING_STEP * head
 
@@ -103,10 +103,10 @@ class Joint(Reconstruction, MLM):
         written = token_loss(family, hidden.targets, targets, weights, batch.totals["tokens"])
         columns = batch.extras["source_columns"]
         at = columns.clamp(min=0)
-        rows = hidden.source.gather(1, at[:, :, None].expand(-1, -1, hidden.source.shape[2]))
+        rows = hidden.source.gather(1, repeat(at, "b h -> b h d", d=hidden.source.shape[2]))
         restored = token_loss(
             family,
-            rows.flatten(0, 1),
+            rearrange(rows, "b h d -> (b h) d"),
             batch.extras["source_targets"].gather(1, at).flatten(),
             (batch.extras["source_weights"].gather(1, at) * (columns >= 0)).flatten(),
             batch.totals["source"],

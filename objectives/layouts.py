@@ -1,11 +1,11 @@
-"""How a family is given text: a [source; target] pair, or a text to be represented.
+"""Layouts: how a family reads a [source; target] pair, or a text to represent.
 
     in_place        encoder-AE            [source target], nothing hidden
     concatenated    decoder-AR, prefix    [source bos target], one token later
     source_target   encoder-decoder       source to the encoder, [bos target] to the decoder
     permuted        permuted LM           [source target], the target predicted in order
 
-A pair may hold several documents, `A B | A B`; a document's source and target carry the same number.
+A pair may hold several documents, `A B | A B`; a document's source and target have the same number.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.batch import PADDING, Batch, positions_within
@@ -29,11 +30,11 @@ def pair(
     vocabulary: Vocabulary,
     weights: Tensor | None = None,
 ) -> Batch:
-    """A teacher-forced batch that asks for every token of the target.
+    """A teacher-forced batch in which every token of the target is predicted.
 
-    source (B,S), target (B,T) int64; segments of the same shapes, -1 = padding, needed where a row has
-    padding or several documents, else None for both. weights (B,T) of the target's cells, all 1 if not
-    given; padding has 0.
+    source (B,S), target (B,T) int64; segments of the same shapes, -1 = padding, if a row has padding or
+    several documents, else None for both. weights (B,T) of the target's cells, all 1 if not given; padding
+    gets 0. Raises ValueError for the segments of only one of them.
 
     >>> def pairs(layout, *names):
     ...     source, target = torch.tensor([[50, 51]]), torch.tensor([[40, 41, 2]])
@@ -71,14 +72,14 @@ def pair(
         )
     segments = joined(source_segments, target_segments)
     whole = torch.cat((source, target), 1)
-    asked = torch.cat((torch.zeros(source.shape), weights), 1)
+    weights = torch.cat((torch.zeros(source.shape), weights), 1)
     if layout == "concatenated":
         tokens = torch.cat((source, shift_right(target, target_segments, vocabulary)), 1)
-        return Batch.of(tokens, whole, asked, segments=segments, is_prefix=leading(source, target))
+        return Batch.of(tokens, whole, weights, segments=segments, is_prefix=leading(source, target))
     if layout == "permuted":
         rank, queries = left_to_right(source.shape[1], target, target_segments)
-        return Batch.of(whole, whole, asked, segments=segments, rank=rank, queries=queries)
-    return Batch.of(whole, whole, asked, segments=segments, extras=mask_token(whole, vocabulary))
+        return Batch.of(whole, whole, weights, segments=segments, rank=rank, queries=queries)
+    return Batch.of(whole, whole, weights, segments=segments, extras=mask_token(whole, vocabulary))
 
 
 def read(
@@ -88,10 +89,10 @@ def read(
     vocabulary: Vocabulary,
     pair_label: Tensor | None = None,
 ) -> Batch:
-    """A text (B,T) to be represented, no token asked; pair_label (B) is the class asked of the row.
+    """A batch to represent texts (B,T), without target tokens; pair_label (B): the class of each row.
 
-    Prefix and permuted LM read it in both directions. An encoder-decoder reads it twice, as BART does
-    (Lewis et al. 2020): the encoder as it is, the decoder shifted.
+    Prefix and permuted LM read a text in both directions. An encoder-decoder reads it twice, as BART does
+    (Lewis et al. 2020): the encoder reads the text, the decoder the text shifted right.
 
     >>> show(read("source_target", torch.tensor([[40, 41, 2]]), None, VOCABULARY), "source", "tokens")
     source  40 41  2
@@ -115,10 +116,11 @@ def read(
 
 
 def parts_marked(batch: Batch, family: Family, vocabulary: Vocabulary) -> Batch:
-    """The batch of `read` with token types, for a family with more than one: 1 behind a row's first sep.
+    """The batch of `read` with token types, for a family with at least two: 1 behind a row's first sep.
 
-    So BERT reads a pair: [cls] A [sep] is 0, B [sep] is 1. Where there is no sep, eos stands for it, as
-    bos does for cls. One type is too few for two parts, and an encoder-decoder has none.
+    BERT reads a pair so: [cls] A [sep] has type 0, B [sep] type 1. Without a sep in the vocabulary, eos takes
+    its place, as bos takes that of cls. For a family with fewer types, and for an encoder-decoder, the batch
+    stays as it is.
 
     >>> from archs import CoreConfig, build
     >>> family = build("encoder_ae", CoreConfig(100, 1, 8, 2, 8, max_length=8, token_types=2))
@@ -130,16 +132,15 @@ def parts_marked(batch: Batch, family: Family, vocabulary: Vocabulary) -> Batch:
     if family.config.token_types < 2 or family.layout == "source_target":
         return batch
     ends = batch.tokens == (vocabulary.eos if vocabulary.sep is None else vocabulary.sep)
-    ends[:, 0] = False  # cls, which some tokenizers spell as they do eos
+    ends[:, 0] = False  # this is cls, which in some tokenizers is the same token as eos
     return replace(batch, token_types=(ends.cumsum(1) > ends.long()).long())
 
 
 def start(layout: Layout, source: Tensor, first: Tensor, source_segments: Tensor | None = None) -> Batch:
-    """The beginning of `pair`, up to where a decoder's first new token is due.
+    """The beginning of `pair`, up to a decoder's first new token: a prompt.
 
-    source (B,S); first (B,F): what the decoder has read already, bos at least. Only the source is prefix,
-    so that it sees what it saw in training. source_segments (B,S), -1 = padding, where sources differ in
-    length.
+    source (B,S). first (B,F): the decoder's first tokens, at least bos. Only the source is prefix, so that it
+    sees the same as in training. source_segments (B,S), -1 = padding, if sources differ in length.
     """
     if layout == "source_target":
         return Batch.of(first, source=source, source_segments=source_segments)
@@ -154,9 +155,9 @@ def blanks(
     vocabulary: Vocabulary,
     source_segments: Tensor | None = None,
 ) -> Batch:
-    """source (B,S), then lengths[b] blanks with weight 1 for a family that fills them in: (B,S+max).
+    """source (B,S), then lengths[b] blanks with weight 1, for a family that fills blanks: (B,S+max).
 
-    What a row has less than the longest is padding: weight 0, segment -1. source_segments as in `start`.
+    Shorter rows are padded: weight 0, segment -1. source_segments as in `start`.
 
     >>> source = torch.tensor([[50, 51], [52, 53]])
     >>> batch = blanks("in_place", source, torch.tensor([1, 2]), VOCABULARY)
@@ -185,9 +186,9 @@ def blanks(
 
 
 def shift_right(tokens: Tensor, segments: Tensor | None, vocabulary: Vocabulary) -> Tensor:
-    """bos, then each document without its last token: (B,T). Padding stays pad.
+    """Each document shifted right by one: bos, then all its tokens but the last: (B,T). Padding stays pad.
 
-    Documents must lie in one piece: `1 2 9 3 4 9 | pad` becomes `bos 1 2 bos 3 4 | pad`.
+    A document's cells must be neighbours: `1 2 9 3 4 9 | pad` becomes `bos 1 2 bos 3 4 | pad`.
     """
     shifted = tokens.roll(1, dims=1)
     shifted[:, :1] = vocabulary.bos
@@ -198,17 +199,17 @@ def shift_right(tokens: Tensor, segments: Tensor | None, vocabulary: Vocabulary)
 
 
 def document_starts(tokens: Tensor, segments: Tensor | None) -> Tensor:
-    """The column (B,W) at which each cell's document starts; documents lie in one piece."""
+    """The column (B,W) at which each cell's document starts. A document's cells must be neighbours."""
     if segments is None:
         return torch.zeros_like(tokens)
-    columns = torch.arange(tokens.shape[1]).expand(tokens.shape)
+    columns = repeat(torch.arange(tokens.shape[1]), "w -> b w", b=len(tokens))
     starts = torch.ones_like(tokens, dtype=torch.bool)
     starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
     return torch.where(starts, columns, 0).cummax(1).values
 
 
 def pack_left(values: Tensor, keep: Tensor, width: int, fill: int) -> Tensor:
-    """The kept cells of each row (B,W) moved together to the left, then `fill`: (B,width)."""
+    """The kept cells of each row (B,W), packed to the left and followed by `fill`: (B,width)."""
     place = torch.where(keep, keep.cumsum(1) - 1, width)
     packed = values.new_full((len(values), width + 1), fill)
     return packed.scatter_(1, place, values)[:, :width]
@@ -228,9 +229,9 @@ def leading(source: Tensor, target: Tensor) -> Tensor:
 
 
 def left_to_right(source_width: int, target: Tensor, target_segments: Tensor | None) -> tuple[Tensor, Tensor]:
-    """rank (B,S+T) and queries (B,T) of a target predicted from left to right, per document."""
+    """rank (B,S+T) and queries (B,T) for a target that is predicted from left to right in each document."""
     rank = positions_within(target, target_segments) + 1
-    queries = (torch.arange(target.shape[1]) + source_width).repeat(len(target), 1)
+    queries = repeat(torch.arange(target.shape[1]) + source_width, "t -> b t", b=len(target)).contiguous()
     if target_segments is not None:
         rank = rank.masked_fill(target_segments < 0, 0)
         queries = queries.masked_fill(target_segments < 0, PADDING)
@@ -238,7 +239,7 @@ def left_to_right(source_width: int, target: Tensor, target_segments: Tensor | N
 
 
 def mask_token(tokens: Tensor, vocabulary: Vocabulary) -> dict[str, Tensor]:
-    """The extra by which a family that masks for itself knows the mask token: (B)."""
+    """The extra with the mask token (B), for a family that masks tokens itself."""
     assert vocabulary.mask is not None, "the in-place layout is for objectives that need the mask token"
     return {"mask": torch.full((len(tokens),), vocabulary.mask)}
 
@@ -246,10 +247,10 @@ def mask_token(tokens: Tensor, vocabulary: Vocabulary) -> dict[str, Tensor]:
 def sees_something(
     source: Tensor, source_segments: Tensor | None, target: Tensor, target_segments: Tensor | None
 ) -> Tensor:
-    """False where a target is its document's first and the document has no source: (B,T).
+    """(B,T) bool: False for the first target of a document that has no source.
 
-    A permuted LM's query row sees no token there. Training leaves it out, since nothing can be learned
-    from it; a score does not, since without it a text's probabilities would not multiply to the text's.
+    There a permuted LM's query row sees no token. Training leaves this target out, since nothing can be
+    learned from it. A score includes it, since otherwise the scores would not sum to the text's.
     """
     first = positions_within(target, target_segments) == 0
     if source_segments is None or target_segments is None:

@@ -1,4 +1,4 @@
-"""The one loss arithmetic: a weighted sum over a stored total."""
+"""The loss: a weighted sum, divided by a stored total."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archs.families.family import Family
 
 
 def token_loss(family: Family, hidden: Tensor, targets: Tensor, weights: Tensor, total: float) -> Tensor:
-    """`weighted_cross_entropy` of the family's logits, which are made and used in parts.
+    """`weighted_cross_entropy` of the family's logits, which are computed in chunks.
 
     hidden (N,D), targets (N) int64, weights (N) float.
     """
@@ -17,18 +17,19 @@ def token_loss(family: Family, hidden: Tensor, targets: Tensor, weights: Tensor,
 
 
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, total: float) -> Tensor:
-    """Cross-entropy in nats, summed with weights and divided by the stored total of the global batch.
+    """Weighted cross-entropy in nats, divided by the stored total of the global batch.
 
-    logits (N,V), targets (N) int64, weights (N) float. Dividing by `total` and not by the weights at hand
-    keeps the sum over processes and accumulation steps equal to the whole batch's loss; a mean of
-    micro-batch means would not be.
+    logits (N,V), targets (N) int64, weights (N) float. The divisor is `total`, not the sum of these weights,
+    so that the losses of processes and accumulation steps sum to the loss of the whole batch. A mean of
+    micro-batch means would differ from it.
     """
     return share(cross_entropy(logits, targets, weights), total)
 
 
 def share(sum_here: Tensor, total: float) -> Tensor:
-    """sum_here () over the global batch's total, or over 1 where nothing is asked.
+    """sum_here () divided by the global batch's total, or by 1 if that is smaller.
 
-    The total becomes a tensor by a product: a comparison of it would be compiled again for each batch's own.
+    The total becomes a tensor by a product. If it were compared as a number, each value would be compiled
+    anew.
     """
     return sum_here / (sum_here.new_ones(()) * total).clamp(min=1.0)

@@ -16,10 +16,10 @@ from objectives.mlm import MLM
 
 
 class MaskedNext(MLM):
-    """Hidden tokens are asked of the row before them, in both directions. Charpentier and Samuel 2024.
+    """The row before a hidden token predicts it, from both directions. Charpentier and Samuel 2024.
 
-    A causal model's output at t is asked for the token at t + 1; so is this one's, so that one model can be
-    trained by both. With 41 and 42 hidden; 43, the last target, is not read:
+    The output at t predicts the token at t + 1, as in a causal model, so that one model can be trained by
+    both objectives. With 41 and 42 hidden; 43, the last target, is not in the input:
 
     >>> masked = MaskedNext(VOCABULARY, "concatenated", hiding(41, 42), mask_only)
     >>> show(masked.build(windows([[40, 41, 42, 43]]), seeded()), "tokens", "targets", "weights")
@@ -27,8 +27,8 @@ class MaskedNext(MLM):
     targets  40 41 42 43
     weights   0  1  1  0
 
-    The batch brings encoder-AE's mask: every row sees all of its document. Meant as a part of a mixture
-    beside `causal`, by which such a model is scored and writes.
+    The batch has encoder-AE's mask: every row sees its whole document. This objective is meant as a part of a
+    mixture with `causal`, by which such a model scores and generates.
     """
 
     name = "masked_next"

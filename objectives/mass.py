@@ -1,4 +1,4 @@
-"""Masked sequence to sequence pretraining (Song et al. 2019, MASS)."""
+"""Masked sequence-to-sequence pretraining (Song et al. 2019, MASS)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from objectives.widths import SLACK, rounded, widened
 class MASS(Objective):
     """One fragment of each document is masked in the source, and the decoder predicts it.
 
-    A fragment is round(rate x n) neighbours of a document's n tokens that are not special, at least one,
-    from a place uniform among those possible; special tokens within it stay in the source. The decoder reads
-    bos and the fragment but its last token: what the source shows is not in its input at all, as in the
-    paper, and the fragment keeps the position ids it has in the document. With 42 43 44 chosen:
+    A fragment is round(rate x n), at least one, neighbouring tokens of a document's n tokens that are not
+    special. Its place is uniform; special tokens within it stay in the source. The decoder reads bos and the
+    fragment without its last token, and none of the tokens that the source shows, as in the paper. The
+    fragment keeps its position ids in the document. With 42 43 44 chosen:
 
     >>> text = windows([[40, 41, 42, 43, 44, 45, 2]])
     >>> batch = MASS(VOCABULARY, "source_target").batch(text, hiding(42, 43, 44)(text.tokens), seeded())
@@ -33,8 +33,9 @@ class MASS(Objective):
     targets    42 43 44  0  0  0  0
     weights     1  1  1  0  0  0  0
 
-    Unlike the paper's: the decoder begins with bos, not [MASK]; fragments begin anywhere alike, not with
-    extra weight at the text's ends; `replace` is [MASK] always (objectives.replace.bert gives 80/10/10).
+    Differences from the paper: the decoder begins with bos, not [MASK]; fragments begin at all places with
+    equal chance, not more often at the text's ends; `replace` is always [MASK] (objectives.replace.bert gives
+    80/10/10).
     """
 
     name = "mass"
@@ -53,17 +54,17 @@ class MASS(Objective):
         return self.batch(windows, self.fragments(windows, rng), rng)
 
     def fragments(self, windows: Windows, rng: torch.Generator) -> Tensor:
-        """What to hide (B,W) bool."""
+        """The cells to hide, (B,W) bool."""
         ordinary = Ordinary.of(windows, self.vocabulary)
         count = (ordinary.size.double() * self.rate).round().long().clamp(min=1)
         begin = (per_document(ordinary.first, rng) * (ordinary.size - count + 1)).long()
-        inside = (ordinary.place >= begin) & (ordinary.place < begin + count) & ordinary.there
+        inside = (ordinary.place >= begin) & (ordinary.place < begin + count) & ordinary.exists
         return ordinary.in_row(inside)
 
     def batch(self, windows: Windows, hide: Tensor, rng: torch.Generator) -> Batch:
-        """The batch of windows of which `hide` (B,W) bool is to be predicted.
+        """The batch in which the cells `hide` (B,W) bool of the windows are predicted.
 
-        The decoder's width is one of two, whatever the seed: the usual one, which a full row always fits,
+        The decoder's width has one of two values whatever the seed: the usual one, which any full row fits,
         or the window's, for rows that pack many short documents.
         """
         tokens, width = windows.tokens, windows.tokens.shape[1]
@@ -86,7 +87,7 @@ class MASS(Objective):
         return with_changes(made, positions=fragment(positions_within(tokens, segments), 0))
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        """The continuation is the fragment, so the source tells how long it is."""
+        """The continuation is the fragment, so the source tells its length."""
         source = self._source(context, continuation.shape[1])
         return _behind(context, pair(self.layout, source, None, continuation, None, self.vocabulary))
 

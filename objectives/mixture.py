@@ -1,4 +1,4 @@
-"""Several objectives for one model: by weight, and by how much of the budget is spent."""
+"""Several objectives for one model, by weights that may change with the share of the budget spent."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from archs.families.single_stack import SingleStack
 from objectives.base import Layout, Loss, Objective, Vocabulary, Windows
 from objectives.modes import marked, mode_token, unasked
 
-GOLDEN = 0.6180339887498949  # steps through [0, 1) so that any stretch of steps is shared out about evenly
+GOLDEN = 0.6180339887498949  # the golden ratio's multiples modulo 1 are spread evenly over [0, 1)
 
 
 @dataclass(frozen=True)
 class Part:
     """One of a mixture's objectives.
 
-    mask: of its batches where they bring none of their own; mode: which mode token stands before its texts.
+    mask: builder for batches that have no mask of their own. mode: number of the mode token before its texts.
     """
 
     objective: Objective
@@ -36,16 +36,16 @@ class Part:
 class Mixture(Objective):
     """At each step one of the parts builds the batch.
 
-    weights: how often each is taken, in any unit; or schedule: stages `{until: share of the budget, weights:
-    {…}}`, the last until 1. Shares are kept step by step, not by chance: the same for every seed, and any n
-    steps hold the shares to a few steps. Dong et al. 2019 (UniLM) take thirds, Tay et al. 2023 (UL2) seven
-    denoisers, Charpentier and Samuel 2024 (GPT-BERT) a ratio of two; masked after causal is a schedule of two
-    stages.
+    weights: how often each part is taken, in any unit. schedule: in place of weights, stages `{until: share
+    of the budget, weights: {…}}`, the last one until 1. The choice of parts is not random: it is the same for
+    every seed, and in any n steps the shares are exact to within a few steps. Dong et al. 2019 (UniLM) take
+    thirds, Tay et al. 2023 (UL2) seven denoisers, Charpentier and Samuel 2024 (GPT-BERT) two parts in a
+    ratio; masked after causal training is a schedule of two stages.
 
-    The first part poses the questions of evaluation and is what the family writes by. A single stack can be
-    trained by a part that is for another single stack: its batches then bring that family's mask. Validation
-    is the mean over parts, each asked once, whatever their weights. Raises UserError on weights that name
-    no part or sum to 0, and on a schedule that does not cover the budget or whose budget is in seconds.
+    Evaluation and generation use the first part. A part for one single stack can train another single stack:
+    its batches then have the mask of the former. Validation is the mean over all parts, each once, whatever
+    their weights. Raises UserError for weights that name no part or sum to 0, for a schedule that does not
+    cover the budget, and for a schedule with a budget in seconds.
 
     >>> from objectives.mlm import MLM
     >>> one = Part(MLM(VOCABULARY, "in_place", hiding(41), mask_only))
@@ -98,7 +98,10 @@ class Mixture(Objective):
         return self._by(self.part_at(windows.step, windows.fraction), windows, rng)
 
     def part_at(self, step: int, fraction: float | None) -> int:
-        """The number of the part whose turn it is; fraction: of the budget, None where nobody knows it."""
+        """The number of the part that builds this step's batch; fraction as in `Windows`.
+
+        Raises UserError for a schedule without a fraction.
+        """
         if fraction is None and len(self.stages) > 1:
             raise UserError(
                 "objective 'mixture': a schedule goes by the share of the budget, which steps of a budget in "
@@ -141,11 +144,11 @@ class Mixture(Objective):
 
     def modules(self, family: Family) -> nn.ModuleDict:
         each = zip(self.names, self.parts, strict=True)
-        # A plain name could be one of ModuleDict's own attributes, as "type".
+        # With a prefix, since a part's name could be an attribute of ModuleDict, such as "type".
         return nn.ModuleDict({f"of_{name}": part.objective.modules(family) for name, part in each})
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
-        """The part's loss; its terms begin with the part's name, as "masked_tokens"."""
+        """The part's loss. Its terms are prefixed with the part's name, such as "masked_tokens"."""
         name, part = self.names[batch.part], self.parts[batch.part].objective
         own = modules[f"of_{name}"]
         assert isinstance(own, nn.ModuleDict)
@@ -154,8 +157,8 @@ class Mixture(Objective):
 
 
 def checked_stages(stages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[float, Tensor]]:
-    """(until, shares of the parts) of each stage. Raises UserError unless they cover the budget."""
-    found, before = [], 0.0
+    """Each stage as (until, shares of the parts). Raises UserError unless the stages cover the budget."""
+    checked, before = [], 0.0
     for number, stage in enumerate(stages, start=1):
         if set(stage) != {"until", "weights"}:
             raise UserError(
@@ -168,14 +171,14 @@ def checked_stages(stages: Sequence[Mapping[str, Any]], names: Sequence[str]) ->
                 f"objective 'mixture': stage {number} of the schedule has until={until!r}; give a share of "
                 f"the budget above {before:g} and at most 1, rising from stage to stage"
             )
-        found.append((float(until), _shares(stage["weights"], names)))
+        checked.append((float(until), _shares(stage["weights"], names)))
         before = float(until)
     if before < 1:
         raise UserError(
             f"objective 'mixture': the schedule ends at {before:g} of the budget and leaves the rest "
             "without an objective; let the last stage be until: 1"
         )
-    return found
+    return checked
 
 
 def _shares(weights: Any, names: Sequence[str]) -> Tensor:
@@ -194,16 +197,18 @@ def _shares(weights: Any, names: Sequence[str]) -> Tensor:
     return numbers / numbers.sum()
 
 
-def layout_and_mask(asks: type[Objective], family: type[Family]) -> tuple[Layout, MaskBuilder | None] | None:
-    """The layout in which a part is asked of a family, and the mask that its batches bring.
+def layout_and_mask(
+    objective: type[Objective], family: type[Family]
+) -> tuple[Layout, MaskBuilder | None] | None:
+    """The layout in which a part's objective trains a family, and the mask of its batches.
 
-    None if it cannot be. What trains the family by itself needs no mask; else one single stack takes another
-    one's objective under that one's mask.
+    None if it cannot train the family. An objective that is for this family needs no mask. An objective that
+    is for another single stack can train a single stack under the other one's mask.
     """
-    if family.kind in asks.families:
+    if family.kind in objective.families:
         return family.layout, None
     if issubclass(family, SingleStack):
-        for name in asks.families:
+        for name in objective.families:
             other = FAMILIES.get(name)
             if other is not None and issubclass(other, SingleStack):
                 return other.layout, other.default_mask

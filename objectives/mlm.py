@@ -1,4 +1,4 @@
-"""Masked language modelling (Devlin et al. 2019), masked anew at every step (Liu et al. 2019)."""
+"""Masked language modelling (Devlin et al. 2019), with new masks at every step (Liu et al. 2019)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from objectives.select_parts import checked, traits
 
 
 class MLM(BlankFilling):
-    """Hides what `select` picks behind what `replace` puts there, and asks for it.
+    """`select` chooses the tokens to hide, `replace` puts others in their place, and the model predicts them.
 
-    select and replace: functions as in objectives.select and objectives.replace. A `select` that takes no
-    `rate` decides its own.
+    select, replace: functions as in objectives.select and objectives.replace. rate: share of the tokens to
+    hide, given to a `select` that takes `rate`.
 
     >>> mlm = MLM(VOCABULARY, "in_place", select=hiding(41, 42), replace=mask_only)
     >>> show(mlm.build(windows([[40, 41, 42, 43, 2]]), seeded()), "tokens", "targets", "weights")
@@ -64,7 +64,7 @@ class MLM(BlankFilling):
         token_types: Tensor | None = None,
         marks: Tensor | None = None,
     ) -> Batch:
-        """tokens (B,W) with some hidden, which are asked."""
+        """The batch of tokens (B,W) in which some tokens are hidden and predicted."""
         windows = Windows(tokens, segments, marks=marks)
         if not self._rehearsed:
             rehearsal = _rehearsal(windows, self.vocabulary)
@@ -76,9 +76,10 @@ class MLM(BlankFilling):
 
 
 def hidden(select: Select, windows: Windows, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
-    """What `select` hides of the windows, (B,W) bool. It is told of entities and phrases if it asks for them.
+    """The cells of the windows that `select` hides, (B,W) bool.
 
-    Raises UserError as `checked` does.
+    A `select` with a parameter `entity` or `phrase` is given the number of each token's chunk. Raises
+    UserError as `checked` does.
     """
     takes = inspect.signature(select).parameters
     chunks = {kind: chunks_of(kind, windows, vocabulary) for kind in KINDS if kind in takes}
@@ -89,9 +90,9 @@ def hidden(select: Select, windows: Windows, vocabulary: Vocabulary, rng: torch.
 
 
 def _rehearsal(windows: Windows, vocabulary: Vocabulary) -> Windows:
-    """The windows with an eos and padding written into them.
+    """The windows with an eos and padding in them, on which `select` is tried before the first step.
 
-    A long text may hold its first special token hours after training began.
+    In a long text the first special token may come hours after training began.
     """
     width = windows.tokens.shape[1]
     tokens, padding = windows.tokens.clone(), torch.arange(width) >= width - width // 4
@@ -108,6 +109,6 @@ def check_rate(rate: float, who: str) -> None:
 
 
 def check_weight(weight: float, who: str) -> None:
-    """Raises UserError unless a second loss has a weight from 0 on."""
+    """Raises UserError unless the weight of a second loss is a number from 0 on."""
     if not 0 <= weight < float("inf"):
         raise UserError(f"objective '{who}': weight={weight} is not a number from 0 on; 1 is usual")

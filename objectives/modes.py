@@ -1,4 +1,4 @@
-"""Mode tokens: one token before each document tells the model how it is asked (Tay et al. 2023, UL2)."""
+"""Mode tokens: a token before each document tells the model which objective it is (Tay et al. 2023, UL2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from objectives.base import Vocabulary, Windows
 from objectives.layouts import document_starts
 from objectives.widths import rounded
 
-MOST_HELD = 0.5  # of the sentinels: the first ones stay free for spans
+LARGEST_SHARE = 0.5  # of the sentinels that may be mode tokens: the first ones stay free for spans
 
 
 def mode_token(vocabulary: Vocabulary, mode: int) -> int:
@@ -20,7 +20,7 @@ def mode_token(vocabulary: Vocabulary, mode: int) -> int:
 
     Raises UserError if there are too few.
     """
-    most = int(len(vocabulary.sentinels) * MOST_HELD)
+    most = int(len(vocabulary.sentinels) * LARGEST_SHARE)
     if not 1 <= mode <= most:
         raise UserError(
             f"mode={mode}: modes are marked by the tokenizer's last sentinels, and of its "
@@ -30,9 +30,9 @@ def mode_token(vocabulary: Vocabulary, mode: int) -> int:
 
 
 def marked(windows: Windows, token: int, vocabulary: Vocabulary) -> Windows:
-    """`token` before each document of a row; the row is as many columns wider, rounded up with padding.
+    """The windows with `token` before each document. A row is that much wider, rounded up with padding.
 
-    The mark is a special token of its document, never hidden.
+    The token is a special token of its document, so it is never hidden.
 
     >>> text = windows([[40, 41, 42, 2]], [[0, 0, 1, 1]])
     >>> show(marked(text, mode_token(VOCABULARY, 1), VOCABULARY), "tokens", "segments")
@@ -66,7 +66,7 @@ def marked(windows: Windows, token: int, vocabulary: Vocabulary) -> Windows:
 
 
 def unasked(batch: Batch, token: int) -> Batch:
-    """The batch with mode tokens among its targets not asked: they are given, and nothing to learn."""
+    """The batch in which mode tokens are no targets: they are given, so nothing is learned from them."""
     weights = batch.weights.masked_fill(batch.targets == token, 0.0)
     totals = {**batch.totals, "tokens": float(weights.sum())}
     return replace(batch, weights=weights, totals=totals, target_index=index_targets(weights))

@@ -1,7 +1,8 @@
-"""What is done to a text before an encoder reads it (Lewis et al. 2020, BART).
+"""Noises: corruptions of a text before an encoder reads it (Lewis et al. 2020, BART).
 
-Each function is `(windows with segments, share, vocabulary, rng) -> windows` of the same shape, so that they
-compose; none makes a row longer than its text, takes a special token away, or leaves a document.
+Each noise is a function `(windows with segments, share, vocabulary, rng) -> windows` of the same shape, so
+that noises compose. None makes a row longer than its text, removes a special token, or moves a token to
+another document.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def masking(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.G
 
 
 def deletion(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator) -> Windows:
-    """A share of the tokens is gone, and nothing tells where.
+    """A share of the tokens is removed; the text does not show where.
 
     >>> text = windows([[40, 41, 42, 2]], [[0, 0, 0, 0]])
     >>> outcomes(lambda rng: deletion(text, 0.3, VOCABULARY, rng), "tokens")
@@ -64,9 +65,9 @@ def infilling(
 ) -> Windows:
     """Spans become one [MASK] each, whatever their length, which may be 0.
 
-    round(share x n) of a document's n tokens that are not special are hidden, in spans of Poisson lengths of
-    that mean, the last one cut to fit; spans may touch. A span of length 0 inserts a [MASK]: there are as
-    many of them as a Poisson draw gives, e^-mean of all spans, on average, and none where a row would
+    round(share x n) of a document's n tokens that are not special are hidden, in spans of Poisson lengths
+    with that mean; the last one is cut to fit, and spans may touch. A span of length 0 inserts a [MASK]. On
+    average e^-mean of all spans have length 0, as Poisson draws would; none is inserted if the row would
     become longer than its text.
 
     >>> text = windows([[40, 41, 42, 43, 2]], [[0, 0, 0, 0, 0]])
@@ -84,10 +85,10 @@ def infilling(
 def sentence_permutation(
     windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator
 ) -> Windows:
-    """A share of the documents has its sentences in random order.
+    """The sentences of a share of the documents are put in random order.
 
-    A sentence ends behind a piece of `vocabulary.sentence_ends`, or several in a row. This is a rule about
-    pieces, so abbreviations end sentences too. 99 ends one here:
+    A sentence ends after one or more pieces of `vocabulary.sentence_ends`. Since this is a rule about pieces,
+    abbreviations end sentences too. Here 99 ends a sentence:
 
     >>> text = windows([[40, 99, 41, 42, 99, 2]], [[0, 0, 0, 0, 0, 0]])
     >>> outcomes(lambda rng: sentence_permutation(text, 1.0, VOCABULARY, rng), "tokens")
@@ -106,7 +107,7 @@ def sentence_permutation(
 
 
 def rotation(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator) -> Windows:
-    """A share of the documents begins at a token of its own chosen at random.
+    """A share of the documents is rotated, so that each begins at a random token.
 
     >>> text = windows([[40, 41, 42, 2]], [[0, 0, 0, 0]])
     >>> outcomes(lambda rng: rotation(text, 1.0, VOCABULARY, rng), "tokens")
@@ -124,15 +125,15 @@ def rotation(windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.
 def spans(
     windows: Windows, share: float, vocabulary: Vocabulary, rng: torch.Generator, mean: float
 ) -> tuple[Tensor, Tensor]:
-    """What infilling hides, and where its spans begin: (B,W) bool each.
+    """The cells that infilling hides, and the first cells of its spans: (B,W) bool each.
 
-    The first round(share x n) of a document's tokens are cut into spans, and these and the tokens kept are
-    put in random order: that order says which of the tokens where they really stand are hidden.
+    The first round(share x n) of a document's tokens are cut into spans. Spans and kept tokens are then put
+    in random order, and this order of hidden and kept cells is applied to the text.
     """
     ordinary = Ordinary.of(windows, vocabulary)
     count = (ordinary.size.double() * share).round().long()
-    hidden = (ordinary.place < count) & ordinary.there
-    lengths = poisson_lengths(hidden.shape, mean, hidden.shape[1], rng)  # longer ones are cut to fit anyway
+    hidden = (ordinary.place < count) & ordinary.exists
+    lengths = poisson_lengths(hidden.shape, mean, hidden.shape[1], rng)  # longer ones would be cut to fit
     begins = _cut(ordinary, hidden, count, lengths)
     head = torch.where(begins | ~hidden, torch.arange(hidden.shape[1]), 0).cummax(1).values
     order = (ordinary.document + per_document(head, rng)).argsort(dim=1, stable=True)
@@ -140,9 +141,9 @@ def spans(
 
 
 def _cut(ordinary: Ordinary, hidden: Tensor, count: Tensor, lengths: Tensor) -> Tensor:
-    """Where spans begin if one of lengths[b,i] that begins at i is followed by the next: (B,W) bool.
+    """The first cells of spans, if a span at cell i has length lengths[b,i] and spans touch: (B,W) bool.
 
-    Follows all documents at once, twice as far each time, since a loop over spans would be slow.
+    All documents are followed at once, twice as many spans each time, since a loop over spans would be slow.
     """
     width = hidden.shape[1]
     target = torch.arange(width) + lengths
@@ -172,7 +173,7 @@ def _insertions(
 def _with_masks(
     windows: Windows, begins: Tensor, keep: Tensor, insert: Tensor, vocabulary: Vocabulary
 ) -> Windows:
-    """The kept cells, [MASK] at those that begin a span, and one before those where one is inserted."""
+    """The kept cells, with [MASK] at those that begin a span, and a [MASK] before those in `insert`."""
     assert vocabulary.mask is not None
     assert windows.segments is not None
     width = keep.shape[1]

@@ -6,11 +6,11 @@ from objectives.sentence_pair import SentencePair
 
 
 class NSP(SentencePair):
-    """Neighbours (label 0) or, with probability 1/2, the second from another row (label 1).
+    """Neighbours (label 0) or, with probability 1/2, a second part from another row (label 1).
 
-    Windows do not tell which document a row is of, so of two rows of one
-    document the second may stand in for another's. Needs two such rows in the batch: without them
-    nothing is asked. [cls] is 4, [sep] 5, and nothing is hidden here:
+    Windows do not tell to which document a row belongs, so the other row may be of the same document. A pair
+    is labelled only if the batch has at least two rows of one full document. [cls] is 4, [sep] 5, and nothing
+    is hidden here:
 
     >>> text = windows([[40, 41], [50, 51]])
     >>> batch = NSP(VOCABULARY, "in_place", select=hiding()).build(text, seeded(2))
@@ -28,7 +28,7 @@ class NSP(SentencePair):
 class SentenceStructure(SentencePair):
     """StructBERT's sentence objective (Wang et al. 2020): next (0), previous (1), random (2), a third each.
 
-    As for NSP, two rows are needed. StructBERT's word objective (three tokens in order) is not part of it.
+    As in NSP, two rows are needed. StructBERT's word objective (the order of three tokens) is left out.
 
     >>> text = windows([[40, 41], [50, 51], [60, 61]])
     >>> batch = SentenceStructure(VOCABULARY, "in_place", select=hiding()).build(text, seeded(25))

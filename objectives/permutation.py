@@ -15,11 +15,11 @@ from objectives.select_parts import traits
 
 
 class Permutation(BlankFilling):
-    """Predicts the last 1/k of a random order of the row's tokens, each given all that come before it.
+    """Predicts the last 1/k of a random order of the row's tokens, each given all tokens before it.
 
-    A row of W tokens has max(1, round(W/k)) targets, fewer only where fewer tokens are not special. The
-    rest is context (rank 0) and sees itself in both directions. Where a whole document is to be predicted,
-    its first target would see nothing and is not asked. Here three in six, the last of them at 41:
+    A row of W tokens has max(1, round(W/k)) targets, or as many as it has tokens that are not special. The
+    rest is context (rank 0), which is read in both directions. If all tokens of a document are targets, the
+    first one would see nothing and has weight 0. Here three of six are targets, the last of them 41:
 
     >>> text = windows([[40, 41, 42, 43, 44, 2]])
     >>> show(Permutation(VOCABULARY, "permuted", k=2).build(text, seeded(3)), "rank", "queries", "weights")
@@ -40,7 +40,7 @@ class Permutation(BlankFilling):
         self.k = k
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
-        """`tokens` are the raw text: the content stream shows it and the mask hides it."""
+        """`tokens` are the raw text: content rows hold it, and the mask hides targets from queries."""
         tokens, segments = windows.tokens, windows.segments
         width = tokens.shape[1]
         number = max(1, round(width / self.k))
@@ -60,10 +60,10 @@ class Permutation(BlankFilling):
         )
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        """Left to right. Without any context the first token's row sees no token, and is asked all the same.
+        """Left to right. Without context, the first token's query row sees no token, but is a target too.
 
-        Training never asked such a row, so what it says of the first token is a guess, near the frequencies
-        of tokens. bos was not in training at all: as context it made this token and those after it less
-        likely (docs/scoring.md).
+        Training has no such target, so its score is unreliable: close to the frequency of the token. bos is
+        not used as context: training has none, and with it this token and those after it became less likely
+        (docs/scoring.md).
         """
         return super().ask(context, continuation)

@@ -1,10 +1,11 @@
-"""Finetuning on labelled texts: a text's rows become one vector, and a head answers from it."""
+"""Finetuning on labelled texts: a text's rows are pooled into one vector, and a head predicts from it."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,15 +16,16 @@ from objectives.layouts import parts_marked, read
 from objectives.loss import weighted_cross_entropy
 
 Pooling = Literal["mean", "own"]
-COMPARED = 4  # of two texts apart: both vectors, their difference's size, their product (Conneau et al. 2017)
+COMPARED = 4  # features of two texts: both vectors, absolute difference, product (Conneau et al. 2017)
 
 
 class Pooled(Objective):
     """Built from labelled texts with `read`, not from windows.
 
-    pooling "mean": over the rows that read text, special tokens left out; "own": the family's native token,
-    the first row where rows see later ones, else the last, which alone has read all. classes None: a number
-    is asked, with squared error. parts 2: an item is two texts, read apart: rows 2i and 2i+1 of the batch.
+    pooling: "mean" is over the rows of ordinary tokens; "own" is the family's native row, the first one if
+    rows see later ones, else the last, which alone has read the whole text. classes: their number; None = the
+    label is a number, with squared error. parts: 2 if an item is two texts that are read separately, as rows
+    2i and 2i+1 of the batch.
     """
 
     name = "pooled"
@@ -45,7 +47,7 @@ class Pooled(Objective):
     def read(self, tokens: Tensor, segments: Tensor, labels: Tensor) -> Batch:
         """tokens, segments (B,T), -1 = padding; labels (B / parts): classes, int64, or numbers, float."""
         batch = read(self.layout, tokens, segments, self.vocabulary)
-        batch.extras["labels"] = labels.repeat_interleave(self.parts, 0)  # as many rows as the rest
+        batch.extras["labels"] = repeat(labels, "n -> (n parts)", parts=self.parts)  # one a row
         return batch
 
     def modules(self, family: Family) -> nn.ModuleDict:
@@ -55,8 +57,8 @@ class Pooled(Objective):
     def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (n,classes), or numbers (n), of n items."""
         rows = family.hidden(parts_marked(batch, family, self.vocabulary)).rows
-        found = modules["answer"](compared(pool(rows, batch, self, family.both_ways), self.parts))
-        return found.squeeze(1) if self.classes is None else found
+        answers = modules["answer"](compared(pool(rows, batch, self, family.both_ways), self.parts))
+        return answers.squeeze(1) if self.classes is None else answers
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
         """Term "answer", the mean over items."""
@@ -68,22 +70,22 @@ class Pooled(Objective):
         return Loss(value, {"answer": value.detach()})
 
 
-def pool(rows: Tensor, batch: Batch, asks: Pooled, both_ways: bool) -> Tensor:
-    """rows (B,T,D) -> (B,D), as `asks.pooling` says."""
+def pool(rows: Tensor, batch: Batch, objective: Pooled, both_ways: bool) -> Tensor:
+    """rows (B,T,D) -> (B,D), by `objective.pooling`."""
     segments = batch.segments
     real = torch.ones_like(batch.tokens, dtype=torch.bool) if segments is None else segments >= 0
-    if asks.pooling == "own":
+    if objective.pooling == "own":
         last = real.sum(1) - 1
         column = torch.zeros_like(last) if both_ways else last
         return rows[torch.arange(len(rows), device=rows.device), column]
-    counted = real & ~asks.vocabulary.special.to(rows.device)[batch.tokens]
+    counted = real & ~objective.vocabulary.special.to(rows.device)[batch.tokens]
     weights = counted.unsqueeze(2).to(rows.dtype)
     return (rows * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def compared(vectors: Tensor, parts: int) -> Tensor:
-    """One vector an item: itself, or of two texts u and v [u, v, |u - v|, u * v]: (n,…,D) or (n,…,4D)."""
+    """The features of each item: its vector (n,…,D), or of two texts [u, v, |u - v|, u * v] (n,…,4D)."""
     if parts == 1:
         return vectors
-    one, other = vectors[::2], vectors[1::2]
+    one, other = rearrange(vectors, "(n two) ... d -> two n ... d", two=2)
     return torch.cat((one, other, (one - other).abs(), one * other), dim=-1)

@@ -1,8 +1,9 @@
-"""Prefix language modelling: the rest of a text given its beginning (Raffel et al. 2020)."""
+"""Prefix language modelling: predicts the rest of a text given its beginning (Raffel et al. 2020)."""
 
 from __future__ import annotations
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.batch import PADDING, Batch
@@ -12,10 +13,10 @@ from objectives.layouts import document_starts, leading, pack_left, pair, shift_
 
 
 class Prefix(Objective):
-    """Each document of a row is split once, at a point uniform in [low, high] of its length.
+    """Each document of a row is split once, at a share of its length that is uniform in [low, high].
 
-    At least one token of every document is asked. A single stack reads the text once, one token later:
-    with p tokens of prefix, cells 0..p hold bos and the prefix, and cell p is the first that is asked.
+    Each document has at least one target. A single stack reads the text once, shifted right: with p tokens of
+    prefix, cells 0..p hold bos and the prefix, and cell p is the first that predicts a target.
 
     >>> text = windows([[40, 41, 42, 2]])
     >>> one_stack = Prefix(VOCABULARY, "concatenated", low=0.5, high=0.5).build(text, seeded())
@@ -59,7 +60,7 @@ class Prefix(Objective):
         )
 
     def _split(self, first: Tensor, rng: torch.Generator) -> Tensor:
-        """Of each cell's document, how many tokens are prefix: (B,W), the same in all its cells."""
+        """The number of prefix tokens of each cell's document: (B,W), the same in all its cells."""
         length = torch.zeros_like(first).scatter_add_(1, first, torch.ones_like(first)).gather(1, first)
         share = torch.rand(first.shape, generator=rng).gather(1, first) * (self.high - self.low) + self.low
         return (share * length).long().minimum(length - 1)
@@ -81,8 +82,8 @@ class Prefix(Objective):
             return pair(self.layout, context, None, continuation, None, self.vocabulary)
         text = torch.cat((context, continuation), 1)
         tokens = shift_right(text, None, self.vocabulary)
-        is_prefix = torch.arange(text.shape[1]).repeat(len(text), 1) <= context.shape[1]
-        return Batch.of(tokens, text, ~leading(context, continuation), is_prefix=is_prefix)
+        columns = repeat(torch.arange(text.shape[1]), "t -> b t", b=len(text))
+        return Batch.of(tokens, text, ~leading(context, continuation), is_prefix=columns <= context.shape[1])
 
     def prompt(self, context: Tensor, length: int) -> Batch:
         bos = context.new_full((len(context), 1), self.vocabulary.bos)

@@ -1,4 +1,4 @@
-"""Pseudo-masked language modelling: autoencoding and partially autoregressive in one pass (UniLMv2)."""
+"""Pseudo-masked language modelling: autoencoding and partially autoregressive prediction in one pass."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.batch import PADDING, Batch, positions_within
@@ -18,7 +19,7 @@ from objectives.mlm import check_rate
 from objectives.select_parts import budget, traits
 from objectives.widths import rounded, widened
 
-LONGEST = 1000  # tokens of a span: any window cuts it
+LONGEST = 1000  # tokens of a span: windows are shorter
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +32,22 @@ class _Blockwise:
 
 
 def mask(batch: Batch) -> Mask:
-    """Text and originals are seen from their rank on, pseudo masks (odd ranks) by their own block's alone.
+    """Text and originals are visible to rows of at least their rank, pseudo masks (odd ranks) to equal ranks.
 
-    Read from `batch.extras["rank"]` (B,T): 0 text, 2i originals and 2i - 1 pseudo masks of block i = 1, 2, …
+    Ranks are in `batch.extras["rank"]` (B,T): 0 for the text, 2i for the originals and 2i - 1 for the pseudo
+    masks of block i = 1, 2, …
     """
     return Mask(_Blockwise(batch.extras["rank"]), "blockwise") & document(batch.segments)
 
 
 class PseudoMasked(BlankFilling):
-    """Hidden tokens are asked twice: of [MASK] given the text, and block by block in a random order.
+    """Hidden tokens are predicted twice: at [MASK] given the text, and block by block in a random order.
 
-    Blocks are drawn until round(rate x maskable) tokens are hidden, the last one truncated: with probability
-    `spans` a run of 2 to `longest` tokens, else one token, all anywhere alike. They may touch; one that meets
-    a special token or a document's border is cut into two. The order drawn is the order predicted. Bao et
-    al. 2020 (UniLMv2). With 43 44 as first block and 41 as second, [M] = 3 and [P] = 6:
+    Bao et al. 2020 (UniLMv2). Blocks are drawn until round(rate x maskable) tokens are hidden, the last one
+    truncated. A block is, with probability `spans`, a run of 2 to `longest` tokens, else one token, at a
+    uniform place. Blocks may touch; a special token or a document's border cuts a block into two. Blocks are
+    predicted in the order in which they were drawn. With 43 44 as first block and 41 as second, [M] = 3 and
+    [P] = 6:
 
     >>> pseudo = PseudoMasked(VOCABULARY, "in_place", rate=0.5)
     >>> text, columns, blocks = windows([[40, 41, 42, 43, 44, 2]]), [[3, 4, 1]], [[1, 1, 2]]
@@ -56,14 +59,15 @@ class PseudoMasked(BlankFilling):
     targets      40 41 42 43 44  2 43 44 41 43 44 41  0  0  0  0
     weights       0  1  0  1  1  0  0  0  0  1  1  1  0  0  0  0
 
-    The batch brings `mask`: text sees text, so [M] is asked as in MLM (autoencoding); [P] of a block sees
-    the text, the originals of earlier blocks and its own block's [P], so a block's tokens are independent of
-    each other given those (partially autoregressive). A row has as many spare cells as a full one needs.
+    The batch has the mask `mask`. Text sees text, so [M] is predicted as in MLM (autoencoding). A block's [P]
+    sees the text, the originals of earlier blocks and its own block's [P], so that a block's tokens are
+    predicted independently of each other (partially autoregressive). All rows have the width of a full row.
 
     [P] is the tokenizer's first sentinel, which an encoder-AE does not use otherwise (mode tokens are the
-    last ones), or [MASK] where there is none: ranks and places tell the two apart. Unlike the paper's: the
-    loss is the mean of both kinds, not the sum; hidden cells always hold [MASK]; the last block is truncated.
-    The fine-tuning of UniLMv2 as a sequence-to-sequence model is left out: it scores and writes as MLM does.
+    last ones). Without sentinels it is [MASK], and ranks and positions distinguish the two. Differences from
+    the paper: the loss is the mean of both kinds, not the sum; hidden cells always hold [MASK]; the last
+    block is truncated. UniLMv2's finetuning as a sequence-to-sequence model is left out: scores and
+    generation are as in MLM.
     """
 
     name = "pseudo_masked"
@@ -97,18 +101,18 @@ class PseudoMasked(BlankFilling):
         return self.batch(windows, *self.blocks(windows, rng))
 
     def blocks(self, windows: Windows, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What to hide, as it is predicted: columns (B,M), -1 unused; blocks (B,M) from 1, 0 unused."""
+        """The cells to hide, in order of prediction: columns (B,M), -1 = unused; blocks (B,M), 0 = unused."""
         tokens, segments = windows.tokens, windows.segments
         rows, width = tokens.shape
         _, special = traits(tokens, segments, self.vocabulary)
         count = budget(special, self.rate)[:, None]
-        slots = torch.arange(max(1, round(self.rate * width))).repeat(rows, 1)
+        slots = repeat(torch.arange(max(1, round(self.rate * width))), "m -> b m", b=rows).contiguous()
         ends = self._lengths(slots.shape, rng).cumsum(1).minimum(count)
         lengths = ends.diff(dim=1, prepend=torch.zeros_like(count))
         begins = _places(lengths, (~special).sum(1, keepdim=True), width, rng)
         drawn = torch.searchsorted(ends, slots, right=True).clamp(max=slots.shape[1] - 1)
         place = (begins - ends + lengths).gather(1, drawn) + slots
-        maskable = pack_left(torch.arange(width).expand(rows, width), ~special, width, 0)
+        maskable = pack_left(repeat(torch.arange(width), "w -> b w", b=rows), ~special, width, 0)
         columns = maskable.gather(1, place.clamp(max=width - 1))
         starts = document_starts(tokens, segments).gather(1, columns)
         goes_on = (drawn.diff(dim=1) == 0) & (columns.diff(dim=1) == 1) & (starts.diff(dim=1) == 0)
@@ -118,12 +122,12 @@ class PseudoMasked(BlankFilling):
         return columns.masked_fill(~used, PADDING), begun.cumsum(1) * used
 
     def _lengths(self, shape: torch.Size, rng: torch.Generator) -> Tensor:
-        """Lengths of blocks, int64."""
+        """Random lengths of blocks, int64."""
         spans = torch.randint(2, self.longest + 1, shape, generator=rng)
         return torch.where(torch.rand(shape, generator=rng) < self.spans, spans, 1)
 
     def batch(self, windows: Windows, columns: Tensor, blocks: Tensor) -> Batch:
-        """The batch of windows of which the cells at `columns` (B,M) are hidden, in `blocks` (B,M)."""
+        """The batch in which the cells at `columns` (B,M) of the windows are hidden, in `blocks` (B,M)."""
         assert self.vocabulary.mask is not None
         tokens, pad = windows.tokens, self.vocabulary.pad
         segments = torch.zeros_like(tokens) if windows.segments is None else windows.segments
@@ -135,19 +139,19 @@ class PseudoMasked(BlankFilling):
         def hidden(values: Tensor, fill: int) -> Tensor:
             return values.gather(1, columns.clamp(min=0)).masked_fill(~used, fill)
 
-        def beside(text: Tensor, originals: Tensor, pseudo: Tensor, fill: int) -> Tensor:
+        def concatenated(text: Tensor, originals: Tensor, pseudo: Tensor, fill: int) -> Tensor:
             return widened(torch.cat((text, originals, pseudo), 1), total, fill)
 
         def copied(values: Tensor, fill: int) -> Tensor:
-            return beside(values, hidden(values, fill), hidden(values, fill), fill)
+            return concatenated(values, hidden(values, fill), hidden(values, fill), fill)
 
         originals, text = hidden(tokens, pad), tokens.masked_fill(hide, self.vocabulary.mask)
         pseudo = torch.full_like(columns, (*self.vocabulary.sentinels, self.vocabulary.mask)[0])
-        rank = beside(torch.zeros_like(tokens), 2 * blocks, (2 * blocks - 1).clamp(min=0), 0)
+        rank = concatenated(torch.zeros_like(tokens), 2 * blocks, (2 * blocks - 1).clamp(min=0), 0)
         made = Batch.of(
-            beside(text, originals, pseudo.masked_fill(~used, pad), pad),
+            concatenated(text, originals, pseudo.masked_fill(~used, pad), pad),
             copied(tokens, pad),
-            beside(hide, torch.zeros_like(used), used, 0),
+            concatenated(hide, torch.zeros_like(used), used, 0),
             segments=copied(segments, PADDING),
             extras={"rank": rank},
             mask=mask,
@@ -156,9 +160,9 @@ class PseudoMasked(BlankFilling):
 
 
 def _places(lengths: Tensor, maskable: Tensor, width: int, rng: torch.Generator) -> Tensor:
-    """Where spans of the given lengths (B,M; 0 = no more spans) begin among maskable[b] tokens: (B,M).
+    """The places (B,M) at which spans of lengths (B,M) begin among maskable[b] tokens; length 0 = no span.
 
-    Spans and kept tokens are arranged in any order alike, and the spans' order is not that of their places.
+    All arrangements of spans and kept tokens are equally likely, whatever the order of the spans.
     """
     number = (lengths > 0).sum(1, keepdim=True)
     items = maskable - lengths.sum(1, keepdim=True) + number

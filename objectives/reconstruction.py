@@ -1,4 +1,4 @@
-"""The whole text from a damaged one: what denoising and deshuffling have in common."""
+"""Reconstruction of a text from a corrupted copy: the base of denoising, deshuffling and joint."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from objectives.layouts import pair, start
 
 
 class Reconstruction(Objective):
-    """The source is what `damaged` makes of the text, the target is the text: every token of it is asked.
+    """The source is `damaged(text)`, and the target is the text, of which every token is predicted.
 
-    The source is as wide as the window, padded where the damage makes it shorter.
+    The source is as wide as the window, with padding if the corruption makes it shorter.
     """
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
@@ -23,17 +23,17 @@ class Reconstruction(Objective):
         return pair(self.layout, read.tokens, read.segments, tokens, segments, self.vocabulary)
 
     def damaged(self, windows: Windows, rng: torch.Generator) -> Windows:
-        """The source of windows that have segments, of the same shape."""
+        """The source for windows with segments: windows of the same shape."""
         raise NotImplementedError
 
     def unknown(self, length: int) -> int:
-        """How many [MASK]s stand in the source for `length` tokens that are to be written."""
+        """The number of [MASK]s in the source for a continuation of `length` tokens."""
         return 0
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        """The source is the context and what stands for the rest; the decoder writes the context again.
+        """The source is the context and [MASK]s for the continuation; the decoder reads the context again.
 
-        The context's tokens are given to the decoder and not asked.
+        The context's tokens are given to the decoder and are no targets.
         """
         target = torch.cat((context, continuation), 1)
         weights = torch.ones(target.shape)

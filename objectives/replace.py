@@ -1,4 +1,4 @@
-"""What stands in the place of hidden tokens, one for one (`objectives/sentinels.py`: one for a span).
+"""Replacements for hidden tokens, one for each (`objectives/sentinels.py`: one for each span).
 
 Each function is `(tokens (B,W) int64, hide (B,W) bool, vocabulary, rng) -> (B,W) int64`.
 """
@@ -29,8 +29,8 @@ def bert(
 ) -> Tensor:
     """80% [MASK], 10% a random token, 10% left as they are. Devlin et al. 2019.
 
-    masked, random: the shares; what is left of 1 is kept. Raises UserError unless both are at least 0 and
-    sum to at most 1.
+    masked, random: the shares; the rest keeps its tokens. Raises UserError unless both are at least 0 and sum
+    to at most 1.
 
     >>> text = torch.tensor([[40, 41, 42]])
     >>> outcomes(lambda rng: bert(text, text > 40, VOCABULARY, rng, masked=0.5, random=0.0))
@@ -50,7 +50,7 @@ def bert(
 
 
 def mask_only(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
-    """Always [MASK], as before ELECTRA's generator (Clark et al. 2020).
+    """Always [MASK], as for ELECTRA's generator (Clark et al. 2020).
 
     >>> text = torch.tensor([[40, 41, 42]])
     >>> show(mask_only(text, text > 40, VOCABULARY, seeded()))
@@ -72,8 +72,8 @@ def random_token(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torc
 def keep(tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator) -> Tensor:
     """Nothing is replaced.
 
-    The control of replacing at all: what is asked stands there to be copied, so an encoder-AE learns little
-    else. For objectives that ask something else of the text (order, replaced tokens), and for ablations.
+    The control for replacement: the targets are in the input, so an encoder-AE learns little but to copy
+    them. For objectives with other questions (order, replaced tokens), and for ablations.
 
     >>> text = torch.tensor([[40, 41, 42]])
     >>> show(keep(text, text > 40, VOCABULARY, seeded()))
@@ -92,10 +92,10 @@ def static(
     copies: int = 1,
     **options: Any,
 ) -> Tensor:
-    """The same replacements whenever the same row with the same tokens hidden is seen again.
+    """The same replacements whenever the same row is seen again with the same tokens hidden.
 
-    With select's `static` the text is as if masked beforehand (BERT, and RoBERTa's static masking; Liu et
-    al. 2019). of, copies, options: as of select's `static`.
+    Together with select's `static`, the text is masked as if beforehand (BERT, and RoBERTa's static masking;
+    Liu et al. 2019). of, copies, options: as in select's `static`.
 
     >>> text = torch.tensor([[40, 41, 43]])
     >>> outcomes(lambda rng: static(text, text > 40, VOCABULARY, rng, of="random_token"))
@@ -113,11 +113,11 @@ def static(
 def replaced(
     replace: Replace, tokens: Tensor, hide: Tensor, vocabulary: Vocabulary, rng: torch.Generator
 ) -> Tensor:
-    """What `replace` makes of the tokens.
+    """The result of `replace`.
 
-    Raises UserError unless that is (B,W) int64, ids of the vocabulary, with the tokens that are not hidden.
+    Raises UserError unless it is (B,W) int64, ids of the vocabulary, and equal at cells that are not hidden.
     """
-    # A copy, so that a function that writes into what it is given does not change the targets.
+    # A copy: a function that writes into its argument must not change the targets.
     seen = replace(tokens.clone(), hide, vocabulary, rng)
     who = f"replace '{named(replace)}'"
     if not isinstance(seen, Tensor):

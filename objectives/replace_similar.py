@@ -1,4 +1,4 @@
-"""Similar tokens in the place of hidden ones (Cui et al. 2020, MacBERT), from a table of neighbours."""
+"""Similar tokens in place of hidden ones (Cui et al. 2020, MacBERT), from a table of neighbours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from archs.errors import UserError
 from objectives.base import Vocabulary
 from objectives.replace import random_token
 
-BLOCK = 1024  # rows of the table compared with all others at once
+BLOCK = 1024  # rows of embeddings that are compared with all others at once
 
 
 def similar(
@@ -25,11 +25,12 @@ def similar(
 ) -> Tensor:
     """80% a similar token, 10% a random one, 10% left as they are. Cui et al. 2020.
 
-    neighbours (V,K) int64: tokens similar to each, -1 = no more; the vocabulary's own, from the company that
-    tokens keep in the training text, if not given. One of them is taken at random, never a special one. A
-    token that has none is replaced by a random one, as in MacBERT. MacBERT's neighbours are of words; these
-    are of pieces, so a word of several pieces may become one that does not exist. Raises UserError on
-    impossible shares, and for a vocabulary without a table or not of its size.
+    neighbours (V,K) int64: tokens similar to each token, -1 = no more; if not given, the vocabulary's own,
+    from co-occurrences in the training text. One neighbour is taken at random, never a special token. A token
+    without neighbours is replaced by a random one, as in MacBERT. MacBERT's neighbours are words and these
+    are pieces, so a word of several pieces may become one that does not exist. share, random: the shares; the
+    rest keeps its tokens. Raises UserError for impossible shares, for a vocabulary without a table, and for a
+    table of another size.
 
     >>> neighbours = torch.full((100, 2), -1)
     >>> neighbours[40] = torch.tensor([50, 52])
@@ -47,20 +48,20 @@ def similar(
     near = _table(neighbours, vocabulary)[tokens[hide]]
     hidden = tokens[hide]
     usable = (near >= 0) & ~vocabulary.special[near.clamp(min=0)]
-    luck = torch.rand(len(hidden), 1 + near.shape[1], generator=rng)
-    taken = luck[:, 1:].masked_fill(~usable, -1.0).argmax(1, keepdim=True)
-    anything = random_token(hidden, torch.ones_like(hidden, dtype=torch.bool), vocabulary, rng)
-    alike = torch.where(usable.any(1), near.gather(1, taken).squeeze(1), anything)
-    way = luck[:, 0]
+    draws = torch.rand(len(hidden), 1 + near.shape[1], generator=rng)
+    taken = draws[:, 1:].masked_fill(~usable, -1.0).argmax(1, keepdim=True)
+    at_random = random_token(hidden, torch.ones_like(hidden, dtype=torch.bool), vocabulary, rng)
+    alike = torch.where(usable.any(1), near.gather(1, taken).squeeze(1), at_random)
+    draw = draws[:, 0]
     seen = tokens.clone()
-    seen[hide] = torch.where(way < share, alike, torch.where(way < share + random, anything, hidden))
+    seen[hide] = torch.where(draw < share, alike, torch.where(draw < share + random, at_random, hidden))
     return seen
 
 
 def nearest(embeddings: Tensor, count: int = 10) -> Tensor:
-    """The `count` tokens whose embeddings have the highest cosine with each one's: (V,D) -> (V,count) int64.
+    """For each token, the `count` others with the highest cosine of embeddings: (V,D) -> (V,count) int64.
 
-    A token is no neighbour of its own. Raises UserError unless there are 1 to V - 1 neighbours to find.
+    Raises UserError unless count is from 1 to V - 1.
 
     >>> nearest(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 2.0]]), count=1).tolist()
     [[2], [2], [1]]
@@ -71,16 +72,16 @@ def nearest(embeddings: Tensor, count: int = 10) -> Tensor:
             "each token, and a count from 1 to V - 1"
         )
     unit = functional.normalize(embeddings.detach().float(), dim=1)
-    found = []
+    indices = []
     for block in torch.arange(len(unit)).split(BLOCK):
         cosine = unit[block] @ unit.T
         cosine[torch.arange(len(block)), block] = float("-inf")
-        found.append(cosine.topk(count).indices)
-    return torch.cat(found)
+        indices.append(cosine.topk(count).indices)
+    return torch.cat(indices)
 
 
 def _table(neighbours: Tensor | None, vocabulary: Vocabulary) -> Tensor:
-    """The neighbours, or the vocabulary's own."""
+    """The neighbours, or the vocabulary's own. Raises UserError for a missing or a wrong table."""
     table = vocabulary.neighbours if neighbours is None else neighbours
     if table is None:
         raise UserError(

@@ -33,7 +33,7 @@ from objectives.replaced_tokens_heads import (
 from objectives.select import uniform
 
 Variant = Literal["electra", "electra_15", "replace_mlm", "all_tokens_mlm"]
-VARIANTS: dict[Variant, tuple[type[Head], bool]] = {  # and whether it is asked at every cell
+VARIANTS: dict[Variant, tuple[type[Head], bool]] = {  # the head, and whether every cell is a target
     "electra": (Discriminator, True),
     "electra_15": (Discriminator, False),
     "replace_mlm": (Original, False),
@@ -42,7 +42,7 @@ VARIANTS: dict[Variant, tuple[type[Head], bool]] = {  # and whether it is asked 
 
 
 class ReplacedTokens(MLM):
-    """A small generator fills in masks; the family tells which tokens are not those of the text.
+    """A small generator fills masks, and the family predicts which tokens were replaced.
 
     >>> objective = ReplacedTokens(VOCABULARY, "in_place", select=hiding(41, 43))
     >>> batch = objective.build(windows([[40, 41, 42, 43, 44, 45]]), seeded())
@@ -53,29 +53,30 @@ class ReplacedTokens(MLM):
     >>> read = put_in(batch, functional.pad(torch.tensor([41, 77]), (0, 126)))  # its samples
     >>> show(read, "tokens")
     tokens  40 41 42 77 44 45
-    >>> show(read.tokens != read.targets)  # a sampled token that equals the original is none
+    >>> show(read.tokens != read.targets)  # a sample that equals the original is not a replaced token
     0 0 0 1 0 0
 
-    The loss is the generator's cross-entropy ("tokens") + weight x the family's; no gradient passes through
-    the samples. A generator's sample is any token of its softmax, special ones too, as in ELECTRA. variant:
+    The loss is the generator's cross-entropy ("tokens") + weight x the family's loss; no gradient passes
+    through the samples. A sample is any token of the generator's softmax, special ones too, as in ELECTRA.
+    The variants, with the name of the family's loss:
 
-        electra         "replaced", binary, at every cell but padding. The paper's method
-        electra_15      "replaced" at the cells that were hidden
-        replace_mlm     "originals": the tokens that were hidden, by the family's LM head
-        all_tokens_mlm  "originals": every token, which the family may copy from what it reads
+        electra         "replaced": a binary prediction at every cell except padding. The paper's method
+        electra_15      "replaced" at the hidden cells only
+        replace_mlm     "originals": predicts the hidden tokens by the family's LM head
+        all_tokens_mlm  "originals": predicts every token, which the family may copy from its input
 
-    The first two leave the family's LM head untrained: it can be finetuned, but neither score nor write. The
-    others' family reads [MASK] in training only where it was sampled, and yet `ask` and `prompt` ask behind
-    [MASK]; there all_tokens_mlm answers by its softmax alone.
+    The first two do not train the family's LM head: the family can be finetuned, but neither scores nor
+    generates. In the other two the family reads [MASK] in training only if the generator sampled it, although
+    `ask` and `prompt` use [MASK]; at [MASK] all_tokens_mlm predicts by its softmax only.
 
-    generator: its width, ffn and heads as a share of the family's; it is as deep and shares all embeddings.
-    weight: 50 if not given, as in the paper, or 1 where tokens are predicted, for which the paper gives none.
-    Unlike the paper's code, all chosen tokens are masked for the generator, not 85% of them.
+    generator: its width, ffn and heads as a share of the family's; its depth is the family's, and it shares
+    all embeddings. weight: if not given, 50 as in the paper, or 1 for predicted tokens, for which the paper
+    gives none. Unlike in the paper's code, all selected tokens are masked for the generator, not 85%.
     """
 
     name = "replaced_tokens"
-    uses_all_parameters = False  # the family's own head may be idle
-    language_model = False  # of the default variant
+    uses_all_parameters = False  # the family's LM head may have no gradient
+    language_model = False  # for the default variant
 
     def __init__(
         self,
@@ -103,10 +104,10 @@ class ReplacedTokens(MLM):
         self.language_model = self.head.language_model
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
-        """What the generator reads, with the total of the family's term besides its own."""
+        """The generator's batch, with the total of the family's term beside its own."""
         batch = super().build(windows, rng)
-        asked = float(real(batch).sum()) if self.everywhere else batch.totals["tokens"]
-        return with_changes(batch, totals=batch.totals | {self.head.term: asked})
+        total = float(real(batch).sum()) if self.everywhere else batch.totals["tokens"]
+        return with_changes(batch, totals=batch.totals | {self.head.term: total})
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
         self._require_language_model()
@@ -124,7 +125,7 @@ class ReplacedTokens(MLM):
             )
 
     def supervised(self, batch: Batch) -> int:
-        """The family's targets, not the generator's."""
+        """The number of the family's targets, not of the generator's."""
         return round(batch.totals[self.head.term])
 
     def modules(self, family: Family) -> nn.ModuleDict:
@@ -138,7 +139,7 @@ class ReplacedTokens(MLM):
         return nn.ModuleDict({"generator": generator, "discriminator": self.head(family.config.width)})
 
     def flops(self, family: Family, batch: Batch) -> int:
-        """The generator's pass, the family's, and each head where it is run."""
+        """The FLOPs of the generator, of the family, and of each head for its cells."""
         rows, width = batch.tokens.shape
         hidden = len(batch.target_index)
         config = generator_config(family.config, self.generator)
@@ -159,7 +160,7 @@ class ReplacedTokens(MLM):
         return Loss(of_generator + self.weight * of_family, terms)
 
     def of_replaced(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
-        """The family's term; batch.tokens is the text with replacements, batch.targets the text."""
+        """The family's term. batch.tokens is the text with replacements, batch.targets the text."""
         hidden = family.hidden(batch)
         cells = every_cell(hidden, batch) if self.everywhere else hidden_cells(hidden, batch)
         losses = modules["discriminator"](family, cells)
@@ -174,8 +175,8 @@ def sampled(logits: Tensor) -> Tensor:
 
 
 def put_in(batch: Batch, tokens: Tensor) -> Batch:
-    """The text of the batch with tokens (N) at its hidden cells."""
-    # Unused entries of the index write to a spare cell.
+    """The batch's text with tokens (N) at the hidden cells."""
+    # Unused entries of the index are written to a spare cell.
     spare = batch.targets.numel()
     place = torch.where(batch.target_index >= 0, batch.target_index, spare)
     text = functional.pad(batch.targets.flatten(), (0, 1)).scatter(0, place, tokens)
@@ -183,9 +184,9 @@ def put_in(batch: Batch, tokens: Tensor) -> Batch:
 
 
 def generator_config(config: CoreConfig, share: float) -> CoreConfig:
-    """So many times the width, ffn and heads, as deep, embeddings as wide as the family's."""
+    """The generator's config: `share` of the width, ffn and heads, the same depth and embedding width."""
     heads = max(1, round(share * config.heads))
-    step = 2 * heads  # rope turns pairs
+    step = 2 * heads  # rope needs an even head width
     width = max(1, round(share * config.width / step)) * step
     return with_changes(
         config,
@@ -200,7 +201,7 @@ def generator_config(config: CoreConfig, share: float) -> CoreConfig:
 
 
 def make_generator(family: EncoderAE, share: float) -> EncoderAE:
-    """An encoder-AE with the family's mask and its very embeddings: tokens, positions, types, their norm."""
+    """An encoder-AE with the family's mask, its token, position and type embeddings, and their norm."""
     generator = EncoderAE(generator_config(family.config, share), mask=family.build_mask)
     generator.embedding = family.embedding
     generator.head.weight = family.embedding.weight

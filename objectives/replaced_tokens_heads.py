@@ -1,4 +1,4 @@
-"""What a family is asked about a text in which a generator replaced tokens (Clark et al. 2020)."""
+"""Heads that predict something about a text in which a generator replaced tokens (Clark et al. 2020)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,9 +20,10 @@ from archs.families.family import Family, Hidden
 
 @dataclass(frozen=True)
 class Cells:
-    """The N cells that are asked: the family's rows (N,D), what it read there, and what had stood there.
+    """The N target cells.
 
-    read, originals (N) int64; weights (N) float, 0 where not asked.
+    rows (N,D): the family's hidden states. read (N) int64: the tokens that the family read. originals (N)
+    int64: the tokens of the text. weights (N) float: 0 = no target.
     """
 
     rows: Tensor
@@ -31,28 +33,30 @@ class Cells:
 
 
 def every_cell(hidden: Hidden, batch: Batch) -> Cells:
-    """All that are not padding, special tokens too; `batch.tokens` with replacements, `targets` without."""
+    """All cells except padding, special tokens too; `batch.tokens` has replacements, `targets` has none."""
     tokens, targets = batch.tokens.flatten(), batch.targets.flatten()
-    return Cells(hidden.rows.flatten(0, 1), tokens, targets, real(batch).flatten().float())
+    rows = rearrange(hidden.rows, "b t d -> (b t) d")
+    return Cells(rows, tokens, targets, real(batch).flatten().float())
 
 
 def hidden_cells(hidden: Hidden, batch: Batch) -> Cells:
-    """Those that were hidden from the generator alone."""
+    """Only the cells that were hidden from the generator."""
     index, targets, weights = batch.asked()
     return Cells(hidden.targets, batch.tokens.flatten()[index], targets, weights)
 
 
 def real(batch: Batch) -> Tensor:
-    """Cells that are not padding (B,T) bool."""
+    """(B,T) bool: the cell is not padding."""
     if batch.segments is None:
         return torch.ones_like(batch.tokens, dtype=torch.bool)
     return batch.segments >= 0
 
 
 class Head(nn.Module, ABC):
-    """One loss in nats a cell. term: its name; weight: beside the generator's loss, if none is given.
+    """A head with a loss in nats for each cell.
 
-    language_model: whether it trains the family's own head to predict tokens.
+    term: name of the loss. weight: its default weight, relative to the generator's loss. language_model:
+    whether it trains the family's own head to predict tokens.
     """
 
     term: ClassVar[str]
@@ -69,11 +73,11 @@ class Head(nn.Module, ABC):
     @staticmethod
     @abstractmethod
     def flops(config: CoreConfig, cells: int) -> int:
-        """Forward FLOPs at so many cells."""
+        """Forward FLOPs for so many cells."""
 
 
 class Discriminator(Head):
-    """Was this token replaced? Dense, GELU, one logit, binary cross-entropy."""
+    """Was this token replaced? A dense layer, GELU, one logit, binary cross-entropy."""
 
     term = "replaced"
     weight = 50.0
@@ -96,7 +100,7 @@ class Discriminator(Head):
 
 
 class Original(Head):
-    """Which token stood here? The family's own head; nothing is trained besides."""
+    """Which token stood here? Uses the family's own head; it has no weights of its own."""
 
     term = "originals"
     weight = 1.0

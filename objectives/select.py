@@ -1,4 +1,4 @@
-"""Which tokens to hide.
+"""Selections: which tokens to hide.
 
 Each function is `(tokens (B,W) int64, word_starts (B,W) bool, special (B,W) bool, rng, *, options) ->
 (B,W) bool`, True = hidden. `special` covers padding too; a special token is never hidden. Documents end
@@ -37,7 +37,7 @@ __all__ = [
 def uniform(
     tokens: Tensor, word_starts: Tensor, special: Tensor, rng: torch.Generator, *, rate: float = 0.15
 ) -> Tensor:
-    """Single tokens: exactly round(rate x maskable) a row, at least one. Devlin et al. 2019.
+    """Single tokens at random: exactly round(rate x maskable) a row, at least one. Devlin et al. 2019.
 
     >>> outcomes(lambda rng: uniform(*cells([[40, 41, 42, 2]]), rng, rate=0.67))
     0 1 1 0
@@ -58,15 +58,15 @@ def static(
     rate: float = 0.15,
     **options: Any,
 ) -> Tensor:
-    """The same choice whenever the same row is seen again, as if it were masked beforehand.
+    """The same choice whenever the same row is seen again, as if it had been masked beforehand.
 
-    BERT masks its text once, in ten copies; RoBERTa (Liu et al. 2019) calls that static and draws anew each
-    time ("dynamic"). of: the selection, a shipped one by name or a function; copies: how many choices a row
-    has, of which one is taken at random; options: those of the selection. What stands in the place of the
-    hidden is drawn anew unless `replace` is static too. Objectives that cut their rows anew each time, as SOP
-    does, see no row again. `entities` and `phrases` cannot be static.
+    BERT masks its text once, in ten copies. RoBERTa (Liu et al. 2019) calls that static masking, and draws
+    new masks each time ("dynamic"). of: the selection, a shipped one by name or a function. copies: number of
+    choices for a row, of which one is taken at random. options: of the selection. Replacements are drawn anew
+    unless `replace` is static too. Objectives that cut rows anew each time, such as SOP, never see a row
+    again. `entities` and `phrases` cannot be static.
 
-    Raises UserError on an unknown selection or option, or copies < 1. In every batch, epoch and run:
+    Raises UserError for an unknown selection or option, and for copies < 1. In every batch, epoch and run:
 
     >>> outcomes(lambda rng: static(*cells([[40, 41, 42, 43]]), rng, rate=0.5))
     1 1 0 0

@@ -18,12 +18,12 @@ def entities(
     rate: float = 0.15,
     entity: Tensor | None = None,
 ) -> Tensor:
-    """Whole named entities in random order, at least one a row; then, where they are too few, whole words.
+    """Whole named entities in random order, at least one a row; then whole words, if entities are too few.
 
-    entity (B,W) int64: which one a cell belongs to, -1 = none, as `objectives.chunker.chunks_of` tells; MLM
-    gives it to a selection with a parameter of that name. The last chunk is hidden only if it brings the
-    total nearer. ERNIE's third stage; its entities come from a lexicon and an analyser, which is what
-    data.annotator is for. Raises UserError without `entity`.
+    entity (B,W) int64: number of each cell's entity, -1 = none, by `objectives.chunker.chunks_of`; MLM gives
+    it to a selection with a parameter of that name. The last chunk is hidden only if that brings the total
+    closer to the rate. This is ERNIE's third stage. ERNIE's entities come from a lexicon and an analyser; use
+    data.annotator for the same. Raises UserError without `entity`.
 
     >>> text, entity = cells([[40, 42, 43, 44, 46]]), torch.tensor([[-1, 0, 0, -1, -1]])
     >>> outcomes(lambda rng: entities(*text, rng, rate=0.4, entity=entity))
@@ -64,7 +64,7 @@ def _chunks_first(
     rate: float,
     rng: torch.Generator,
 ) -> Tensor:
-    """Hides groups: chunks, before the words and parts of words outside them."""
+    """Hides chunks in random order, and then words, or parts of words, outside them."""
     if chunk is None:
         raise UserError(
             f"select '{who}' was given no '{kind}', the chunk of each token; use it as an MLM's select, or "

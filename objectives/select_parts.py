@@ -1,4 +1,4 @@
-"""What selections are made of: words, budgets, random places for spans; and how one is called."""
+"""The parts of selections: word numbers, budgets, random places for spans, and checks of results."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from objectives.marks import WORD
 def traits(
     tokens: Tensor, segments: Tensor | None, vocabulary: Vocabulary, marks: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`word_starts` and `special`, (B,W) bool each, as selections want them.
+    """`word_starts` and `special`, (B,W) bool each, the arguments of selections.
 
-    marks (B,W): see Windows; where there are any, they say where words start, else the pieces' spelling.
+    marks (B,W): see Windows. If given, they tell where words start; else the spelling of pieces does.
     """
     special = vocabulary.special[tokens]
     if segments is not None:
@@ -29,7 +29,7 @@ def traits(
 def checked(
     select: Select, tokens: Tensor, word_starts: Tensor, special: Tensor, rng: torch.Generator
 ) -> Tensor:
-    """What `select` hides. Raises UserError unless that is (B,W) bool and spares the special tokens."""
+    """The result of `select`. Raises UserError unless it is (B,W) bool and hides no special token."""
     hide = select(tokens, word_starts, special, rng)
     who = f"select '{named(select)}'"
     if not isinstance(hide, Tensor):
@@ -48,10 +48,10 @@ def checked(
 
 
 def number_words(word_starts: Tensor, special: Tensor) -> Tensor:
-    """Which word of its row each cell belongs to, from 0: (B,W) int64.
+    """The number of each cell's word in its row, from 0: (B,W) int64.
 
-    A word is a start and the pieces behind it, up to the next start or special token; a special token is a
-    word of its own. Starts `[1 0 1 0 0 1]` give `[0 0 1 1 1 2]`.
+    A word is a start and the pieces after it, up to the next start or special token. A special token is a
+    word by itself. Starts `[1 0 1 0 0 1]` give `[0 0 1 1 1 2]`.
     """
     after_special = torch.ones_like(special)
     after_special[:, 1:] = special[:, :-1]
@@ -59,7 +59,7 @@ def number_words(word_starts: Tensor, special: Tensor) -> Tensor:
 
 
 def budget(special: Tensor, rate: float) -> Tensor:
-    """How many tokens of each row to hide (B): round(rate x maskable), at least 1 where any is."""
+    """The number of tokens to hide in each row (B): round(rate x maskable), at least 1 if any is maskable."""
     maskable = (~special).sum(1)
     return torch.minimum((maskable.double() * rate).round().long().clamp(min=1), maskable)
 
@@ -69,9 +69,9 @@ def groups_until(
 ) -> Tensor:
     """Hides whole groups in random order until the rate is reached: (B,W) bool.
 
-    group (B,W): which group each cell belongs to, numbered from 0 in each row; later (B,W) bool, the same in
-    all cells of a group: not before all other groups. At least one group a row; the last one only if it
-    brings the total nearer.
+    group (B,W): number of each cell's group, from 0 in each row. later (B,W) bool, the same in all cells of a
+    group: take this group only after all others. At least one group of a row is hidden; the last one only if
+    it brings the total closer to the rate.
     """
     lengths = torch.zeros_like(group).scatter_add_(1, group, (~special).long())
     turn = torch.rand(group.shape, generator=rng)
@@ -86,17 +86,17 @@ def groups_until(
 
 
 def choose(allowed: Tensor, count: Tensor, rng: torch.Generator) -> Tensor:
-    """Exactly count[b] of the allowed cells of row b, at random: allowed (B,W), count (B) -> (B,W) bool."""
+    """Chooses exactly count[b] allowed cells of row b at random: allowed (B,W), count (B) -> (B,W) bool."""
     order = torch.rand(allowed.shape, generator=rng).masked_fill(~allowed, 2.0).argsort(1)
     first = torch.arange(allowed.shape[1]) < count[:, None]
     return torch.zeros_like(allowed).scatter_(1, order, first)
 
 
 def lay(lengths: Tensor, special: Tensor, rng: torch.Generator, *, apart: bool) -> Tensor:
-    """Places spans of the given lengths (B,N; 0 = no more spans) at random, in their order: (B,W) bool.
+    """Places spans of the given lengths (B,N; 0 = no span) at random, in their order: (B,W) bool.
 
-    Works on the row's maskable tokens alone and then puts the specials back. Kept tokens and spans are
-    arranged at random; `apart` allows only one span in each of the places between kept tokens.
+    Spans are placed among the row's maskable tokens; special tokens are then put back. Kept tokens and spans
+    are arranged at random. apart: at least one kept token stands between two spans.
     """
     maskable = ~special
     number = (lengths > 0).sum(1)
@@ -119,7 +119,7 @@ def lay(lengths: Tensor, special: Tensor, rng: torch.Generator, *, apart: bool) 
 
 
 def poisson_lengths(shape: tuple[int, ...], mean: float, longest: int, rng: torch.Generator) -> Tensor:
-    """Poisson draws given that they are not 0, int64 of this shape; those above `longest` are `longest`."""
+    """Poisson draws conditioned on not being 0, int64 of this shape, with those above `longest` cut to it."""
     lengths = torch.arange(1, longest + 1, dtype=torch.float64)
     shares = (lengths * math.log(mean) - torch.lgamma(lengths + 1) - mean).exp() / -math.expm1(-mean)
     luck = torch.rand(shape, generator=rng, dtype=torch.float64)
@@ -127,7 +127,7 @@ def poisson_lengths(shape: tuple[int, ...], mean: float, longest: int, rng: torc
 
 
 def check_mean(who: str, mean: float, least: float) -> None:
-    """Raises UserError unless a mean length is a finite number above 0 and at least `least`."""
+    """Raises UserError unless the mean length is a finite number above 0 and at least `least`."""
     if not max(least, 0.0) <= mean < float("inf") or mean == 0:
         allowed = f"at least {least:g}" if least else "above 0"
         raise UserError(f"select '{who}': mean={mean} is not {allowed}; T5 and BART have 3")

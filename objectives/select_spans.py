@@ -1,4 +1,4 @@
-"""Selections of spans that count pieces, as in T5, BART's infilling and SpanBERT without its words."""
+"""Selections of spans of pieces: T5's, BART's, and SpanBERT's without whole words."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def random_spans(
     rate: float = 0.15,
     mean: float = 3.0,
 ) -> Tensor:
-    """Spans of mean length `mean`, at least one kept token between two. Raffel et al. 2020 (T5).
+    """Spans of mean length `mean`, with at least one kept token between two. Raffel et al. 2020 (T5).
 
-    round(rate x maskable) tokens are cut at random into round(that / mean) spans. What of a span lies
-    behind a special token is not hidden, so packed rows hide slightly less. Raises UserError if `mean` is
+    round(rate x maskable) tokens are cut at random into round(that / mean) spans. The part of a span behind a
+    special token is not hidden, so packed rows hide slightly fewer tokens. Raises UserError if `mean` is
     below 1.
 
     >>> text = cells([[40, 41, 42, 43, 44, 45]])
@@ -57,9 +57,9 @@ def geometric_spans(
 ) -> Tensor:
     """Spans whose lengths are geometric, at most `longest` (mean 3.8 at the defaults). Joshi et al. 2020.
 
-    Lengths are drawn until they reach exactly round(rate x maskable), the last one truncated. Spans may
-    touch but not overlap; what lies behind a special token is not hidden. Unlike SpanBERT's, spans count
-    pieces and may start within a word; `whole_word_spans` counts words. Raises UserError unless
+    Lengths are drawn until they sum to exactly round(rate x maskable), the last one truncated. Spans may
+    touch but not overlap; the part of a span behind a special token is not hidden. Unlike SpanBERT's, spans
+    count pieces and may start within a word; `whole_word_spans` counts words. Raises UserError unless
     0 < p < 1 and longest >= 1.
 
     >>> text = cells([[40, 41, 42, 43, 44, 45, 46, 47, 48, 49]])
@@ -85,11 +85,11 @@ def poisson_spans(
 ) -> Tensor:
     """Spans whose lengths are Poisson, at least 1. Lewis et al. 2020 (BART; there lambda 3 and rate 0.3).
 
-    mean: lambda. A span of length zero hides nothing, so it cannot be selected: lengths are drawn given that
-    they are not zero, lambda / (1 - exp(-lambda)) on average (3.16 at 3). BART's insertion of a mask at a
-    zero-length span is a matter of what is written, not of what is hidden. Lengths are drawn until they
-    reach exactly round(rate x maskable), the last one truncated; spans may touch; what lies behind a special
-    token is not hidden. Raises UserError unless mean is above 0. So long that one is all there is:
+    mean: lambda. A selection cannot have spans of length 0, so lengths are conditioned on not being 0: their
+    mean is lambda / (1 - exp(-lambda)), 3.16 for 3. BART's insertion of a mask at a span of length 0 is a
+    noise (objectives.noise.infilling), not a selection. Lengths are drawn until they sum to exactly
+    round(rate x maskable), the last one truncated. Spans may touch; the part of a span behind a special token
+    is not hidden. Raises UserError unless mean is above 0. With spans so long that one suffices:
 
     >>> text = cells([[40, 41, 42, 43, 44, 45]])
     >>> outcomes(lambda rng: poisson_spans(*text, rng, rate=0.5, mean=100.0))
@@ -101,15 +101,15 @@ def poisson_spans(
     check_mean("poisson_spans", mean, least=0.0)
     count = budget(special, rate)
     longest = max(int(count.max()), 1)
-    # Longer ones are truncated to the row's count anyway.
+    # Longer lengths would be truncated to the row's count.
     drawn = poisson_lengths((len(tokens), longest), mean, longest, rng)
     return _spans_of(drawn, count, special, rng)
 
 
 def _spans_of(drawn: Tensor, count: Tensor, special: Tensor, rng: torch.Generator) -> Tensor:
-    """As many of the drawn lengths (B,N) as make count[b] tokens, the last truncated, at random places."""
+    """Spans at random places: the first drawn lengths (B,N) that sum to count[b], the last one truncated."""
     ends = drawn.cumsum(1).clamp(max=count[:, None])
     lengths = ends.diff(dim=1, prepend=torch.zeros_like(ends[:, :1]))
-    # The truncated span must not always be the row's last.
+    # Shuffled, so that the truncated span is not always the last of the row.
     shuffled = torch.rand(lengths.shape, generator=rng).masked_fill(lengths == 0, 2.0).argsort(1)
     return lay(lengths.gather(1, shuffled), special, rng, apart=False)

@@ -1,4 +1,4 @@
-"""Selections of whole words: one by one, in n-grams, in geometric spans."""
+"""Selections of whole words: single words, n-grams, and geometric spans."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MACBERT = (0.4, 0.3, 0.2, 0.1)
 def whole_word(
     tokens: Tensor, word_starts: Tensor, special: Tensor, rng: torch.Generator, *, rate: float = 0.15
 ) -> Tensor:
-    """Whole words in random order, at least one a row; the last one only if it brings the total nearer.
+    """Whole words in random order, at least one a row; the last one only if it brings the total closer.
 
-    BERT's whole-word masking. Even ids start words, so these are `40 41`, `42 43 45` and `46`:
+    BERT's whole-word masking. Even ids start words, so the words here are `40 41`, `42 43 45` and `46`:
 
     >>> text = cells([[40, 41, 42, 43, 45, 46]])
     >>> outcomes(lambda rng: whole_word(*text, rng, rate=0.5))
@@ -39,12 +39,13 @@ def ngrams(
     rate: float = 0.15,
     shares: Sequence[float] = MACBERT,
 ) -> Tensor:
-    """N-grams of whole words. Cui et al. 2020 (MacBERT): 40, 30, 20 and 10% of one to four words.
+    """N-grams of whole words. Cui et al. 2020 (MacBERT): 40, 30, 20 and 10% have one to four words.
 
-    shares: of the n-grams, how many have one word, two, …; they sum to 1. `[1]` is `whole_word`, `[0, 0, 1]`
-    hides trigrams alone. The row is cut into n-grams, shorter at a special token or the row's end; then they
-    are hidden in random order as `whole_word` hides words. Any n words in a row are an n-gram: ERNIE-Gram's
-    (Xiao et al. 2021) come from a lexicon, these do not. Raises UserError on other shares. Bigrams alone:
+    shares: the shares of n-grams with one word, two, …, which sum to 1. `[1]` is `whole_word`; `[0, 0, 1]`
+    hides trigrams only. The row is cut into n-grams, shorter ones at a special token and at the row's end;
+    they are then hidden in random order, as `whole_word` hides words. Any n consecutive words are an n-gram,
+    while ERNIE-Gram's (Xiao et al. 2021) come from a lexicon. Raises UserError for other shares. With bigrams
+    only:
 
     >>> text = cells([[40, 41, 42, 44, 46]])
     >>> outcomes(lambda rng: ngrams(*text, rng, rate=0.6, shares=[0, 1]))
@@ -71,9 +72,9 @@ def whole_word_spans(
 ) -> Tensor:
     """Spans of a geometric number of whole words, at most `longest`. Joshi et al. 2020 (SpanBERT).
 
-    Mean 3.8 words at the defaults. Otherwise as `ngrams` with these shares: spans may touch, none is
-    truncated but at a special token or the row's end, and the last one is hidden only if it brings the total
-    nearer. Raises UserError unless 0 < p < 1 and longest >= 1.
+    The mean is 3.8 words at the defaults. This is `ngrams` with geometric shares: spans may touch, they are
+    truncated only at a special token or the row's end, and the last one is hidden only if it brings the total
+    closer. Raises UserError unless 0 < p < 1 and longest >= 1.
 
     >>> text = cells([[40, 41, 42, 44]])
     >>> outcomes(lambda rng: whole_word_spans(*text, rng, rate=0.5, longest=2))
@@ -95,7 +96,7 @@ def _grouped(
     word = number_words(word_starts, special)
     luck = torch.rand(word.shape, generator=rng, dtype=torch.float64)
     sizes = (torch.searchsorted(shares.cumsum(0), luck, right=True) + 1).clamp(max=len(shares))
-    # Group n ends before word number sizes[0] + … + sizes[n]; what lies beyond the row falls off its end.
+    # Group n ends before word number sizes[0] + … + sizes[n]; ends beyond the row go to a spare column.
     ends = sizes.cumsum(1).clamp(max=word.shape[1])
     begins = torch.zeros(len(word), word.shape[1] + 1, dtype=torch.bool).scatter_(1, ends, True)
     first_piece = torch.ones_like(special)

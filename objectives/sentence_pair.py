@@ -1,4 +1,4 @@
-"""Two pieces of text beside masked language modelling: does the second follow the first?"""
+"""Pairs of text parts beside masked language modelling: does the second part follow the first?"""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Answer = Literal["next", "previous", "random"]
 
 
 class SentencePair(MLM):
-    """[cls] A [sep] B [sep], and which of `answers` the pair is; a label is a place in `answers`.
+    """[cls] A [sep] B [sep], with a label: the number of the pair's relation in `answers`.
 
-    All answers are equally likely. A row is cut at a random place in its middle half.
+    All relations are equally likely. A row is cut at a random place in its middle half.
 
         next      A and B are neighbours
         previous  they are swapped: the second stands first
         random    B is the end of another row, as long as the row's own
 
-    Rows of several documents or with padding are cut too, but neither swapped nor asked (label -1). Tokens
-    are hidden as by MLM. weight: of the answer's loss; 0 is the control, the same input without that loss.
+    Rows of several documents or with padding are cut too, but not swapped, and have no label (-1). Tokens are
+    hidden as in MLM. weight: of the pair's loss; 0 is the control: the same input without that loss.
     """
 
     answers: ClassVar[tuple[Answer, ...]]
@@ -57,7 +57,7 @@ class SentencePair(MLM):
         return self.masked(arranged.tokens, arranged.segments, rng, label, types, arranged.marks)
 
     def pairs(self, windows: Windows, rng: torch.Generator) -> tuple[Windows, Tensor, Tensor]:
-        """The windows (B,W+3) with nothing hidden, their token types (B,W+3) and labels (B)."""
+        """The windows (B,W+3) before masking, their token types (B,W+3) and labels (B)."""
         length = _lengths(windows)
         luck = torch.rand(2, len(length), generator=rng)
         cut = (length // 4 + (luck[0] * (length // 2 + 1)).long()).clamp(min=1).minimum(length - 1)
@@ -79,7 +79,7 @@ class SentencePair(MLM):
     def mixed(
         self, windows: Windows, cut: Tensor, askable: Tensor, random: Tensor, rng: torch.Generator
     ) -> Windows:
-        """The `random` rows (B) bool have another askable row's tokens and marks behind their cut (B)."""
+        """Gives the `random` rows (B) bool another `askable` row's tokens and marks after their cut (B)."""
         width = windows.tokens.shape[1]
         others = askable.nonzero().squeeze(1)
         if len(others) < 2:
@@ -96,10 +96,10 @@ class SentencePair(MLM):
         )
 
     def arrange(self, windows: Windows, cut: Tensor, swapped: Tensor) -> tuple[Windows, Tensor]:
-        """The windows (B,W+3) and token types (B,W+3) of rows cut after `cut` tokens (B) and swapped, or not.
+        """The windows (B,W+3) and token types (B,W+3) of rows cut after `cut` tokens (B).
 
-        swapped (B) bool. [cls] belongs to the row's first document, each [sep] to the document it stands
-        behind. The types are BERT's: 0 up to the first [sep], 1 after it.
+        swapped (B) bool: the two parts change places. [cls] belongs to the row's first document, each [sep]
+        to the document before it. The types are BERT's: 0 up to the first [sep], 1 after it.
         """
         assert self.vocabulary.cls is not None
         assert self.vocabulary.sep is not None
@@ -114,7 +114,7 @@ class SentencePair(MLM):
         arranged = tokens.new_full((rows, width + 3), self.vocabulary.pad)
         arranged.scatter_(1, column, tokens.gather(1, turned)).scatter_(1, ends, self.vocabulary.sep)
         arranged[:, 0] = self.vocabulary.cls
-        types = (torch.arange(width + 3) > first + 1).long().expand(rows, -1)
+        types = (torch.arange(width + 3) > first + 1).long()
         marks = windows.marks
         if marks is not None:
             marks = marks.new_zeros(arranged.shape).scatter_(1, column, marks.gather(1, turned))
@@ -128,7 +128,7 @@ class SentencePair(MLM):
         return with_changes(windows, tokens=arranged, segments=placed, marks=marks), types
 
     def modules(self, family: Family) -> nn.ModuleDict:
-        """The head on [cls]. Raises UserError for a family with one token type, too few for a pair."""
+        """The classifier on [cls]. Raises UserError for a family with one token type, too few for a pair."""
         if family.config.token_types == 1:
             raise UserError(
                 f"objective '{self.name}': size.token_types=1 is too few for a pair's two parts; give 2, or "
@@ -137,7 +137,7 @@ class SentencePair(MLM):
         return nn.ModuleDict({"pair": Classifier(family.config.width, classes=len(self.answers))})
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
-        """Terms "tokens" and "pair"; the answer is read off the [cls] row."""
+        """Terms "tokens" and "pair", which is predicted from the [cls] row."""
         assert batch.pair_label is not None
         hidden = family.hidden(batch)
         _, targets, weights = batch.asked()
@@ -148,14 +148,14 @@ class SentencePair(MLM):
 
 
 def pair_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy of the rows' classes, logits (B,C), over the stored total; label -1 is not asked."""
+    """Cross-entropy of the rows' classes, logits (B,C), divided by the stored total; label -1 = no label."""
     assert batch.pair_label is not None
-    asked = (batch.pair_label >= 0).float()
-    return weighted_cross_entropy(logits, batch.pair_label.clamp(min=0), asked, batch.totals["pair"])
+    weights = (batch.pair_label >= 0).float()
+    return weighted_cross_entropy(logits, batch.pair_label.clamp(min=0), weights, batch.totals["pair"])
 
 
 def _lengths(windows: Windows) -> Tensor:
-    """How many tokens of each row are not padding (B)."""
+    """The number of tokens in each row that are not padding (B)."""
     if windows.segments is None:
         return torch.full((len(windows.tokens),), windows.tokens.shape[1])
     return (windows.segments >= 0).sum(1)

@@ -1,4 +1,4 @@
-"""One sentinel in the place of each hidden span; the spans are the target (Raffel et al. 2020, T5)."""
+"""One sentinel in place of each hidden span; the spans are the target (Raffel et al. 2020, T5)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from objectives.layouts import document_starts, pack_left
 def sentinels(
     tokens: Tensor, segments: Tensor | None, hide: Tensor, vocabulary: Vocabulary
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Source, its segments, target, its segments: one sentinel for each hidden run. Raffel et al. 2020.
+    """Source, its segments, target, its segments, with one sentinel for each hidden run. Raffel et al. 2020.
 
     The sentinels are 6, 7, …:
 
@@ -25,9 +25,9 @@ def sentinels(
     >>> show(target)
     6 41 42  7 44  2
 
-    Rows are padded on the right with pad and segment -1, as wide as the longest (S) and (T). A target
-    cell's segment is its document's; eos has that of the row's last hidden token. A row with nothing
-    hidden has an empty target. Raises UserError if a row has more runs than there are sentinels.
+    Rows are padded on the right with pad and segment -1 to the longest source (S) and target (T). A target
+    cell has its document's segment, and eos has that of the row's last hidden token. A row in which nothing
+    is hidden has an empty target. Raises UserError if a row has more runs than there are sentinels.
     """
     rows, width = tokens.shape
     if segments is None:
@@ -51,18 +51,18 @@ def sentinels(
     source = pack_left(marked, in_source, source_width, vocabulary.pad)
     source_segments = pack_left(segments, in_source, source_width, PADDING)
 
-    # Every hidden token follows as many sentinels as spans have begun.
+    # Before a hidden token stand all earlier hidden tokens, and a sentinel for each span up to its own.
     length = hide.sum(1) + spans
     target_width = int(length.max()) + 1
-    waste = target_width
+    spare = target_width
     place = hide.cumsum(1) - 1 + so_far
-    of_sentinel = torch.where(starts, place - 1, waste)
-    of_token = torch.where(hide, place, waste)
+    of_sentinel = torch.where(starts, place - 1, spare)
+    of_token = torch.where(hide, place, spare)
     target = tokens.new_full((rows, target_width + 1), vocabulary.pad)
     target.scatter_(1, of_sentinel, marked).scatter_(1, of_token, tokens)
     target_segments = tokens.new_full((rows, target_width + 1), PADDING)
     target_segments.scatter_(1, of_sentinel, segments).scatter_(1, of_token, segments)
-    end = torch.where(spans > 0, length, waste)[:, None]
+    end = torch.where(spans > 0, length, spare)[:, None]
     last = target_segments.gather(1, (end - 1).clamp(min=0))
     target.scatter_(1, end, vocabulary.eos)
     target_segments.scatter_(1, end, last)

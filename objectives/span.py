@@ -1,4 +1,4 @@
-"""Span corruption: contiguous runs are hidden instead of single tokens."""
+"""Span corruption: contiguous spans are hidden instead of single tokens."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ T5_MEAN = 3.0
 class Span(Objective):
     """T5's spans and sentinels (Raffel et al. 2020), or in place SpanBERT's spans (Joshi et al. 2020).
 
-    rate: share of the tokens to hide; mean: mean length of T5's spans. In place the lengths are SpanBERT's
-    (geometric, p 0.2, at most 10: mean 3.8) and `mean` cannot be changed.
+    rate: share of the tokens to hide. mean: mean length of T5's spans. In place, lengths are SpanBERT's
+    (geometric, p 0.2, at most 10: mean 3.8), and `mean` cannot be changed.
 
     >>> text = windows([[40, 41, 42, 43, 44, 45, 46, 2]])
     >>> t5 = Span(VOCABULARY, "source_target", rate=0.4, mean=2.0)
@@ -52,30 +52,30 @@ class Span(Objective):
                 f"objective 'span': mean={mean} sets the length of T5's spans; encoder_ae has SpanBERT's "
                 f"(mean 3.8), so leave mean at {T5_MEAN}, or use mlm with a select of your own"
             )
-        self.way = (
+        self.variant = (
             _InPlace(vocabulary, layout, select=geometric_spans, rate=rate)
             if layout == "in_place"
             else _Sentinels(vocabulary, layout, rate, mean)
         )
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
-        return self.way.build(windows, rng)
+        return self.variant.build(windows, rng)
 
     def ask(self, context: Tensor, continuation: Tensor) -> Batch:
-        return self.way.ask(context, continuation)
+        return self.variant.ask(context, continuation)
 
     def prompt(self, context: Tensor, length: int) -> Batch:
-        return self.way.prompt(context, length)
+        return self.variant.prompt(context, length)
 
 
 class _InPlace(MLM):
-    """80/10/10 in SpanBERT's spans."""
+    """SpanBERT's spans, replaced 80/10/10."""
 
     name = "span"
 
 
 class _Sentinels(Objective):
-    """Source: the text with a sentinel for each span. Target: each sentinel with what it stands for."""
+    """The source is the text with a sentinel for each span; the target is each sentinel and its span."""
 
     name = "span"
     needs = ("sentinels",)
@@ -89,9 +89,10 @@ class _Sentinels(Objective):
         self.mean = mean
 
     def build(self, windows: Windows, rng: torch.Generator) -> Batch:
-        """The stack's width is one of two, whatever the seed: the usual one, or that of the worst case.
+        """The source's width has one of two values whatever the seed: the usual one, or the window's.
 
-        A full row always fits the usual one; rows that pack many short documents may hide too little for it.
+        A full row always fits the usual width. A row that packs many short documents may hide too few tokens
+        to fit.
         """
         tokens, segments = windows.tokens, windows.segments
         spans = partial(random_spans, rate=self.rate, mean=self.mean)
@@ -109,7 +110,7 @@ class _Sentinels(Objective):
         )
 
     def widths(self, window: int) -> tuple[int, int, int]:
-        """Source (usual, worst case) and target width: no row hides more tokens or spans than a full one."""
+        """Widths: usual source, largest source, target. No row hides more tokens or spans than a full one."""
         hidden = max(round(self.rate * window), 1)
         spans = max(round(hidden / self.mean), 1)
         return min(rounded(window - hidden + spans + SLACK), window), window, rounded(hidden + spans + 1)

@@ -1,10 +1,11 @@
-"""Generation span by span in the query rows of a permuted LM (Xiao et al. 2020, ERNIE-GEN)."""
+"""Span-by-span generation with a permuted LM's query rows (Xiao et al. 2020, ERNIE-GEN)."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from archs.batch import PADDING, Batch
@@ -17,18 +18,19 @@ from objectives.replace import random_token
 from objectives.widths import SLACK, rounded, widened
 
 Inside = Literal["independent", "sequential"]
-LONGEST = 1000  # tokens of a span: any window cuts it
+LONGEST = 1000  # tokens of a span: windows are shorter
 
 
 class SpanBySpan(BlankFilling):
-    """Each document's rest is predicted given its beginning, word by word or a span at a time.
+    """The rest of each document is predicted given its beginning, token by token or span by span.
 
-    A document is split at a share uniform in [low, high] of its tokens that are not special; at least one is
-    target. With probability `words` the document is predicted word by word, else in spans of 1 to `longest`
-    tokens, every length alike, the last one cut off at the document's end. The tokens of span j have rank j:
-    the query rows, which are ERNIE-GEN's [ATTN] rows, see the source and all spans before their own, so that
-    a span's tokens are predicted independently of each other. With 40 41 as source, the spans 42 43 and
-    44 45, and noise, 77, where later rows see 43; word by word the ranks would be 0 0 1 2 3 4 4:
+    A document is split at a share of its ordinary tokens that is uniform in [low, high]; at least one token
+    is a target. With probability `words` the document is predicted token by token, else in spans of 1 to
+    `longest` tokens, all lengths equally likely, the last one cut off at the document's end. The tokens of
+    span j have rank j. Query rows, which are ERNIE-GEN's [ATTN] rows, see the source and all earlier spans,
+    so that a span's tokens are predicted independently of each other. Here 40 41 are the source, 42 43 and
+    44 45 the spans, and later rows see the noise 77 in place of 43; token by token the ranks would be
+    0 0 1 2 3 4 4:
 
     >>> text, seen = windows([[40, 41, 42, 43, 44, 45, 2]]), torch.tensor([[40, 41, 42, 77, 44, 45, 2]])
     >>> ranks = torch.tensor([[0, 0, 1, 1, 2, 2, 2]])
@@ -40,18 +42,18 @@ class SpanBySpan(BlankFilling):
     rank      0  0  1  1  2  2  2
     queries   2  3  4  5 -1 -1 -1
 
-    Special tokens are not asked; one in the target has the rank of the token before it, so that no row knows
-    where its document ends. A document without any source does not ask what would see nothing. A target
-    token is replaced by a random one with probability `noise` where later rows see it (noise-aware
-    generation). inside="sequential" keeps the draws and ranks the tokens of a span one after another, which
-    is word by word: the control.
+    Special tokens are no targets. One in the target part has the rank of the token before it, so that no row
+    knows where its document ends. In a document without a source, query rows that would see nothing have no
+    target. With probability `noise`, later rows see a random token in place of a target token (noise-aware
+    generation). inside="sequential" is the control: it uses the same draws, but ranks the tokens of a span
+    one after another, which is token by token.
 
-    Unlike the paper's: a document takes one of the two flows, and not the mean of both on the same text
-    (there with a weight of 0.5 each, the default of `words`); spans are drawn, at most three tokens as there,
-    where they are a corpus's significant bigrams and trigrams; content rows of a span see each other; the
-    target is the document's rest, from a quarter to three quarters of it since texts are continued after
-    contexts of any length, and not fragments of a quarter. Query rows are never keys; there each
-    sees itself too.
+    Differences from the paper: a document is predicted in one of the two ways, not as the mean of both on the
+    same text (there with a weight of 0.5 each, the default of `words`); spans are drawn at random, of at most
+    three tokens as there, while the paper's are a corpus's significant bigrams and trigrams; content rows of
+    a span see each other; the target is the rest of the document, from a quarter to three quarters of it,
+    since texts are continued after contexts of any length, not fragments of a quarter; query rows are never
+    keys, while there each sees itself too.
     """
 
     name = "span_by_span"
@@ -107,7 +109,7 @@ class SpanBySpan(BlankFilling):
         begins = torch.where(word_by_word, in_target, begins).long()
         so_far = begins.cumsum(1)
         rank = so_far - (so_far - begins).gather(1, first)
-        # A special token has the rank of the last ordinary one before it, if that is of its own document.
+        # A special token has the rank of the last ordinary token before it in its document, else 0.
         before = ordinary.cells.cumsum(1) - 1
         same = ordinary.document.gather(1, before.clamp(min=0)) == document_starts(
             windows.tokens, windows.segments
@@ -115,10 +117,10 @@ class SpanBySpan(BlankFilling):
         return rank.gather(1, before.clamp(min=0)).masked_fill(~same | (before < 0), 0)
 
     def _begins(self, first: Tensor, split: Tensor, size: Tensor, rng: torch.Generator) -> Tensor:
-        """Where spans begin (B,W) bool: at each document's split, and behind each span."""
+        """The first tokens of spans, (B,W) bool: at each document's split, and after each span."""
         width = first.shape[1]
         drawn = torch.randint(1, self.longest + 1, first.shape, generator=rng)
-        # A document of n tokens has n draws of its own, and no more than n spans.
+        # A document of n tokens has n draws of its own, and at most n spans.
         behind = drawn.cumsum(1)
         behind = split + behind - (behind - drawn).gather(1, first)
         column = torch.where(behind < size, first + behind, width)
@@ -126,22 +128,22 @@ class SpanBySpan(BlankFilling):
         return begins.scatter_(1, first + split, True)[:, :width]
 
     def batch(self, windows: Windows, seen: Tensor, rank: Tensor) -> Batch:
-        """The batch of windows of which later rows see `seen` (B,W), predicted by `rank` (B,W).
+        """The batch of the windows, predicted in the order of `rank` (B,W); later rows see `seen` (B,W).
 
-        The number of query rows is one of two, whatever the seed: the usual one, which a full row always
+        The number of query rows has one of two values whatever the seed: the usual one, which any full row
         fits, or the window's, for rows that pack many short documents.
         """
         tokens, width = windows.tokens, windows.tokens.shape[1]
         first = document_starts(tokens, windows.segments)
-        asked = above_lowest(rank, first) & ~self.vocabulary.special[tokens]
-        longest = int(asked.sum(1).max())
+        is_target = above_lowest(rank, first) & ~self.vocabulary.special[tokens]
+        longest = int(is_target.sum(1).max())
         usual = min(rounded(width - int(self.low * width) + SLACK), width)
-        columns = torch.arange(width).expand(tokens.shape)
-        queries = pack_left(columns, asked, longest, PADDING)
+        columns = repeat(torch.arange(width), "w -> b w", b=len(tokens))
+        queries = pack_left(columns, is_target, longest, PADDING)
         return Batch.of(
             seen,
             tokens,
-            asked,
+            is_target,
             segments=windows.segments,
             rank=rank,
             queries=widened(queries, usual if longest <= usual else width, PADDING),

@@ -1,7 +1,8 @@
-"""Finetuning on labelled words: the row at which a word is read answers for it."""
+"""Finetuning on labelled words: a word's label is predicted from one of its rows."""
 
 from __future__ import annotations
 
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from archs.batch import Batch
@@ -12,10 +13,10 @@ from objectives.loss import weighted_cross_entropy
 
 
 class Tagged(Objective):
-    """Built from labelled texts with `read`, not from windows: a linear layer on the row of each word.
+    """Built from labelled texts with `read`, not from windows: a linear layer on one row of each word.
 
-    Two words in each text, of two pieces and one, read at their last pieces; the second text's last word is
-    not read.
+    Each text here has two words, of two pieces and of one, with the rows of their last pieces. The second
+    text's last word has no row, so it has no target:
 
     >>> texts = torch.tensor([[4, 40, 80, 41, 5], [4, 42, 81, 5, 0]])
     >>> segments = torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 0, -1]])
@@ -42,7 +43,7 @@ class Tagged(Objective):
         self.classes = classes
 
     def read(self, tokens: Tensor, segments: Tensor, rows: Tensor, labels: Tensor) -> Batch:
-        """tokens, segments (B,T), -1 = padding; rows, labels (B,K): of each word, -1 in rows = not read."""
+        """tokens, segments (B,T), -1 = padding; rows, labels (B,K): of each word; row -1 = no target."""
         batch = read(self.layout, tokens, segments, self.vocabulary)
         batch.extras.update(rows=rows, labels=labels)
         batch.totals["words"] = float((rows >= 0).sum())
@@ -52,19 +53,19 @@ class Tagged(Objective):
         return nn.ModuleDict({"answer": nn.Linear(family.config.width, self.classes)})
 
     def answers(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Tensor:
-        """Logits (B,K,classes); those of words that are not read say nothing."""
+        """Logits (B,K,classes); those of words without a row are meaningless."""
         rows = batch.extras["rows"].clamp(min=0)
         states = family.hidden(parts_marked(batch, family, self.vocabulary)).rows
-        return modules["answer"](states.gather(1, rows.unsqueeze(2).expand(-1, -1, states.shape[2])))
+        return modules["answer"](states.gather(1, repeat(rows, "b k -> b k d", d=states.shape[2])))
 
     def loss(self, family: Family, modules: nn.ModuleDict, batch: Batch) -> Loss:
-        """Term "answer", the mean over the words that are read."""
-        logits, read_at = self.answers(family, modules, batch), batch.extras["rows"]
-        weights = (read_at >= 0).float()
+        """Term "answer", the mean over the words that have a row."""
+        logits = self.answers(family, modules, batch)
+        weights = (batch.extras["rows"] >= 0).float()
         value = weighted_cross_entropy(
-            logits.flatten(0, 1),
-            batch.extras["labels"].flatten(),
-            weights.flatten(),
+            rearrange(logits, "b k classes -> (b k) classes"),
+            rearrange(batch.extras["labels"], "b k -> (b k)"),
+            rearrange(weights, "b k -> (b k)"),
             batch.totals["words"],
         )
         return Loss(value, {"answer": value.detach()})

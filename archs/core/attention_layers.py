@@ -1,4 +1,4 @@
-"""Attention as a layer: rows to queries, keys and values, and back.
+"""Attention as a layer: it projects rows to queries, keys and values, attends, and projects back.
 
     attention(x, memory, mask)
       memory = x                     self-attention
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -25,27 +26,31 @@ Angles = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Context:
-    """What every layer of one forward pass shares, or every local layer."""
+    """What all layers of one forward pass share; local layers share another.
+
+    keys: so many leading rows are keys too. angles: of rotary positions. between: Transformer-XL's distances.
+    first: rows before this one are keys only; the layer computes no output for them.
+    """
 
     seen: Visible
-    keys: int  # how many leading rows are keys too
+    keys: int
     angles: Angles | None
     between: Distances | None
-    first: int = 0  # the rows before this one are keys only: they ask nothing, and nothing is made of them
+    first: int = 0
 
 
 @dataclass(frozen=True)
 class Source:
-    """What cross-attention reads: (B,S,D), None once a cache holds its keys and values."""
+    """What cross-attention reads. memory (B,S,D): None once a cache holds its keys and values."""
 
     memory: Tensor | None
     seen: Visible
 
 
 class Attention(nn.Module):
-    """The rows x (B,R,D), from `Context.first` on, attend to the first `Context.keys` of them.
+    """Self-attention: rows of x (B,R,D) from `Context.first` on attend to the first `Context.keys` rows.
 
-    `relative` scores by distance within each layer.
+    relative: Transformer-XL's scores by distance, which have weights in each layer.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -64,27 +69,28 @@ class Attention(nn.Module):
         seen = shared.seen
         if self.relative is not None:
             assert shared.between is not None
-            q, added = self.relative(q, shared.between)
-            seen = seen.plus(added * self.scale)
+            q, bias = self.relative(q, shared.between)
+            seen = seen.plus(bias * self.scale)
         dropout = self.dropout if self.training else 0.0
-        return self.out(joined(attend(q, k, v, seen, self.scale, dropout)))
+        return self.out(merge_heads(attend(q, k, v, seen, self.scale, dropout)))
 
     def _project(self, x: Tensor, shared: Context) -> tuple[Tensor, Tensor, Tensor]:
         """q (B,H,R - first,E), and k, v (B,H',keys,E)."""
         H, K, keys, first, angles = self.heads, self.key_heads, shared.keys, shared.first, shared.angles
         if keys == x.shape[1] and not first:  # one product, and one rotation of queries and keys
-            every = apart(self.query_key_value(x), self.head_width)
+            heads = split_heads(self.query_key_value(x), self.head_width)  # (B,H + 2H',R,E)
             if angles is None:
-                q, k, v = every.split((H, K, K), dim=1)
+                q, k, v = heads.split((H, K, K), dim=1)
                 return q, k, v
-            asking, v = every.split((H + K, K), dim=1)
-            q, k = rotate(asking, angles).split((H, K), dim=1)
+            qk, v = heads.split((H + K, K), dim=1)
+            q, k = rotate(qk, angles).split((H, K), dim=1)
             return q, k, v
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         A = H * self.head_width
-        q = apart(linear(x[:, first:], weight[:A], None if bias is None else bias[:A]), self.head_width)
+        q = linear(x[:, first:], weight[:A], None if bias is None else bias[:A])
+        q = split_heads(q, self.head_width)
         kv = linear(x[:, :keys], weight[A:], None if bias is None else bias[A:])
-        k, v = apart(kv, self.head_width).split(K, dim=1)
+        k, v = split_keys_values(kv, self.head_width)
         if angles is not None:
             cos, sin = angles
             q = rotate(q, (cos[:, :, first:], sin[:, :, first:]))
@@ -93,7 +99,7 @@ class Attention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """The rows x (B,R,D) attend to an encoder's output (B,S,D)."""
+    """Cross-attention: rows x (B,R,D) attend to an encoder's output (B,S,D)."""
 
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()
@@ -106,25 +112,27 @@ class CrossAttention(nn.Module):
 
     def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """(B,S,D) -> k, v (B,H',S,E)."""
-        k, v = apart(self.key_value(memory), self.head_width).split(self.key_heads, dim=1)
-        return k, v
+        return split_keys_values(self.key_value(memory), self.head_width)
 
     def forward(self, x: Tensor, kv: tuple[Tensor, Tensor], seen: Visible) -> Tensor:
-        q = apart(self.query(x), self.head_width)
+        q = split_heads(self.query(x), self.head_width)
         dropout = self.dropout if self.training else 0.0
-        return self.out(joined(attend(q, *kv, seen, self.scale, dropout)))
+        return self.out(merge_heads(attend(q, *kv, seen, self.scale, dropout)))
 
 
 def score_scale(config: CoreConfig) -> float:
+    """The factor on attention scores: 1/√E, or 1 where scores are not scaled (T5)."""
     return config.head_width**-0.5 if config.attention_scaled else 1.0
 
 
-def apart(x: Tensor, head_width: int) -> Tensor:
-    """(B,R,heads x E) -> (B,heads,R,E)."""
-    B, R, A = x.shape
-    return x.view(B, R, A // head_width, head_width).transpose(1, 2)
+def split_heads(x: Tensor, head_width: int) -> Tensor:
+    return rearrange(x, "b r (h e) -> b h r e", e=head_width)
 
 
-def joined(x: Tensor) -> Tensor:
-    """(B,H,R,E) -> (B,R,H x E)."""
-    return x.transpose(1, 2).flatten(2)
+def split_keys_values(x: Tensor, head_width: int) -> tuple[Tensor, Tensor]:
+    k, v = rearrange(x, "b r (two h e) -> two b h r e", two=2, e=head_width)
+    return k, v
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    return rearrange(x, "b h r e -> b r (h e)")

@@ -1,4 +1,4 @@
-"""One layer of the core: attention, cross-attention and the feed-forward part, each with its norm.
+"""One layer of the core: attention, cross-attention and feed-forward, each with its norm.
 
 Axes: B rows of the batch, R rows of a stack, D width.
 """
@@ -14,9 +14,9 @@ from archs.core.layers import FeedForward, make_norm
 
 
 class Block(nn.Module):
-    """Attention, cross-attention if `cross`, feed-forward; each normed before (pre) or after (post).
+    """Attention, cross-attention if `cross`, and feed-forward. Norms stand before (pre) or after (post).
 
-    normed: what comes in is normed already, so that a pre-norm attention needs no norm of its own.
+    normed: the input is normed already, so that a pre-norm attention needs no norm of its own.
     """
 
     def __init__(self, config: CoreConfig, cross: bool, normed: bool) -> None:

@@ -1,4 +1,4 @@
-"""What decoding keeps: keys and values of each layer, and who they belong to.
+"""The cache of decoding: keys and values of each layer, and the positions of their rows.
 
 Axes: B rows, H' key heads, R new rows, E head width.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class KeyValues:
-    """One layer's cache: keys and values of at most `capacity` rows, written front to back."""
+    """One layer's cache: keys and values of at most `capacity` rows, filled from the front."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -21,7 +21,10 @@ class KeyValues:
         self._held: tuple[Tensor, Tensor] | None = None
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds k, v (B,H',R,E) and returns all that is held, (B,H',length,E) each."""
+        """Appends k, v (B,H',R,E) and returns all keys and all values, (B,H',length,E) each.
+
+        Raises ValueError for more rows than `capacity`.
+        """
         if self._held is None:
             shape = (*k.shape[:2], self.capacity, k.shape[3])
             self._held = k.new_empty(shape), v.new_empty(shape)
@@ -35,23 +38,23 @@ class KeyValues:
         return held_k[:, :, :end], held_v[:, :, :end]
 
     def take(self, rows: Tensor) -> None:
-        """Goes on with these rows of the batch, in this order; a row may be taken several times."""
+        """Keeps these rows of the batch, in this order; a row may come several times."""
         if self._held is None:
             return
         taken = []
         for held in self._held:
-            room = held.new_empty(len(rows), *held.shape[1:])
-            room[:, :, : self.length] = held[rows, :, : self.length]
-            taken.append(room)
+            copy = held.new_empty(len(rows), *held.shape[1:])
+            copy[:, :, : self.length] = held[rows, :, : self.length]
+            taken.append(copy)
         self._held = taken[0], taken[1]
 
 
 @dataclass
 class Cache:
-    """The keys and values of a stack's layers, and of its cross-attention, computed once.
+    """Keys and values of a stack's layers and of its cross-attention.
 
-    positions, types (B,length): of the rows held; kept by stacks whose scores depend on them. rows: the
-    stack's layers as single rows go through them, looked up once.
+    positions, types (B,length): position ids and token types of the cached rows, kept only by stacks whose
+    scores depend on them. rows: the blocks in their form for single rows (`archs.core.single_row`).
     """
 
     layers: list[KeyValues]
@@ -69,9 +72,9 @@ class Cache:
         return self.layers[0].length
 
     def take(self, rows: Tensor, cross: bool = True) -> None:
-        """Goes on with these rows (B') of the batch, in this order; rows may repeat.
+        """Keeps these rows (B') of the batch, in this order; a row may come several times.
 
-        cross=False leaves the cross-attention's alone: the beams of one prompt share them.
+        cross=False leaves cross-attention's keys and values as they are: beams of one prompt share them.
         """
         for layer in self.layers:
             layer.take(rows)
@@ -82,5 +85,5 @@ class Cache:
 
 
 def with_held(held: Tensor | None, new: Tensor) -> Tensor:
-    """What a cache holds (B,start), then the new rows (B,R)."""
+    """Cached values (B,start) and then those of new rows (B,R): (B,start + R)."""
     return new if held is None else torch.cat((held, new), dim=1)

@@ -1,8 +1,8 @@
-"""Cross-entropy straight from what the head reads: all logits are never held at once.
+"""Cross-entropy from hidden states, chunk by chunk, so that the logits of a batch are never held at once.
 
-A chunk's logits are made, turned into its loss and at once into its gradients, and written over: at a
-vocabulary of 32k the logits of a batch are larger than everything else in it. The products are those of the
-plain way, not one more. One operator to the compiler, so that a graph does not change with the number of
+With a vocabulary of 32k the logits of a batch are larger than everything else in it. Here the logits of a
+chunk of targets give its loss and its gradients, and are then freed. The matrix products are those of a plain
+cross-entropy, and no more. The compiler sees one operator, so that a graph does not change with the number of
 targets.
 
 Axes: N targets, E width of the embeddings, V vocabulary.
@@ -20,7 +20,7 @@ from torch.library import custom_op
 from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
-# Held at once: what stays in a CPU's cache, what fills a GPU.
+# Logits held at once, by device: so many stay in a CPU's cache, so many fill a GPU.
 LOGITS = {"cpu": 2**22, "mps": 2**26, "cuda": 2**28}
 
 
@@ -29,19 +29,18 @@ def linear_cross_entropy(
 ) -> Tensor:
     """The sum of weights x -log softmax(hidden weight^T + bias)[targets], in nats and float32.
 
-    hidden (N,E), weight (V,E), bias (V) or None, targets (N) int64, weights (N). Gradients go to
-    hidden, weight and bias, not to weights. Under autocast products are in its type, softmax and
-    sums in float32.
+    hidden (N,E), weight (V,E), bias (V) or None, targets (N) int64, weights (N). Gradients go to hidden,
+    weight and bias, not to weights. Under autocast, products are in its type, softmax and sums in float32.
     """
     if torch.is_autocast_enabled(hidden.device.type):
         hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
-    learnt = any(each is not None and each.requires_grad for each in (hidden, weight, bias))
-    learns = torch.is_grad_enabled() and learnt
+    requires_grad = any(each is not None and each.requires_grad for each in (hidden, weight, bias))
+    learns = torch.is_grad_enabled() and requires_grad
     return _nats(hidden, weight, bias, targets, weights.detach().float(), learns)[0]
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """The same of logits (N,V) that are there already."""
+    """The same sum from logits (N,V)."""
     return (functional.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
 
 
@@ -49,71 +48,71 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 def _nats(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor, learns: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The loss, and where something learns its gradients by hidden, weight and bias; else empty ones."""
+    """The loss and its gradients by hidden, weight and bias; empty tensors in their place unless `learns`."""
     product = weight.to(hidden.dtype)
     loss = hidden.new_zeros((), dtype=torch.float32)
     by_hidden, by_weight, by_bias = _gradients(hidden, weight, bias, learns)
-    for here in chunks(len(hidden), len(weight), hidden.device):
-        asked, weigh = hidden[here], weights[here, None]
-        logits = asked @ product.t()
+    for chunk in chunks(len(hidden), len(weight), hidden.device):
+        states, scale = hidden[chunk], weights[chunk, None]
+        logits = states @ product.t()
         if bias is not None:
             logits += bias
-        logp, wrong = (_compiled if logits.is_cuda else _by_passes)(logits, targets[here, None], learns)
-        loss -= (logp * weigh).sum()
-        if wrong is not None:
-            by_hidden[here] = (wrong @ product) * weigh
-            weigh = weigh.to(wrong.dtype)
+        log_p, by_logits = (_compiled if logits.is_cuda else _eager)(logits, targets[chunk, None], learns)
+        loss -= (log_p * scale).sum()
+        if by_logits is not None:
+            by_hidden[chunk] = (by_logits @ product) * scale
+            scale = scale.to(by_logits.dtype)
             if bias is not None:
-                by_bias += weigh[:, 0] @ wrong
-            _add_product(by_weight, wrong.t(), asked * weigh)
+                by_bias += scale[:, 0] @ by_logits
+            _add_product(by_weight, by_logits.t(), states * scale)
     return loss, by_hidden, by_weight, by_bias
 
 
-def _by_passes(logits: Tensor, chosen: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
-    """logits (n,V), chosen (n,1) -> log p(chosen) (n,1) in float32, and -log p's gradients by the logits.
+def _eager(logits: Tensor, targets: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
+    """logits (n,V), targets (n,1) -> log p(target) (n,1) in float32, and the gradients of -log p by logits.
 
-    Those (n,V) in the logits' type; None if nothing learns.
+    The gradients are (n,V) in the logits' type; None unless `learns`.
     """
     dtype, logits = logits.dtype, logits.float()
     top, p = logits.amax(dim=-1, keepdim=True), logits.softmax(dim=-1)
-    # The likeliest token's p is above 1/V: its logarithm is sure, where that of the target's may not be.
-    logp = logits.gather(1, chosen) - top + p.amax(dim=-1, keepdim=True).log()
-    return logp, p.scatter_add_(1, chosen, -torch.ones_like(logp)).to(dtype) if learns else None
+    # The largest p is at least 1/V, so its logarithm is exact; the target's p may be 0.
+    log_p = logits.gather(1, targets) - top + p.amax(dim=-1, keepdim=True).log()
+    return log_p, p.scatter_add_(1, targets, -torch.ones_like(log_p)).to(dtype) if learns else None
 
 
-def _at_once(logits: Tensor, chosen: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
-    """The same for a compiler, which makes of it two readings of the logits and one writing."""
+def _fusible(logits: Tensor, targets: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
+    """The same, written for the compiler: it reads the logits twice and writes them once."""
     dtype, logits = logits.dtype, logits.float()
-    spread = logits.logsumexp(dim=-1, keepdim=True)
-    logp = logits.gather(1, chosen) - spread
+    log_sum = logits.logsumexp(dim=-1, keepdim=True)
+    log_p = logits.gather(1, targets) - log_sum
     if not learns:
-        return logp, None
-    is_chosen = torch.arange(logits.shape[1], device=logits.device) == chosen
-    return logp, ((logits - spread).exp() - is_chosen.float()).to(dtype)
+        return log_p, None
+    is_target = torch.arange(logits.shape[1], device=logits.device) == targets
+    return log_p, ((logits - log_sum).exp() - is_target.float()).to(dtype)
 
 
-def _compiled(logits: Tensor, chosen: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
-    # Always in one mode: each of the caller's would be compiled for, up to a limit that few know of.
+def _compiled(logits: Tensor, targets: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
+    # In one mode always: each mode of a caller would be compiled anew, until torch's limit is reached.
     with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
-        return _compiler()(logits, chosen, learns)
+        return _compiler()(logits, targets, learns)
 
 
 @cache
 def _compiler() -> Any:
-    return torch.compile(_at_once, dynamic=True)
+    return torch.compile(_fusible, dynamic=True)
 
 
 def chunks(targets: int, vocabulary: int, device: torch.device) -> Iterator[slice]:
-    """Which targets' logits are made together."""
+    """Slices of the targets whose logits are computed together."""
     rows = max(1, LOGITS.get(device.type, LOGITS["cuda"]) // vocabulary)
     return (slice(start, min(start + rows, targets)) for start in range(0, targets, rows))
 
 
-def _add_product(into: Tensor, one: Tensor, two: Tensor) -> None:
-    if into.dtype == one.dtype:
-        into.addmm_(one, two)
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
     else:
-        into += one @ two
+        total += left @ right
 
 
 def _gradients(
@@ -159,5 +158,5 @@ def _flops(
     learns: bool,
     **rest: Any,
 ) -> int:
-    """For PyTorch's counter, which does not see what an operator does inside."""
+    """For PyTorch's FLOP counter, which does not look inside a custom operator."""
     return (3 if learns else 1) * 2 * hidden[0] * hidden[1] * weight[0]

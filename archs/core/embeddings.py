@@ -1,4 +1,4 @@
-"""What a stack reads: token embeddings, placed."""
+"""The input of a stack: token embeddings with positions and token types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archs.core.layers import make_norm
 
 
 class Placement(nn.Module):
-    """Adds positions and token types, norms, widens a factorised embedding, drops out; as configured.
+    """Adds positions and token types to token embeddings, norms, drops out, and widens factorised ones.
 
     forward: x (B,R,token_width), positions (B,R), token_types (B,R) or None (all 0) -> (B,R,D).
     """

@@ -1,7 +1,7 @@
-"""FLOPs of the core, analytic. A multiply-add is two FLOPs; norms, rotations and softmax are left out.
+"""Analytic FLOPs of the core. A multiply-add is two FLOPs; norms, rotations and softmax are left out.
 
-Every stack is charged for the rows it really processes, padding and masked-out attention included: that is
-what is computed.
+A stack is charged for all rows that it processes, padding and masked attention included, since these are
+computed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from archs.config import CoreConfig
 def stack_flops(
     config: CoreConfig, layers: int, rows: int, keys: int, memory: int = 0, last: int | None = None
 ) -> int:
-    """Forward FLOPs of a stack for one sequence: `rows` rows, the first `keys` of them keys.
+    """Forward FLOPs of a stack for one sequence of `rows` rows, of which the first `keys` are keys.
 
-    memory: rows of the encoder's output that every layer attends to besides. last: how many rows the last
-    layer computes, None = all. Widening the embeddings counts.
+    memory: rows of the encoder's output, which every layer attends to as well. last: number of rows that the
+    last layer computes, None = all. Widening the embeddings is included.
     """
     D, E = config.width, config.token_width
     widen = 0 if config.embedding_width is None else 2 * rows * E * D
@@ -29,7 +29,7 @@ def _layer_flops(config: CoreConfig, rows: int, keys: int, memory: int) -> int:
     matrices = 3 if config.gated else 2
     per_layer = _attention_flops(config, rows, keys) + 2 * rows * matrices * D * config.ffn
     if config.positions == "transformer_xl":
-        scored = _distances(keys) + 2  # distances, and whether types differ
+        scored = _distances(keys) + 2  # distances, and two kinds: types are equal or differ
         per_layer += 2 * rows * scored * config.heads * config.head_width
     if memory:
         per_layer += _attention_flops(config, rows, memory)
@@ -37,7 +37,7 @@ def _layer_flops(config: CoreConfig, rows: int, keys: int, memory: int) -> int:
 
 
 def _distances(keys: int) -> int:
-    return 2 * keys - 1  # of one document a row; fewer where rows are packed
+    return 2 * keys - 1  # for one document a row; packed rows have fewer
 
 
 def _attention_flops(config: CoreConfig, rows: int, keys: int) -> int:
@@ -48,14 +48,14 @@ def _attention_flops(config: CoreConfig, rows: int, keys: int) -> int:
 
 
 def distance_flops(config: CoreConfig, layers: int, keys: int) -> int:
-    """Forward FLOPs that a pass spends once for all its sequences: Transformer-XL's projected distances."""
+    """Forward FLOPs spent once a pass, not once a sequence: Transformer-XL's projection of distances."""
     if config.positions != "transformer_xl":
         return 0
     return layers * 2 * _distances(keys) * config.width * config.heads * config.head_width
 
 
 def head_flops(config: CoreConfig, targets: int) -> int:
-    """Forward FLOPs of the LM head at `targets` positions."""
+    """Forward FLOPs of the LM head for so many targets."""
     E = config.token_width
     transform = config.width * E if config.head_transform or config.width != E else 0
     return 2 * targets * (transform + E * config.vocabulary)

@@ -1,8 +1,8 @@
-"""Backward passes written by hand, for a CPU without a compiler: fewer readings of memory than autograd's.
+"""Hand-written backward passes for eager mode on a CPU. They read memory less often than autograd's.
 
-On a CPU the RMS norm and the rotation of queries and keys are made of a dozen small operators each, forth and
-back; beside fast products they would take a sixth of a training step. A GPU has kernels, and a compiler
-fuses: both do without this.
+In eager mode on a CPU, the RMS norm and the rotation of queries and keys are a dozen small operators each,
+forward and backward. Beside fast matrix products they would take a sixth of a training step. A GPU has fused
+kernels and a compiler fuses these operators, so neither uses this file.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ENABLED = True  # what compares with autograd turns it off
+ENABLED = True  # tests and benchmarks that compare with autograd turn it off
 
 
 def suits(x: Tensor) -> bool:
-    """Whether what is computed from x should go through this file, with gradients or without: equal bits."""
+    """Whether to use this file's functions on x. With and without gradients, so that the bits are equal."""
     return (
         ENABLED and x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling()
     )
@@ -45,23 +45,23 @@ class RMSNorm(torch.autograd.Function):
 
 
 class Rotation(torch.autograd.Function):
-    """As `positions.rotate`: x (B,H,R,E), whose halves hold the pairs, by cos, sin (B,1,R,E/2)."""
+    """`positions.rotate` of x (B,H,R,E), whose halves hold the pairs, by cos and sin (B,1,R,E/2)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(cos, sin)
-        return _turned(x, cos, sin, 1)
+        return _rotated(x, cos, sin, 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         cos, sin = ctx.saved_tensors
-        return _turned(upstream, cos, sin, -1), None, None
+        return _rotated(upstream, cos, sin, -1), None, None
 
 
-def _turned(x: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
-    turned = torch.empty(x.shape, dtype=x.dtype)
-    (one, two), (left, right) = x.chunk(2, dim=-1), turned.chunk(2, dim=-1)
-    torch.mul(one, cos, out=left).addcmul_(two, sin, value=-way)
-    torch.mul(two, cos, out=right).addcmul_(one, sin, value=way)
-    return turned
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
+    rotated = torch.empty(x.shape, dtype=x.dtype)
+    (one, two), (left, right) = x.chunk(2, dim=-1), rotated.chunk(2, dim=-1)
+    torch.mul(one, cos, out=left).addcmul_(two, sin, value=-sign)
+    torch.mul(two, cos, out=right).addcmul_(one, sin, value=sign)
+    return rotated

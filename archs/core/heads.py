@@ -1,4 +1,4 @@
-"""What stands on top of the core."""
+"""Heads on top of the core: the language model's, and a classifier's."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from archs.core.layers import ACTIVATIONS, make_norm
 class LanguageModelHead(nn.Module):
     """Hidden states (N,D) to logits (N,V), with the embedding's weights if `tied` (Press and Wolf 2017).
 
-    `transform` is BERT's dense, activation and norm; without it, a factorised embedding is reached by a
-    plain projection.
+    transform: BERT's dense layer, activation and norm. Without it, a plain projection narrows hidden states
+    to the width of factorised embeddings.
     """
 
     def __init__(self, embedding: nn.Embedding, config: CoreConfig) -> None:
@@ -30,11 +30,11 @@ class LanguageModelHead(nn.Module):
         return nn.functional.linear(self.narrowed(hidden), self.weight, self.bias)
 
     def nats(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """Weighted sum of the targets' negative log-likelihoods; targets (N) int64, weights (N) float."""
+        """The weighted sum of -log p(target) in nats; hidden (N,D), targets (N) int64, weights (N) float."""
         return linear_cross_entropy(self.narrowed(hidden), self.weight, self.bias, targets, weights)
 
     def narrowed(self, hidden: Tensor) -> Tensor:
-        """What the product with the embeddings reads, (N,D) -> (N,E)."""
+        """Hidden states (N,D) -> (N,E), which the embedding matrix multiplies."""
         if self.transform is not None:
             hidden = self.transform(hidden)
         if self.narrow is not None:
@@ -58,7 +58,7 @@ class Transform(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A class for each row: mean over the cells that are not padding, dropout, linear.
+    """A class for each text: mean over its rows except padding, dropout, linear layer.
 
     forward: rows (B,T,D), segments (B,T) or None (no padding) -> logits (B,classes).
     """

@@ -1,7 +1,7 @@
 """Which library multiplies float32 matrices on a CPU.
 
-PyTorch asks MKL, which leaves half the speed of an AMD processor unused: it takes AVX-512 for Intel's alone.
-oneDNN, in the same PyTorch, takes it for both. Measured in docs/performance.md.
+PyTorch uses MKL, which uses AVX-512 on Intel processors only and reaches half the speed of an AMD processor.
+oneDNN is in the same PyTorch and uses AVX-512 on both. docs/performance.md has the measurements.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from typing import Any
 
 import torch
 
-FLOAT32 = 1e-5  # of the largest sum: bfloat16 would be off by a thousandth
-SIZES = (64, 512)  # of the products that are tried: a small one and one that every kernel takes
+FLOAT32 = 1e-5  # largest error of float32, relative to the largest sum; bfloat16's is a thousandth
+SIZES = (64, 512)  # matrix sizes of the trial: a small one, and one that uses every kernel
 
-_chosen = False  # read while models are traced, where PyTorch's own switch cannot be
-_inside = 0  # how many ask for it now, in whatever threads
+_chosen = False  # can be read while a model is traced, where PyTorch's own switch cannot
+_inside = 0  # how many `by_onednn` are open now, in all threads
 _lock = Lock()
 _switches = ExitStack()
 
 
 @contextmanager
 def by_onednn(device: torch.device) -> Iterator[bool]:
-    """Within, float32 products on a CPU are oneDNN's, if those are float32 here; gives whether they are.
+    """A context in which oneDNN multiplies float32 matrices on a CPU, if it does so exactly. Yields whether.
 
-    For work on that device: nothing is switched for another, whose libraries ask PyTorch for the precision
-    and cannot read this one. The switch is named for what a processor with matrix units for bfloat16 (AMX)
-    would make of it: there, and wherever a trial shows less than float32, nothing is switched either. It is
-    for work on many rows: of one row MKL's product takes a fifth of the time.
+    device: where the work is done. For any other than the CPU nothing is switched, since other libraries ask
+    PyTorch for the precision and cannot read this setting. PyTorch names the setting "bf16": on a processor
+    with bfloat16 matrix units (AMX) it would reduce precision. There, and wherever a trial shows an error
+    above float32's, nothing is switched either. Use it for many rows: for a single row MKL takes a fifth of
+    the time.
     """
     if device.type != "cpu" or not onednn_is_exact():
         yield False
@@ -43,7 +44,7 @@ def by_onednn(device: torch.device) -> Iterator[bool]:
 
 
 def chosen() -> bool:
-    """Whether float32 products on a CPU are oneDNN's now."""
+    """Whether oneDNN multiplies float32 matrices on a CPU now."""
     return _chosen
 
 
@@ -67,7 +68,7 @@ def _leave() -> None:
 
 @cache
 def onednn_is_exact() -> bool:
-    """Whether oneDNN is in this PyTorch and its products have float32's error, by trial against float64."""
+    """Whether this PyTorch has oneDNN, and a trial against float64 shows its products exact to float32."""
     if not torch.backends.mkldnn.is_available():
         return False
     with _switched():
@@ -86,7 +87,7 @@ def _switched() -> Iterator[None]:
 
 
 def _error(size: int) -> float:
-    """Of the product of two square matrices, relative to the largest sum."""
+    """The largest error of a product of two square matrices, relative to the largest sum."""
     one, two = torch.randn(2, size, size, generator=torch.Generator().manual_seed(0))
     exact = one.double() @ two.double()
     return float((one @ two - exact).abs().max() / exact.abs().max())

@@ -1,6 +1,6 @@
-"""Where a token stands. Every scheme reads position *ids* (B,R), never slots of a tensor or a cache.
+"""Positional encodings. Every scheme reads position *ids* (B,R), never slots of a tensor or a cache.
 
-Axes: B rows of the batch, R rows that ask, K keys, H heads, E head width, D width.
+Axes: B rows of the batch, R query rows, K keys, H heads, E head width, D width, L distances.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.library import custom_op
 
@@ -18,29 +19,30 @@ from archs.core.fused_backward import Rotation, suits
 
 
 def rope(positions: Tensor, head_width: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (B,1,R,head_width/2) of rotary positions (Su et al. 2021), shared by all layers.
+    """Cosines and sines (B,1,R,head_width/2) of rotary positions (B,R), shared by all layers.
 
-    Raises ValueError if head_width is odd.
+    Su et al. 2021. Raises ValueError if head_width is odd.
     """
     if head_width % 2:
         raise ValueError(f"rope needs an even head width, got {head_width}")
     compiles = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-    return (_waves_once if compiles else _waves)(positions, head_width, base, torch.get_default_dtype())
+    cos_sin = _cos_sin_operator if compiles else _cos_sin
+    return cos_sin(positions, head_width, base, torch.get_default_dtype())
 
 
-def _waves(positions: Tensor, head_width: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    places = torch.arange(0, head_width, 2, device=positions.device, dtype=dtype)
-    frequencies = base ** -(places / head_width)
+def _cos_sin(positions: Tensor, head_width: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    evens = torch.arange(0, head_width, 2, device=positions.device, dtype=dtype)
+    frequencies = base ** -(evens / head_width)
     angles = positions.contiguous()[:, None, :, None].to(dtype) * frequencies  # mixed types are slow
     return angles.cos(), angles.sin()
 
 
-# One operator to the compiler: it would compute cosines and sines again in each layer, forth and back, which
-# on a GPU took a twelfth of a training step.
-_waves_once = custom_op("pentarch::rope", _waves, mutates_args=())
+# One operator to the compiler. Without it, the compiler would compute cosines and sines again in each layer,
+# forward and backward: on a GPU a twelfth of a training step.
+_cos_sin_operator = custom_op("pentarch::rope", _cos_sin, mutates_args=())
 
 
-@_waves_once.register_fake
+@_cos_sin_operator.register_fake
 def _(positions: Tensor, head_width: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     shape = (positions.shape[0], 1, positions.shape[1], head_width // 2)
     cos, sin = (positions.new_empty(shape, dtype=dtype) for _ in range(2))
@@ -57,9 +59,10 @@ def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def buckets(distance: Tensor, count: int, most: int, both_ways: bool) -> Tensor:
-    """The bucket of each distance key - query: exact near by, logarithmic up to `most` (Raffel et al. 2020).
+    """T5's bucket of each distance (key - query), of any shape, int64 (Raffel et al. 2020).
 
-    Half of the `count` buckets are for keys that come later if `both_ways`; otherwise those share bucket 0.
+    Small distances have a bucket each; larger ones share buckets of logarithmic width, up to distance `most`.
+    count: number of buckets. both_ways: half of them are for later keys; otherwise later keys share bucket 0.
     """
     if both_ways:
         count //= 2
@@ -74,12 +77,12 @@ def buckets(distance: Tensor, count: int, most: int, both_ways: bool) -> Tensor:
 
 @cache
 def buckets_by_distance(count: int, most: int, both_ways: bool, device: torch.device) -> Tensor:
-    """The buckets of all distances from -most to most: a step of decoding looks its few up."""
+    """Buckets of the distances -most … most (2 most + 1), computed once: a decoding step reads a few."""
     return buckets(torch.arange(-most, most + 1, device=device), count, most, both_ways)
 
 
 class RelativeBias(nn.Module):
-    """T5's bias of a score by the bucket of its distance: one table a stack, shared by its layers."""
+    """T5's bias: a number for each head and bucket of distances, in one table that a stack's layers share."""
 
     def __init__(self, config: CoreConfig, both_ways: bool) -> None:
         super().__init__()
@@ -89,23 +92,23 @@ class RelativeBias(nn.Module):
     def forward(self, positions: Tensor, key_positions: Tensor) -> Tensor:
         """positions (B,R), key_positions (B,K) -> (B,H,R,K)."""
         distance = key_positions[:, None, :] - positions[:, :, None]
-        every = buckets_by_distance(
+        table = buckets_by_distance(
             self.table.num_embeddings, self.most, self.both_ways, self.table.weight.device
         )
-        # Beyond `most` the bucket stays the same.
-        bucket = every[distance.clamp(-self.most, self.most) + self.most]
-        return self.table(bucket).permute(0, 3, 1, 2)
+        # All distances beyond `most` have one bucket.
+        bucket = table[distance.clamp(-self.most, self.most) + self.most]
+        return rearrange(self.table(bucket), "b r k h -> b h r k")
 
 
 @dataclass(frozen=True)
 class Distances:
-    """What Transformer-XL's layers share in one pass.
+    """Distances between queries and keys, which Transformer-XL's layers share in one pass.
 
-    waves (L,D): sinusoids of all distances that occur; index (B,1,R,K): which of them a query and a key are
-    apart; differ (B,1,R,K) int64: 1 where their token types differ, (B,1,R,1) zeros if they never do.
+    sinusoids (L,D): of all L distances that occur. index (B,1,R,K): the number of the distance between a
+    query and a key. differ (B,1,R,K) int64: 1 where their token types differ; zeros (B,1,R,1) without types.
     """
 
-    waves: Tensor
+    sinusoids: Tensor
     index: Tensor
     differ: Tensor
 
@@ -118,7 +121,7 @@ class Distances:
         key_types: Tensor | None,
         width: int,
     ) -> Distances:
-        """positions, types (B,R), those of the keys (B,K)."""
+        """positions, types (B,R), key_positions, key_types (B,K); width: of the sinusoids."""
         distance = positions[:, :, None] - key_positions[:, None, :]
         if distance.numel() == 0:
             low = high = 0
@@ -139,7 +142,7 @@ class Distances:
 class TransformerXL(nn.Module):
     """Scores by relative position (Dai et al. 2019) and by whether token types differ (Yang et al. 2019).
 
-    score = (q + content)·k + (q + position)·r(distance) + (q + kind)·kinds[differ]
+    score = (q + content_bias)·k + (q + position_bias)·r(distance) + (q + kind_bias)·kinds[differ]
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -152,11 +155,11 @@ class TransformerXL(nn.Module):
         self.kinds = nn.Parameter(torch.zeros(2, H, E))
 
     def forward(self, q: Tensor, between: Distances) -> tuple[Tensor, Tensor]:
-        """q (B,H,R,E) -> the queries of the keys (B,H,R,E) and what is added to their scores (B,H,R,K)."""
+        """q (B,H,R,E) -> queries with the content bias (B,H,R,E) and the bias of their scores (B,H,R,K)."""
         H, E = self.content_bias.shape
-        r = self.distance(between.waves.to(q.dtype)).view(-1, H, E)
+        r = rearrange(self.distance(between.sinusoids.to(q.dtype)), "l (h e) -> l h e", e=E)
         by_distance = torch.einsum("bhre,lhe->bhrl", q + self.position_bias[:, None], r)
-        added = by_distance.gather(3, between.index.expand(-1, H, -1, -1))
+        bias = by_distance.gather(3, repeat(between.index, "b 1 r k -> b h r k", h=H))
         by_kind = torch.einsum("bhre,she->bhrs", q + self.kind_bias[:, None], self.kinds)
-        added = added + by_kind.gather(3, between.differ.expand(-1, H, -1, -1))
-        return q + self.content_bias[:, None], added
+        bias = bias + by_kind.gather(3, repeat(between.differ, "b 1 r k -> b h r k", h=H))
+        return q + self.content_bias[:, None], bias

@@ -1,8 +1,8 @@
-"""The one core that all five families share.
+"""The stack of Transformer layers that all five families share.
 
-Its attention is in `archs/core/attention_layers.py`, its options in `archs/config.py`.
+Attention is in `archs/core/attention_layers.py`, the options in `archs/config.py`.
 
-Axes: B rows of the batch, R rows of a stack, T of them keys too, D width, H heads, E head width.
+Axes: B rows of the batch, R rows of a stack, D width.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from archs.core.block import Block
 from archs.core.cache import Cache, with_held
 from archs.core.layers import initialise, make_norm
 from archs.core.positions import Distances, RelativeBias, rope
-from archs.core.single_row import RowOf
+from archs.core.single_row import SingleRowBlock
 from archs.masks import Mask, near
 
-NEED_KEY_POSITIONS = ("relative", "transformer_xl")  # the others know a key's place from the key
+NEED_KEY_POSITIONS = ("relative", "transformer_xl")  # in the other schemes a key holds its own position
 
 
 class Stack(nn.Module):
-    """Some layers and a final norm (in pre-norm order; post-norm blocks end with one).
+    """Layers and a final norm, which only pre-norm order needs: post-norm blocks end with a norm.
 
-    both_ways: T5's relative positions tell later keys from earlier ones; a stack that never sees a later key
-    spends all its buckets on earlier ones. With shared_layers (Lan et al. 2020) there is one block for all.
-    recomputes: as `checkpoint_activations` asks.
+    both_ways: T5's relative positions have buckets for later keys too; a stack that never sees a later key
+    uses all buckets for earlier ones. With shared_layers (Lan et al. 2020) all layers are one block.
+    recomputes: set by `checkpoint_activations`.
     """
 
     def __init__(self, config: CoreConfig, layers: int, cross: bool = False, both_ways: bool = True) -> None:
@@ -61,11 +61,13 @@ class Stack(nn.Module):
         token_types: Tensor | None = None,
         last_from: int = 0,
     ) -> tuple[Tensor, list[Tensor]]:
-        """x (B,R,D), positions (B,R) -> final hidden states (B,R,D) and every layer's output before that.
+        """x (B,R,D), positions (B,R) -> final hidden states (B,R,D), and each layer's output before the norm.
 
-        The first `keys` rows (all if None) are keys; the others only ask. With `cache`, the rows are
-        appended to it and `mask` speaks of the rows of the whole cache. token_types (B,R) or None, all 0.
-        The last layer makes nothing of rows before `last_from`, nor do the final states hold them.
+        keys: the first so many rows are keys, None = all; the others are queries only. cache: the rows are
+        appended to it, and `mask` is over all rows of the cache. token_types (B,R), None = all 0. memory
+        (B,S,D): an encoder's output, None once the cache holds its keys and values; memory_length: its S.
+        last_from: the last layer computes only rows from this one on, and the final states are (B,R -
+        last_from,D).
         """
         B, R = x.shape[:2]
         keys = R if keys is None else keys
@@ -85,29 +87,29 @@ class Stack(nn.Module):
             if last_from and number == self.layers - 1:
                 shared, local = self._share(x, positions, mask, keys, cache, token_types, last_from)
             block = self.blocks[number % len(self.blocks)]
-            what = (x, local if self.config.is_local(number) else shared, source, cache, number)
-            x = checkpoint(block, *what, use_reentrant=False) if recomputes else block(*what)
+            inputs = (x, local if self.config.is_local(number) else shared, source, cache, number)
+            x = checkpoint(block, *inputs, use_reentrant=False) if recomputes else block(*inputs)
             layers.append(x)
         return self.final_norm(x), layers
 
     def _row(
         self, x: Tensor, shared: Context, local: Context | None, source: Source | None, cache: Cache
     ) -> list[Tensor]:
-        """Every layer's output (B,1,D) of one new row a text."""
+        """Each layer's output (B,1,D) for one new row of each text."""
         if cache.rows is None:
-            cache.rows = [RowOf(block) for block in self.blocks]  # type: ignore[arg-type]
+            cache.rows = [SingleRowBlock(block) for block in self.blocks]  # type: ignore[arg-type]
         row, seen, layers = x.squeeze(1), None if source is None else source.seen, []
         for number, held in enumerate(cache.layers):
-            here = local if local is not None and self.config.is_local(number) else shared
+            context = local if local is not None and self.config.is_local(number) else shared
             memory = cache.cross[number] if cache.cross else None
-            row = cache.rows[number % len(cache.rows)](row, here, held, memory, seen)
+            row = cache.rows[number % len(cache.rows)](row, context, held, memory, seen)
             layers.append(row.unsqueeze(1))
         return layers
 
     def masks(self, mask: Mask, positions: Tensor) -> list[Mask]:
-        """The mask of each layer: local layers hide what is more than `window` from a row's position.
+        """The mask of each layer: local layers hide keys more than `window` positions from the query.
 
-        positions (B,R): of all rows that the mask speaks of.
+        positions (B,R): of all rows that the mask is over.
         """
         local = self._local(mask, positions)
         return [local if self.config.is_local(number) else mask for number in range(self.layers)]
@@ -125,27 +127,27 @@ class Stack(nn.Module):
         token_types: Tensor | None,
         first: int = 0,
     ) -> tuple[Context, Context | None]:
-        """What all layers share, and what the local ones do if there are any; rows from `first` on ask."""
+        """The contexts of all layers and of local layers, if any. Queries are the rows from `first` on."""
         config, (B, R) = self.config, x.shape[:2]
         start = None if cache is None else cache.length
         held = (start or 0) + keys
         between = bias = None
-        known = positions  # of all rows that the mask speaks of
+        all_positions = positions  # of all rows that the mask is over
         if cache is not None and (config.window is not None or config.positions in NEED_KEY_POSITIONS):
-            known = with_held(cache.positions, positions)
-            cache.positions = known[:, :held]
+            all_positions = with_held(cache.positions, positions)
+            cache.positions = all_positions[:, :held]
         if config.positions == "transformer_xl":
             types = token_types
             if cache is not None and token_types is not None:
                 types = with_held(cache.types, token_types)
                 cache.types = types[:, :held]
             key_types = None if types is None else types[:, :held]
-            asking = None if token_types is None else token_types[:, first:]
+            query_types = None if token_types is None else token_types[:, first:]
             between = Distances.between(
-                positions[:, first:], known[:, :held], asking, key_types, config.width
+                positions[:, first:], all_positions[:, :held], query_types, key_types, config.width
             )
         if self.bias is not None:
-            bias = self.bias(positions[:, first:], known[:, :held])
+            bias = self.bias(positions[:, first:], all_positions[:, :held])
         biased = between is not None or bias is not None
 
         def see(mask: Mask) -> Visible:
@@ -159,7 +161,7 @@ class Stack(nn.Module):
         angles = shared.angles
         if config.local_rope_base is not None:
             angles = self._angles(positions, config.local_rope_base)
-        return shared, replace(shared, seen=see(self._local(mask, known)), angles=angles)
+        return shared, replace(shared, seen=see(self._local(mask, all_positions)), angles=angles)
 
     def _drops(self) -> bool:
         return self.training and self.config.attention_dropout > 0
@@ -169,10 +171,10 @@ class Stack(nn.Module):
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """From now on every stack in `model` keeps only what goes into its blocks (Chen et al. 2016).
+    """Turns activation checkpointing on for every stack in `model` (Chen et al. 2016).
 
-    In training without a cache. What a block computed is computed once more in the backward pass, dropout
-    drawn as before: the same loss and gradients in less memory, for one more forward pass of the blocks.
+    In training, a stack then keeps only the inputs of its blocks and computes the rest once more in the
+    backward pass, with the same dropout: equal loss and gradients in less memory, for one more forward pass.
     """
     for module in model.modules():
         if isinstance(module, Stack):

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest text that can be found with a few kept at a time.
+"""Beam search: it keeps the n likeliest beginnings of each text and extends them token by token.
 
 Axes: B prompts, n beams of each, C candidates of each, V vocabulary, t tokens written so far.
 """
@@ -6,6 +6,7 @@ Axes: B prompts, n beams of each, C candidates of each, V vocabulary, t tokens w
 from __future__ import annotations
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 from archs.batch import PADDING
@@ -15,24 +16,25 @@ NEVER = float("-inf")
 
 
 def beam_search(steps: Steps, length: int, how: Decoding) -> Tensor:
-    """The best text found of each prompt: (B,length), PADDING after a stop token.
+    """The best text found for each prompt: (B,length), PADDING after a stop token.
 
-    Texts are compared by nats / tokens ** how.length_penalty, the stop token counted. Of the C likeliest
-    continuations, as many that no stop token can use up the beams, those that do not end go on; those among
-    the first n that end are finished. A prompt is done when it has n finished texts and its best beam, were
-    it to end here, is not above the worst of them. The same as Hugging Face's `early_stopping=False`.
+    Texts are ranked by nats / tokens ** how.length_penalty, with the stop token counted. Each step takes the
+    C likeliest continuations of a prompt, enough that n remain if all stop tokens are among them. The n
+    likeliest that do not end become the beams; those among the first n that end are finished. A prompt is
+    done when it has n finished texts and its best beam would rank no higher than the worst of them. This is
+    Hugging Face's `early_stopping=False`.
     """
     logits = steps.first()
     n, (B, V), device = how.beams, logits.shape, logits.device
     steps.widen(n)
-    logits = logits.repeat_interleave(n, dim=0)
+    logits = repeat(logits, "b v -> (b n) v", n=n)
     stop = torch.tensor(how.stop, dtype=torch.long, device=device)
     C = min(max(2, 1 + len(stop)) * n, n * V)
     offset = torch.arange(0, B * n, n, device=device)[:, None]
     unmoved = torch.arange(B * n, device=device)
 
     nats = torch.full((B, n), NEVER, device=device)
-    nats[:, 0] = 0  # the beams of a prompt begin alike: one is enough
+    nats[:, 0] = 0  # all beams of a prompt begin equal, so only the first may be extended
     beams = torch.full((B, n, length), PADDING, device=device)
     scores, texts = torch.full((B, n), NEVER, device=device), beams
     undone = torch.ones(B, 1, dtype=torch.bool, device=device)
@@ -40,7 +42,8 @@ def beam_search(steps: Steps, length: int, how: Decoding) -> Tensor:
         logp = logits.float().log_softmax(dim=-1)
         if how.forbid is not None:
             logp = logp.masked_fill(how.forbid, NEVER)
-        best, index = (logp.view(B, n, V) + nats[:, :, None]).flatten(1).topk(C)
+        total = rearrange(logp, "(b n) v -> b n v", n=n) + nats[:, :, None]
+        best, index = rearrange(total, "b n v -> b (n v)").topk(C)
         beam, token = index // V, index % V
         grown = _pick(beams, beam)
         grown[:, :, t] = token
@@ -59,18 +62,18 @@ def beam_search(steps: Steps, length: int, how: Decoding) -> Tensor:
         if not bool(undone.any()):
             break
         beams = _pick(grown, chosen)
-        rows = (beam.gather(1, chosen) + offset).flatten()
+        rows = rearrange(beam.gather(1, chosen) + offset, "b n -> (b n)")
         if not torch.equal(rows, unmoved):
             steps.keep(rows)
-        logits = steps.next(beams[:, :, t].flatten())
+        logits = steps.next(rearrange(beams[:, :, t], "b n -> (b n)"))
     return texts[:, 0]
 
 
 def compared(nats: Tensor, tokens: int, length_penalty: float) -> Tensor:
-    """What beams of so many tokens are ranked by."""
-    return nats / float(tokens) ** length_penalty  # as whole numbers, a power might not fit a tensor's int64
+    """The score by which texts of so many tokens are ranked."""
+    return nats / float(tokens) ** length_penalty  # a power of integers might not fit int64
 
 
 def _pick(texts: Tensor, chosen: Tensor) -> Tensor:
-    """Of texts (B,m,length) those with numbers chosen (B,c): (B,c,length), a copy."""
-    return texts.gather(1, chosen[:, :, None].expand(-1, -1, texts.shape[2]))
+    """The texts numbered `chosen` (B,c) among texts (B,m,length): (B,c,length), a copy."""
+    return texts.gather(1, repeat(chosen, "b c -> b c length", length=texts.shape[2]))

@@ -1,4 +1,7 @@
-"""How tokens are chosen, and what from. No torch here: the command line reads this before it loads torch."""
+"""Options of decoding, and the steps that a search drives.
+
+This file does not load torch, since the command line reads it before torch is loaded.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,26 @@ from archs.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Beyond these a sum, a quotient or the memory would end in a traceback, or in text that means nothing.
+# Limits of the options. Beyond them numbers overflow, memory runs out, or the text is meaningless.
 TEMPERATURES = (1e-6, 1e6)
 SMALLEST_SHARE = 1e-6  # top_p
-STEEPEST = 5  # length_penalty: the longest text's tokens ** 5 times its nats is a float32 number still
+STEEPEST = 5  # length_penalty: LONGEST ** 5 times a text's nats still fits float32
 WIDEST = 1000  # beams
 LONGEST = 100_000  # tokens to write
 
 
 @dataclass(frozen=True, eq=False)
 class Decoding:
-    """How `Family.generate` chooses tokens. Raises UserError for values that mean nothing.
+    """How `Family.generate` chooses tokens. Raises UserError for impossible values.
 
     temperature       0 takes the likeliest token (greedy), above 0 samples
     top_k             samples among the k likeliest (Fan et al. 2018)
     top_p             samples among the fewest likeliest that have p together (Holtzman et al. 2020)
     beams             width of the beam search; 1 = greedy or sampled
-    length_penalty    of two beams the better has more nats / tokens ** length_penalty
+    length_penalty    beams are ranked by log-probability / tokens ** length_penalty
     stop              tokens that end a text; they are kept
     forbid (V) bool   tokens that are never written
-    fill, rounds      an encoder-AE's order of filling its blanks, and how often it goes over them
+    fill, rounds      the order in which an encoder-AE fills its blanks, and the number of passes over them
     """
 
     temperature: float = 0.0
@@ -111,25 +114,25 @@ def check_length(length: int) -> None:
 
 
 class Steps(Protocol):
-    """A batch being written from left to right: what `Family.steps` gives and a search drives.
+    """A batch that is written from left to right. `Family.steps` makes it; a search drives it.
 
-    room (B): how many tokens each row can take; None = as many as were asked for.
+    room (B): how many tokens fit in each row; None = as many as were asked for.
     """
 
     room: Tensor | None
 
     def first(self) -> Tensor:
-        """Reads the prompts: logits (B,V) of the first token."""
+        """Reads the prompts and returns the logits (B,V) of the first token."""
         ...
 
     def next(self, tokens: Tensor) -> Tensor:
-        """Writes tokens (B): logits (B,V) of those after them."""
+        """Appends tokens (B) and returns the logits (B,V) of the next ones."""
         ...
 
     def widen(self, times: int) -> None:
-        """After `first`: each row becomes `times` neighbouring ones, the beams of one prompt."""
+        """Repeats each row `times` times, as the neighbouring beams of one prompt. Call it after `first`."""
         ...
 
     def keep(self, rows: Tensor) -> None:
-        """Row i goes on from what rows[i] (B) has written, a beam of the same prompt."""
+        """Row i continues the text of row rows[i] (B), a beam of the same prompt."""
         ...

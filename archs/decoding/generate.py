@@ -1,4 +1,4 @@
-"""Writing from left to right: greedy, sampled or by beam search over a family's steps; and prompts.
+"""Generation from left to right: greedy, sampled or by beam search over a family's steps; and prompts.
 
 Axes: B rows of the batch, V vocabulary.
 """
@@ -19,10 +19,11 @@ from archs.errors import UserError
 
 
 def prompts(rows: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None = None) -> Batch:
-    """Prompts of any lengths as one batch (B,T), padded on the left; all of a prompt is prefix.
+    """Prompts of any lengths as one batch (B,T), padded on the left; a prompt is all prefix.
 
-    sources: what an encoder-decoder's encoder reads, of any lengths, also none. Raises UserError for an empty
-    prompt, since a decoder begins with a start token, and for what is no row of token ids.
+    sources: the texts that an encoder-decoder's encoder reads, of any lengths; a source may be empty. Raises
+    UserError for an empty prompt, since a decoder begins with a start token, and for rows that are no token
+    ids.
     """
     texts = _ids(rows, "prompts")
     empty = [number for number, row in enumerate(texts) if not len(row)]
@@ -41,7 +42,7 @@ def prompts(rows: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | No
 
 def _ids(rows: Sequence[Sequence[int]], name: str) -> list[Tensor]:
     """Each row as int64 (n)."""
-    each = []
+    ids_of_rows = []
     for number, row in enumerate(rows):
         try:
             ids = torch.as_tensor(row)
@@ -52,12 +53,12 @@ def _ids(rows: Sequence[Sequence[int]], name: str) -> list[Tensor]:
             raise UserError(
                 f"row {number} of the {name} is {came}; give a list of token ids, such as [1, 7, 9]"
             )
-        each.append(ids.long())
-    return each
+        ids_of_rows.append(ids.long())
+    return ids_of_rows
 
 
 def _left_padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Tokens (B,longest), 0 in padding, and segments (B,longest), None where nothing is padded."""
+    """Tokens (B,longest), 0 in padding, and segments (B,longest), None if there is no padding."""
     longest = max(len(row) for row in rows)
     tokens = torch.zeros(len(rows), longest, dtype=torch.long)
     segments = torch.full((len(rows), longest), PADDING)
@@ -71,9 +72,10 @@ def _left_padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
 def check(
     how: Decoding, length: int, vocabulary: int, device: torch.device, never: Tensor | None = None
 ) -> Decoding:
-    """`how` for a family with so many tokens on that device. Raises UserError for tokens it does not have.
+    """Checks `how` for a family of so many tokens; returns it with all forbidden tokens on the device.
 
-    never (V) bool: what the family itself never writes; forbidden beside what `how` forbids.
+    never (V) bool: tokens that the family never writes, forbidden beside those that `how` forbids. Raises
+    UserError for tokens outside the vocabulary, for a stop token that is forbidden, and if all tokens are.
     """
     check_length(length)
     for token in how.stop:
@@ -102,7 +104,7 @@ def check(
 
 
 def check_tokens(what: str, tokens: Tensor, vocabulary: int) -> None:
-    """Raises UserError for tokens (B,T) that are not in a vocabulary of this size. Waits for the device."""
+    """Raises UserError for tokens (B,T) outside a vocabulary of this size. Synchronises with the device."""
     if tokens.is_floating_point():
         raise UserError(
             f"the {what} is {tokens.dtype}; give whole numbers, the ids of tokens, as torch.int64"
@@ -116,7 +118,7 @@ def check_tokens(what: str, tokens: Tensor, vocabulary: int) -> None:
 
 
 def write(steps: Steps, length: int, how: Decoding, rng: torch.Generator | None = None) -> Tensor:
-    """Up to `length` tokens a row: (B,length), PADDING after a stop token and where a row has no room."""
+    """Writes up to `length` tokens a row: (B,length), PADDING after a stop token and where a row is full."""
     room = steps.room
     most = length if room is None else min(length, int(room.max()))
     if room is not None and most == 0:
@@ -132,7 +134,7 @@ def write(steps: Steps, length: int, how: Decoding, rng: torch.Generator | None 
 
 
 def _likeliest_or_sampled(steps: Steps, length: int, how: Decoding, rng: torch.Generator | None) -> Tensor:
-    """(B,n) tokens, n up to `length`: fewer once all rows have stopped or have no room."""
+    """Tokens (B,n); n is below `length` if all rows stop or are full before."""
     tokens = pick(steps.first(), how, rng)
     written = [tokens]
     stop = torch.tensor(how.stop, dtype=torch.long, device=tokens.device)
@@ -149,7 +151,7 @@ def _likeliest_or_sampled(steps: Steps, length: int, how: Decoding, rng: torch.G
 
 
 def ended(written: Tensor, stop: tuple[int, ...]) -> Tensor:
-    """(B,n) with PADDING after each row's first stop token, which is kept."""
+    """written (B,n) with PADDING after each row's first stop token, which is kept."""
     if not stop:
         return written
     stops = torch.isin(written, torch.tensor(stop, device=written.device))
@@ -157,7 +159,7 @@ def ended(written: Tensor, stop: tuple[int, ...]) -> Tensor:
 
 
 def pick(logits: Tensor, how: Decoding, rng: torch.Generator | None = None) -> Tensor:
-    """logits (B,V) -> tokens (B): the likeliest, or a sample from `rng` alone."""
+    """logits (B,V) -> tokens (B): the likeliest ones, or samples drawn with `rng`."""
     if how.forbid is not None:
         logits = logits.masked_fill(how.forbid, float("-inf"))
     if how.temperature == 0:

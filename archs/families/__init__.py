@@ -1,1 +1,1 @@
-"""The five families: which masks and which stacks each one has, and how it writes."""
+"""The five families: the masks and stacks of each, and how it generates."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,13 +33,14 @@ class EncoderAE(SingleStack):
     unit = "pll"
 
     def score(self, batch: Batch, rows_at_once: int = 128, words: Tensor | None = None) -> Score:
-        """Pseudo-log-likelihood: each asked token, one at a time, hidden behind `batch.extras["mask"]`.
+        """Pseudo-log-likelihood: each target is predicted with itself masked and all other tokens visible.
 
-        Salazar et al. 2020. `batch.tokens` is the clean text; every asked token costs one row of a pass.
+        Salazar et al. 2020. `batch.tokens` is the clean text, `batch.extras["mask"]` the mask token. Each
+        target costs one row of a pass; a pass has up to `rows_at_once` rows.
 
-        words (B,T) int64: which word of its row each cell belongs to. If given, the later tokens of the same
-        word are hidden beside the asked one, and the unit is "pll_word_l2r" (Kauf and Ivanova 2023): in view
-        of them, the first pieces of a rare word would be guessed too well.
+        words (B,T) int64: which word of its row each cell belongs to. If given, the later tokens of the
+        target's word are masked too, and the unit is "pll_word_l2r" (Kauf and Ivanova 2023). If they were
+        visible, the first pieces of a rare word would be too easy.
 
         Raises UserError without a mask token. Dropout as in `Family.score`.
         """
@@ -61,17 +63,18 @@ class EncoderAE(SingleStack):
             targets = batch.targets[rows, cells]
             nats[part] = logp[each, targets]
             greedy[part] = logp.argmax(dim=-1) == targets
-        shape, unit = batch.tokens.shape, self.unit if words is None else "pll_word_l2r"
-        return Score(nats.view(shape), unit, greedy.view(shape))
+        B = len(batch.tokens)
+        nats, greedy = (rearrange(each, "(b t) -> b t", b=B, t=width) for each in (nats, greedy))
+        return Score(nats, self.unit if words is None else "pll_word_l2r", greedy)
 
     @torch.no_grad()
     def generate(
         self, batch: Batch, length: int, how: Decoding = GREEDY, rng: torch.Generator | None = None
     ) -> Tensor:
-        """Fills the first `length` cells with weight of each row as `how.fill` says: (B,length).
+        """Fills the first `length` blanks (cells with weight) of each row as `how.fill` says: (B,length).
 
-        PADDING after a stop token and where a row has fewer blanks. Never the mask token. Raises UserError
-        for beams, without a mask token, and where dropout is on.
+        PADDING stands after a stop token and where a row has fewer blanks. The mask token is never written.
+        Raises UserError for beams, without a mask token, and if dropout is on.
         """
         if how.beams > 1:
             raise UserError(f"beams={how.beams}: beam search is for left to right; {self.kind} fills blanks")
@@ -80,13 +83,13 @@ class EncoderAE(SingleStack):
         never[mask_id] = True
         how = self.ready(batch, length, how, never)
         columns, blanks = blank_columns(batch, length)
-        # Columns of no blank write to a spare cell.
+        # Where there is no blank, tokens are written to a spare cell.
         places = columns.masked_fill(~blanks, batch.tokens.shape[1])
 
         def logits_of(written: Tensor, wanted: slice) -> Tensor:
             tokens = functional.pad(batch.tokens, (0, 1)).scatter(1, places, written)[:, :-1]
             rows = self.hidden(replace(batch, tokens=tokens)).rows
-            return self.logits(rows.gather(1, columns[:, wanted, None].expand(-1, -1, rows.shape[2])))
+            return self.logits(rows.gather(1, repeat(columns[:, wanted], "b m -> b m d", d=rows.shape[2])))
 
         fill = mask_predict if how.fill == "mask_predict" else left_to_right
         written = ended(fill(blanks, logits_of, mask_id, how, rng).masked_fill(~blanks, PADDING), how.stop)
@@ -94,7 +97,7 @@ class EncoderAE(SingleStack):
 
 
 def mask_token(batch: Batch, vocabulary: int) -> int:
-    """The id of the mask token, which the objective puts beside the batch. Raises UserError without one."""
+    """The id of the mask token, which the objective puts into the extras. Raises UserError without one."""
     if "mask" not in batch.extras:
         raise UserError(
             'an encoder_ae hides tokens behind its mask token, and the batch came without extras["mask"]; '

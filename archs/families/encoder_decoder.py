@@ -42,11 +42,11 @@ def cross_mask(batch: Batch) -> Mask:
 
 
 def share(encoder: Stack, decoder: Stack) -> None:
-    """Gives the decoder the encoder's self-attention, feed-forward and norms, the final one too.
+    """Gives the decoder the encoder's self-attention, feed-forward and norms, the final norm included.
 
-    Raises UserError if one is deeper. As in T5, where the encoder's variables took the decoder's names: what
-    only the decoder has, cross-attention and its norm, stays its own. So does, other than there, the table of
-    relative positions, for a bucket is another distance where keys come later too.
+    As in T5, cross-attention and its norm stay the decoder's own. Unlike in T5, the table of relative
+    positions does too: a bucket stands for another distance in a stack that sees later keys. Raises UserError
+    if the stacks differ in depth.
     """
     if encoder.layers != decoder.layers:
         raise UserError(
@@ -62,14 +62,14 @@ def share(encoder: Stack, decoder: Stack) -> None:
 class EncoderDecoder(Family):
     """`config.layers` encoder layers and `config.decoder_layers` decoder layers with cross-attention.
 
-    Of one set of weights if `config.shared_stacks` (`share`). Embeddings are always shared, what places the
-    source's tokens never is.
+    With `config.shared_stacks` both have one set of weights (`share`). They always share token embeddings;
+    each has a `Placement` of its own.
     """
 
     kind = "encoder_decoder"
     layout = "source_target"
     decoding = "left to right, cached"
-    both_ways = False  # its rows are the decoder's
+    both_ways = False  # the rows that it returns are the decoder's
 
     def __init__(self, config: CoreConfig) -> None:
         super().__init__(config)
@@ -88,11 +88,11 @@ class EncoderDecoder(Family):
 
     @classmethod
     def depths(cls, reference: CoreConfig, stacks: Stacks | None = None) -> Iterator[CoreConfig]:
-        """A single stack's depth as the encoder-decoders of Raffel et al. 2020, section 3.2, divide it.
+        """How to divide a single stack's depth between encoder and decoder (Raffel et al. 2020, section 3.2).
 
-        halves: between the two, an odd layer to the encoder or the decoder (P parameters, ½M compute);
-        double: all of it to each (2P, M); shared: the same with one set of weights (P, M). None: halves, then
-        deeper ones up to double, since a token passes one stack only and FLOPs are matched by more layers.
+        halves: half of the layers each, an odd one to either (P parameters, ½M compute). double: all layers
+        each (2P, M). shared: the same with one set of weights (P, M). None: halves first, then deeper ones up
+        to double: a token passes one stack only, so that more layers are needed to match FLOPs.
         """
         L = reference.layers
         if stacks in ("double", "shared"):
@@ -107,13 +107,16 @@ class EncoderDecoder(Family):
         return 2 if stacks == "double" else 1
 
     def first(self, batch: Batch) -> Tensor:
-        """The source as the encoder's first block reads it (B,S,D)."""
+        """The input (B,S,D) of the encoder's first block."""
         assert batch.source is not None
         assert batch.source_positions is not None
         return self.source_placement(self.embedding(batch.source), batch.source_positions)
 
     def encode(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """The source (B,S) -> (B,S,D) and every encoder layer's output."""
+        """The encoder's output (B,S,D) for the source, and each encoder layer's output.
+
+        Raises UserError for a batch without a source.
+        """
         if batch.source is None:
             raise UserError(
                 "an encoder-decoder reads batch.source, and none came; give one, with no cells if empty"

@@ -1,4 +1,4 @@
-"""What the five families have in common: embeddings, the head, and the four verbs."""
+"""The base class of the five families: embeddings, the head, and hidden states, loss, score, generation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from archs.batch import Batch, MaskBuilder
@@ -23,15 +24,16 @@ from archs.decoding.generate import check, check_tokens, write
 from archs.errors import UserError
 
 Unit = Literal["nll", "pll", "pll_word_l2r"]
-Stacks = Literal["halves", "double", "shared"]  # an encoder-decoder's, beside a single stack
+Stacks = Literal["halves", "double", "shared"]  # an encoder-decoder's depth, relative to a single stack's
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """One pass: `targets` (N,D) at `batch.target_index`, `rows` (B,T,D), and every layer's rows (B,R,D).
+    """The hidden states of one pass.
 
-    A layer's rows are what its block gives out, before the stack's final norm; the embeddings are not among
-    them. source (B,S,D): an encoder's output, of a family that has one; source_layers: of each of its layers.
+    targets (N,D): at `batch.target_index`. rows (B,T,D): all final states. layers: each layer's output
+    (B,R,D), before the final norm and without the embeddings. source (B,S,D): the encoder's output, if there
+    is an encoder. source_layers: each encoder layer's output.
     """
 
     targets: Tensor
@@ -43,9 +45,10 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Score:
-    """Log-probabilities in nats (B,T), zero where nothing was asked; `unit` as in `Family`.
+    """Log-probabilities of the targets.
 
-    greedy (B,T) bool: the target is the likeliest token of all; False where nothing was asked.
+    nats (B,T): in nats, 0 where there is no target. unit: see `Family`. greedy (B,T) bool: the target is the
+    likeliest token of all; False where there is no target.
     """
 
     nats: Tensor
@@ -56,13 +59,14 @@ class Score:
 class Family(nn.Module, ABC):
     """A family of pretraining architectures.
 
-    kind: which of the five it is; layout: how it is given a [source; target] pair; decoding: its own way
-    to write, in words; unit: what its scores are. "nll": the chain rule's log-probabilities, they sum to a
-    text's; "pll": pseudo-log-likelihood, each token given all others (Salazar et al. 2020). A score may also
-    have the unit "pll_word_l2r", where the later tokens of the same word are hidden too (`EncoderAE.score`).
-    No two units share an axis.
-    both_ways: whether its mask lets some row that it gives out see a later one. If not, a text's last row
-    alone has read all of it.
+    kind: name of the family, one of five. layout: how it reads a [source; target] pair. decoding: how it
+    generates, in words.
+    unit: of its scores. "nll": log-probabilities of the chain rule, which sum to the text's. "pll":
+    pseudo-log-likelihood, each token given all others (Salazar et al. 2020). A score may also have the unit
+    "pll_word_l2r", where the later tokens of the same word are masked too (`EncoderAE.score`). Never compare
+    scores of two units.
+    both_ways: whether some row of its output may see a later one. If not, only a text's last row has read the
+    whole text.
     """
 
     kind: ClassVar[str]
@@ -84,13 +88,13 @@ class Family(nn.Module, ABC):
         return self.placement(self.embedding(tokens), positions, token_types)
 
     def first(self, batch: Batch) -> Tensor:
-        """What the first block reads (B,R,D)."""
+        """The input (B,R,D) of the first block."""
         return self.embed(batch.tokens, batch.positions, batch.token_types)
 
     def check_length(self, positions: Tensor) -> None:
-        """Raises UserError if learned positions end before these ids (B,R) do. Called where texts come in."""
+        """Raises UserError if a position id (B,R) is beyond the learned positions. Called on each input."""
         most = self.config.max_length
-        # No id is larger than the width: a device is waited for only where it might be too wide.
+        # An id is below the width, so only a batch that is too wide needs its ids read from the device.
         if self.config.positions != "learned" or positions.shape[1] <= most or int(positions.max()) < most:
             return
         raise UserError(
@@ -100,31 +104,35 @@ class Family(nn.Module, ABC):
 
     @abstractmethod
     def hidden(self, batch: Batch) -> Hidden:
-        """One pass over the batch; the head is not run."""
+        """One pass over the batch, without the head."""
 
     def asked(self, batch: Batch) -> Tensor:
-        """The targets of `hidden` (N,D) where nothing else of the pass is wanted, which may cost less."""
+        """`hidden(batch).targets` (N,D). A family may compute them at lower cost than all of `hidden`."""
         return self.hidden(batch).targets
 
     def generate(
         self, batch: Batch, length: int, how: Decoding = GREEDY, rng: torch.Generator | None = None
     ) -> Tensor:
-        """Up to `length` new tokens (B,length) by the family's own decoder, from an objective's prompt.
+        """Generates up to `length` tokens after an objective's prompt: (B,length).
 
-        PADDING after a stop token, which is kept, and where a row has fewer blanks. Raises UserError for a
-        prompt that cannot be gone on from, for what this decoder does not do, and where dropout is on.
+        PADDING stands after a stop token, which is kept, and where a row has fewer blanks. rng: for samples.
+        Raises UserError for a prompt that cannot be continued, for an option that this family's decoder does
+        not have, and if dropout is on.
         """
         if (how.fill, how.rounds) != (GREEDY.fill, GREEDY.rounds):
             raise UserError(f"fill and rounds are for an encoder_ae; {self.kind} writes {self.decoding}")
         how = self.ready(batch, length, how)
         if length == 0:
             return batch.tokens.new_empty(len(batch.tokens), 0)
-        with torch.inference_mode():  # a tenth faster a token than no_grad where layers are small
+        with torch.inference_mode():  # a tenth faster a token than no_grad if layers are small
             written = write(self.steps(batch, length), length, how, rng)
-        return written.clone()  # an ordinary tensor, so that a family may be trained on it
+        return written.clone()  # an ordinary tensor, on which a family may be trained
 
     def ready(self, batch: Batch, length: int, how: Decoding, never: Tensor | None = None) -> Decoding:
-        """`how` for this family, checked with what it is to go on from; `never` as in `generate.check`."""
+        """Checks prompt, length and `how` for this family and returns `how`; `never` as in `generate.check`.
+
+        Raises UserError as `generate.check` does, for tokens outside the vocabulary, and if dropout is on.
+        """
         if self.training and self.config.drops:
             raise UserError(
                 "the family is in training mode, where dropout changes what is written; call family.eval()"
@@ -135,26 +143,30 @@ class Family(nn.Module, ABC):
         return check(how, length, self.config.vocabulary, batch.device, never)
 
     def steps(self, batch: Batch, length: int) -> Steps:
-        """The batch, ready to be written from left to right: one token a step, cached."""
+        """The batch as steps that write one token at a time from left to right, with a cache.
+
+        Raises UserError for a family that does not write from left to right.
+        """
         raise UserError(f"{self.kind} has no steps from left to right: it writes by {self.decoding}")
 
     @abstractmethod
     def flops(self, batch: Batch) -> int:
-        """FLOPs of one forward pass over the batch, head included; masked-out attention is charged."""
+        """FLOPs of one forward pass over the batch, with the head; masked attention counts too."""
 
     @abstractmethod
     def reachable(self, batch: Batch, declared: MaskBuilder | None = None) -> Reach:
-        """Which input cells each row of each layer may depend on.
+        """Which input cells each row of each layer may depend on, (B,R,cells) bool.
 
-        By stream of the rows, in the order in which they are read: one entry a layer, by stream of the cells
-        (B,R,cells) bool. By the family's own masks, or by `declared` for a family that has one mask alone.
+        Keys of the result are streams of rows, in the order of the pass; each has one entry a layer, whose
+        keys are streams of input cells. Computed from the family's own masks, or from `declared` in their
+        place. Raises UserError for `declared` if the family has more than one mask.
         """
 
     @classmethod
     def depths(cls, reference: CoreConfig, stacks: Stacks | None = None) -> Iterator[CoreConfig]:
-        """The depths to try when this family is sized to match a single stack, most natural first.
+        """The depths to try when this family is sized to match a single stack, the preferred one first.
 
-        Raises UserError for `stacks`, of a family that has one stack.
+        Raises UserError for `stacks` if the family has a single stack.
         """
         if stacks is not None:
             raise UserError(
@@ -165,7 +177,7 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def times_parameters(cls, stacks: Stacks | None) -> int:
-        """How many times a single stack's parameters this family has where parameters are matched."""
+        """The number of parameters relative to a single stack's, when parameters are matched."""
         return 1
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -173,30 +185,32 @@ class Family(nn.Module, ABC):
         return self.head(hidden)
 
     def nats(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """Weighted sum of -log p(target) in nats by `logits`, whose (N,V) are never held at once.
+        """The weighted sum of -log p(target) in nats; hidden (N,D), targets (N) int64, weights (N).
 
-        hidden (N,D), targets (N) int64, weights (N).
+        The logits (N,V) are computed chunk by chunk, unless a subclass has `logits` of its own.
         """
-        if type(self).logits is not Family.logits:  # of its own, such as a cap: all of them, then
+        if type(self).logits is not Family.logits:  # a subclass changes logits, for example caps them
             return cross_entropy(self.logits(hidden), targets, weights)
         return self.head.nats(hidden, targets, weights)
 
     def score(self, batch: Batch) -> Score:
-        """Log-probability of each asked target in one teacher-forced pass.
+        """The log-probability of each target in one teacher-forced pass.
 
-        Of the family as it is: in training mode dropout is on and no two calls agree; call `eval()` first.
+        Call `eval()` first: in training mode dropout is on, and two calls give different scores.
         """
         index, targets, weights = batch.asked()
         with by_onednn(batch.device):
             logp = self.logits(self.hidden(batch).targets).float().log_softmax(dim=-1)
-        asked, shape = weights > 0, batch.tokens.shape
+        is_target = weights > 0
         nats = torch.zeros(batch.tokens.numel(), device=logp.device)
-        nats.index_add_(0, index, logp.gather(1, targets[:, None]).squeeze(1) * asked)
+        nats.index_add_(0, index, logp.gather(1, targets[:, None]).squeeze(1) * is_target)
         greedy = torch.zeros(len(nats), dtype=torch.bool, device=logp.device)
-        greedy.index_put_((index,), (logp.argmax(dim=-1) == targets) & asked, accumulate=True)
-        return Score(nats.view(shape), self.unit, greedy.view(shape))
+        greedy.index_put_((index,), (logp.argmax(dim=-1) == targets) & is_target, accumulate=True)
+        B, T = batch.tokens.shape
+        nats, greedy = (rearrange(each, "(b t) -> b t", b=B, t=T) for each in (nats, greedy))
+        return Score(nats, self.unit, greedy)
 
 
 def take_targets(rows: Tensor, batch: Batch) -> Tensor:
-    """(B,T,D) -> (N,D) at `batch.target_index`; padded entries take cell 0, which has weight 0 there."""
-    return rows.flatten(0, 1)[batch.asked()[0]]
+    """rows (B,T,D) -> (N,D) at `batch.target_index`; padded entries read cell 0, and their weight is 0."""
+    return rearrange(rows, "b t d -> (b t) d")[batch.asked()[0]]

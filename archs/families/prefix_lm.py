@@ -18,9 +18,9 @@ class PrefixLM(CachedStack):
 
     @classmethod
     def of(cls, family: SingleStack | PermutedLM) -> PrefixLM:
-        """The embeddings, layers and head of another family of one stack, shared with it, under this mask.
+        """A prefix LM that shares embeddings, layers and head with another family of one stack.
 
-        A permuted LM's query vector is left behind: here every row reads a token.
+        A permuted LM's query vector is not used: in a prefix LM every row reads a token.
         """
         other = cls(family.config)
         other.embedding, other.placement = family.embedding, family.placement

@@ -1,4 +1,4 @@
-"""One stack under one mask: encoder-AE, decoder-AR and prefix LM are this class with another mask builder."""
+"""One stack under one mask. Encoder-AE, decoder-AR and prefix LM are this class with three mask builders."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from archs.masks import Mask
 class SingleStack(Family):
     """hidden = stack(embed(tokens)) under `build_mask(batch)`.
 
-    `mask` replaces the family's own builder: the first extension point, any function Batch -> Mask. A batch
-    may bring one too, from an objective that changes the mask from batch to batch.
+    mask: replaces the family's own builder; any function Batch -> Mask. A batch may have a mask builder too,
+    from an objective whose mask differs from batch to batch.
     """
 
     default_mask: ClassVar[MaskBuilder]
@@ -38,7 +38,7 @@ class SingleStack(Family):
         return Hidden(take_targets(rows, batch), rows, layers)
 
     def mask_of(self, batch: Batch) -> Mask:
-        """The batch's own mask, else the family's. Raises UserError for a batch's under a user's builder."""
+        """The batch's own mask, else the family's. Raises UserError if both batch and user give a builder."""
         if batch.mask is None:
             return self.build_mask(batch)
         if self.build_mask is not type(self).default_mask:
@@ -61,7 +61,7 @@ class SingleStack(Family):
 
 
 class CachedStack(SingleStack):
-    """A single stack that writes left to right with a cache: decoder-AR and prefix LM."""
+    """A single stack that generates from left to right with a cache: decoder-AR and prefix LM."""
 
     layout = "concatenated"
     decoding = "left to right, cached"

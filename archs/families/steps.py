@@ -1,4 +1,4 @@
-"""One token a step, with a cache: how each family that writes from left to right reads and goes on.
+"""Cached decoding: steps that read the prompt and then one token at a time.
 
 Axes: B rows of the batch, L rows of the cache to come, K keys, S source cells.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from einops import repeat
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,9 +21,9 @@ from archs.masks import FULL, Mask
 
 
 class PromptSteps:
-    """Text after a prompt: decoder-AR, prefix LM and, with the encoder's memory, encoder-decoder.
+    """Continues a prompt: for decoder-AR, prefix LM and, with an encoder's output, encoder-decoder.
 
-    memory: the encoder's output (B,S,D) and the builder of the mask over it.
+    memory: the encoder's output (B,S,D) and the builder of the cross-attention mask.
     """
 
     room: Tensor | None = None
@@ -39,28 +40,28 @@ class PromptSteps:
         check_prompt(batch)
         self.family, self.stack, self.mask = family, stack, mask
         self.prompt = batch.tokens
-        self.whole = with_room(batch, length - 1)  # the last token is written and not read
+        self.whole = with_room(batch, length - 1)  # the last token that is written is not read
         family.check_length(self.whole.positions)
         self.memory, self.memory_mask = memory or (None, None)
         self.memory_length = 0 if self.memory is None else self.memory.shape[1]
         self.cache = Cache.empty(stack.layers, capacity=self.whole.tokens.shape[1])
         self.memory_seen: Mask | None = None
-        self._settle()
+        self._precompute_masks()
 
     def first(self) -> Tensor:
         cross = None if self.memory_mask is None else self.memory_mask(self.whole)
         logits = self._read(self.prompt, self.mask(self.whole), cross)
-        self.memory = None  # the cache holds what cross-attention needs of it
+        self.memory = None  # the cache now holds its keys and values
         return logits
 
     def next(self, tokens: Tensor) -> Tensor:
         return self._read(tokens[:, None], self.seen, self.memory_seen)
 
     def widen(self, times: int) -> None:
-        rows = torch.arange(len(self.prompt), device=self.whole.device).repeat_interleave(times)
+        rows = repeat(torch.arange(len(self.prompt), device=self.whole.device), "b -> (b n)", n=times)
         self.whole = self.whole.rows(rows)
         self.cache.take(rows)
-        self._settle()
+        self._precompute_masks()
 
     def keep(self, rows: Tensor) -> None:
         self.cache.take(rows, cross=False)
@@ -81,23 +82,23 @@ class PromptSteps:
         )
         return self.family.logits(rows[:, -1])
 
-    def _settle(self) -> None:
-        """The masks of the rows to come, worked out once."""
+    def _precompute_masks(self) -> None:
+        """Computes the masks of all rows after the prompt once."""
         shape, start = self.whole.tokens.shape, self.prompt.shape[1]
-        self.seen = settled(self.mask(self.whole), shape, start, self.whole.device)
+        self.seen = precomputed(self.mask(self.whole), shape, start, self.whole.device)
         if self.memory_mask is not None:
             mask = self.memory_mask(self.whole)
-            self.memory_seen = settled(mask, shape, start, self.whole.device, self.memory_length)
+            self.memory_seen = precomputed(mask, shape, start, self.whole.device, self.memory_length)
 
 
-# Cells of a table of who sees whom, a byte each. Past that a step works out its own row, which costs little
-# beside attention over so many keys.
+# The most cells of a precomputed mask, a byte each. Above that each step computes the mask of its own row,
+# which costs little beside attention over so many keys.
 LARGEST_TABLE = 2**26
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """A rule worked out for the rows from `start` on: seen (B,L,K) bool."""
+    """A rule as a table over the queries from `start` on: seen (B,L,K) bool."""
 
     seen: Tensor
     start: int
@@ -106,13 +107,13 @@ class _Table:
         return self.seen[b, q - self.start, k]
 
 
-def settled(
+def precomputed(
     mask: Mask, shape: tuple[int, ...], start: int, device: torch.device, memory: int | None = None
 ) -> Mask:
-    """`mask` for the rows from `start` on of a cache of `shape` (B,rows), worked out once.
+    """`mask` as a table over the queries from row `start` on, of a cache of `shape` (B,rows).
 
-    FULL where they see all that is there: the rows before them, or `memory` cells. `mask` itself where the
-    table would have more than LARGEST_TABLE cells.
+    memory: number of cells of an encoder's output, if these are the keys. Returns FULL if every query sees
+    all keys that exist at its step, and `mask` itself if the table would exceed LARGEST_TABLE cells.
     """
     B, end = shape
     if B * (end - start) * (end if memory is None else memory) > LARGEST_TABLE:
@@ -120,14 +121,14 @@ def settled(
     rows = torch.arange(start, end, device=device)
     keys = torch.arange(end if memory is None else memory, device=device)
     seen = mask.dense(B, rows, keys)
-    there = keys <= rows[:, None] if memory is None else torch.ones_like(seen)
-    if bool((seen | ~there).all()):
+    exists = keys <= rows[:, None] if memory is None else torch.ones_like(seen)
+    if bool((seen | ~exists).all()):
         return Mask(FULL.rule, mask.name)
     return Mask(_Table(seen, start), mask.name)
 
 
 def check_prompt(batch: Batch) -> None:
-    """Raises UserError if there is no last token to go on from."""
+    """Raises UserError for a prompt that is empty or ends in padding: there is no token to continue from."""
     if batch.tokens.shape[1] == 0:
         raise UserError("an empty prompt: nothing comes before the first token; begin it with a start token")
     ends = None if batch.segments is None else (batch.segments[:, -1] < 0).nonzero().flatten().tolist()
@@ -139,9 +140,9 @@ def check_prompt(batch: Batch) -> None:
 
 
 def with_room(batch: Batch, length: int) -> Batch:
-    """The batch with `length` more cells in the document of its last one: what a mask over a cache reads.
+    """The batch with `length` more cells in the document of its last cell, for a mask over the whole cache.
 
-    Prompts of different lengths are therefore padded on the left. Extras stay as they are.
+    Prompts of different lengths must therefore be padded on the left. Extras stay as they are.
     """
     is_prefix, later = batch.is_prefix, torch.arange(1, length + 1, device=batch.device)
     return replace(
@@ -155,12 +156,12 @@ def with_room(batch: Batch, length: int) -> Batch:
 
 
 def longer(part: Tensor | None, length: int) -> Tensor | None:
-    """part (B,T) with `length` more cells like the last one."""
-    return None if part is None else torch.cat((part, part[:, -1:].expand(-1, length)), dim=1)
+    """part (B,T) with its last cell repeated `length` times at the end."""
+    return None if part is None else torch.cat((part, repeat(part[:, -1], "b -> b n", n=length)), dim=1)
 
 
 def blank_columns(batch: Batch, length: int) -> tuple[Tensor, Tensor]:
-    """The first `length` cells with weight of each row, by column: (B,length), and which there are, bool."""
+    """Columns (B,length) of each row's first blanks (cells with weight), and False where there is none."""
     blanks = batch.weights > 0
     columns = (~blanks).long().argsort(dim=1, stable=True)[:, :length]
     return columns, blanks.gather(1, columns)

@@ -1,1 +1,1 @@
-"""The check that information flows where the masks say, in one pass and in cached decoding."""
+"""Checks that information flows exactly where the masks allow, in one pass and in cached decoding."""

@@ -1,4 +1,4 @@
-"""`archs.flow.whole_pass`'s check for cached decoding: each step reads what the mask allows, and no more."""
+"""The check of `archs.flow.whole_pass` for cached decoding: a step depends on what the mask allows alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -24,15 +25,16 @@ from archs.flow.whole_pass import stacks
 def check_decoding(
     family: Family, prompt: Batch, length: int, declared: MaskBuilder | None = None
 ) -> FlowReport:
-    """Compares what each step of `family.steps` depends on with what the mask declares for the text at once.
+    """Compares the cells on which each step of `family.steps` depends with those that the mask declares.
 
-    A row of the report is a step, named by the number of the token it writes ("written"): each layer's output
-    for it, and its logits. A cell is one of the prompt, of the source, or a token already written. The
-    continuation is fixed; only blanks that there are count in a row that has fewer than `length`. `declared`
-    is as in `archs.flow.whole_pass.check_flow`. Runs in float64 on a copy on the CPU and writes the text once
-    for every cell, so give it short prompts.
+    The rows of the report ("written") are steps, numbered by the token that they write: each layer's output
+    in that step, and its logits. The cells are those of the prompt, of the source, and the tokens written
+    before. The written tokens are fixed. In a row with fewer than `length` blanks only its blanks count.
+    declared: as in `archs.flow.whole_pass.check_flow`. The check runs in float64 on a copy on the CPU and
+    writes the text once for every cell, so give it short prompts.
 
-    Raises UserError for a family that does not write from left to right, and for a length below 1.
+    Raises UserError for a family that does not write from left to right, for a length below 1, and for a
+    prompt without blanks.
     """
     if length < 1:
         raise UserError(f"length={length} writes nothing to check; give 1 or more")
@@ -46,74 +48,75 @@ def check_decoding(
     measured = _measured(family, prompt, length, {name: cells.shape[2] for name, cells in layers[0].items()})
     numbers = [*range(1, len(layers) + 1), None]
     places = [
-        Place("written", number, expected, {name: cells & text.there for name, cells in found.items()})
-        for number, expected, found in zip(numbers, [*layers, layers[-1]], measured, strict=True)
+        Place("written", number, expected, {name: cells & text.exists for name, cells in streams.items()})
+        for number, expected, streams in zip(numbers, [*layers, layers[-1]], measured, strict=True)
     ]
     return compare(places, prompt)
 
 
 @dataclass(frozen=True)
 class _Text:
-    """Prompt and continuation, read at once.
+    """Prompt and continuation as one batch.
 
-    rows (B,length): whose output a step is; there (B,length,1) bool: which steps there are; cells
-    (B,length-1): where the written tokens that are read stand; given (B,T) bool: what of the prompt is no
-    blank.
+    rows (B,length): the row of the batch that corresponds to each step. exists (B,length,1) bool: the row has
+    so many steps. cells (B,length-1): the columns of the written tokens that later steps read. given (B,T)
+    bool: the prompt's cells that are no blanks.
     """
 
     whole: Batch
     rows: Tensor
-    there: Tensor
+    exists: Tensor
     cells: Tensor
     given: Tensor
 
     def steps(self, reached: Streams) -> Streams:
-        """What a layer's rows reach -> what the steps do, told by prompt, written tokens and source."""
+        """The cells that a layer's rows reach -> those that the steps reach: prompt, written and source."""
         steps = {
-            name: cells.gather(1, self.rows[:, :, None].expand(-1, -1, cells.shape[2])) & self.there
+            name: cells.gather(1, repeat(self.rows, "b n -> b n c", c=cells.shape[2])) & self.exists
             for name, cells in reached.items()
         }
         own, T = steps.pop("tokens"), self.given.shape[1]
-        written = own.gather(2, self.cells[:, None].expand(-1, own.shape[1], -1))
-        written &= self.there[:, :-1].mT  # a row's missing blanks stand in cells of no blank
+        written = own.gather(2, repeat(self.cells, "b c -> b n c", n=own.shape[1]))
+        written &= self.exists[:, :-1].mT  # the columns of missing blanks are cells that are no blanks
         return {"prompt": own[:, :, :T] & self.given[:, None], "written": written} | steps
 
 
 def _continued(prompt: Batch, length: int) -> _Text:
     B, T = prompt.tokens.shape
-    rows = torch.arange(T - 1, T - 1 + length).expand(B, length)
-    there = torch.ones(B, length, 1, dtype=torch.bool)
+    rows = repeat(torch.arange(T - 1, T - 1 + length), "n -> b n", b=B)
+    exists = torch.ones(B, length, 1, dtype=torch.bool)
     given = torch.ones(B, T, dtype=torch.bool)
-    return _Text(with_room(prompt, length - 1), rows, there, rows[:, 1:], given)
+    return _Text(with_room(prompt, length - 1), rows, exists, rows[:, 1:], given)
 
 
 def _filled(prompt: Batch, length: int) -> _Text:
-    """Blanks come one after the other in the order of their columns, and each is asked by a query row."""
+    """The blanks in the order of their columns, each with a query row."""
     (B, T), blanks = prompt.tokens.shape, prompt.weights > 0
-    columns, there = blank_columns(prompt, length)
-    rows = torch.arange(T, T + length).expand(B, length)
-    rank, queries = blanks.cumsum(dim=1) * blanks, columns.masked_fill(~there, PADDING)
+    columns, exists = blank_columns(prompt, length)
+    rows = repeat(torch.arange(T, T + length), "n -> b n", b=B)
+    rank, queries = blanks.cumsum(dim=1) * blanks, columns.masked_fill(~exists, PADDING)
     whole = replace(prompt, rank=rank, queries=queries)
-    return _Text(whole, rows, there[:, :, None], columns[:, :-1], ~blanks)
+    return _Text(whole, rows, exists[:, :, None], columns[:, :-1], ~blanks)
 
 
 def _measured(family: Family, prompt: Batch, length: int, cells: dict[str, int]) -> list[Streams]:
-    """For each layer and the logits: which of so many cells a stream each step depends on.
+    """On which cells each step depends, for each layer and for the logits. cells: their number by stream.
 
-    One cell at a time is moved in a random direction: forward-mode derivatives, which cached decoding needs
-    no graph for and which, unlike differences, do not vanish beside what they are added to.
+    Each cell in turn is moved in a random direction, by forward-mode derivatives. They need no graph, which
+    cached decoding does not keep, and unlike finite differences they are not lost in rounding.
     """
-    held = _cells_read(family, prompt, length)
+    calls = _cells_read(family, prompt, length)
     numbers = range(sum(cells.values()))
-    moved = [_moved_by(family, prompt, length, [read == number for read in held]) for number in numbers]
-    found = torch.stack(moved, dim=-1)
-    return [dict(zip(cells, layer.split(list(cells.values()), dim=-1), strict=True)) for layer in found]
+    moved = [_moved_by(family, prompt, length, [read == number for read in calls]) for number in numbers]
+    by_layer = torch.stack(moved, dim=-1)
+    return [dict(zip(cells, layer.split(list(cells.values()), dim=-1), strict=True)) for layer in by_layer]
 
 
 def _cells_read(family: Family, prompt: Batch, length: int) -> list[Tensor]:
-    """The numbers of the cells (B,n) that each call of the embedding reads: prompt, written, then source.
+    """The numbers of the cells (B,n) that each call of the embedding reads.
 
-    Found by writing a text whose tokens are these numbers: a family may read its prompt in another order.
+    Cells are numbered through the prompt, the written tokens and the source. The family writes a text whose
+    tokens are these numbers, since it may read its prompt in any order.
     """
     (B, T), calls = prompt.tokens.shape, []
 
@@ -121,10 +124,11 @@ def _cells_read(family: Family, prompt: Batch, length: int) -> list[Tensor]:
         calls.append(args[0])
         return (torch.zeros_like(args[0]),)
 
-    numbered = replace(prompt, tokens=torch.arange(T).expand(B, T))
+    numbered = replace(prompt, tokens=repeat(torch.arange(T), "t -> b t", b=B))
     if prompt.source is not None:
         first = T + length - 1
-        numbered = replace(numbered, source=torch.arange(first, first + prompt.source.shape[1]).expand(B, -1))
+        source = torch.arange(first, first + prompt.source.shape[1])
+        numbered = replace(numbered, source=repeat(source, "s -> b s", b=B))
     hook = family.embedding.register_forward_pre_hook(note)
     _write(family, numbered, length, lambda number: torch.full((B,), T + number), lambda logits: None)
     hook.remove()
@@ -132,9 +136,9 @@ def _cells_read(family: Family, prompt: Batch, length: int) -> list[Tensor]:
 
 
 def _moved_by(family: Family, prompt: Batch, length: int, where: list[Tensor]) -> Tensor:
-    """Where outputs move if the cells `where` (B,n) of each call of the embedding do.
+    """Which outputs change if the cells `where` (B,n) bool of each call of the embedding change.
 
-    Of each layer's newest row and then of the logits: (layers + 1,B,length) bool.
+    The newest row of each layer, then the logits: (layers + 1,B,length) bool.
     """
     direction = torch.randn(
         family.embedding.embedding_dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64
@@ -167,7 +171,7 @@ def _moved_by(family: Family, prompt: Batch, length: int, where: list[Tensor]) -
 
 
 def _moves(output: Tensor) -> Tensor:
-    """(B,D) -> (B) bool: the row's derivative is not zero."""
+    """output (B,D) -> (B) bool: the row's derivative is not zero."""
     tangent = forward_ad.unpack_dual(output).tangent
     return torch.zeros(len(output), dtype=torch.bool) if tangent is None else tangent.ne(0).any(dim=-1)
 
@@ -180,7 +184,7 @@ def _write(
     token: Callable[[int], Tensor],
     take: Callable[[Tensor], None],
 ) -> None:
-    """Writes token(0), token(1) … (B) each after the prompt, and gives every step's logits to `take`."""
+    """Writes token(0), token(1), … (B) after the prompt, and passes each step's logits to `take`."""
     steps = family.steps(prompt, length)
     take(steps.first())
     for number in range(length - 1):

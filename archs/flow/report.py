@@ -1,4 +1,4 @@
-"""What a flow check found: which cells of the Jacobian are not what the masks declare."""
+"""The report of a flow check: which cells of the Jacobian differ from what the masks declare."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from archs.core.reach import Streams
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A cell of the Jacobian that is not what the mask declares.
+    """A cell of the Jacobian that differs from what the mask declares.
 
-    In layer `layer` (from 1; None: the logits) and row `row` of the batch, from cell `source` of `stream` to
-    row `to` of `rows`: "source" or "tokens" for rows of these stacks; "query" for a permuted LM's query rows,
-    `to` being the position asked; "written" in cached decoding, `to` being the number of the token written.
+    layer: from 1, None = the logits. row: of the batch. Information flows from cell `source` of `stream` to
+    row `to` of `rows`. rows: "source" for the encoder's, "tokens" for another stack's; "query" for a permuted
+    LM's query rows, where `to` is the target's column; "written" for steps of cached decoding, where `to` is
+    the number of the written token.
     """
 
     layer: int | None
@@ -35,11 +36,12 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class FlowReport:
-    """`leaks`: measured, not declared; `silences`: declared, not measured; in the order of the pass.
+    """All mismatches, in the order of the pass.
 
-    declared, measured: by stream of the rows and of the cells, (B,R,cells) bool after the last layer, so that
-    `measured["tokens"]["source"]` is what a decoder's rows depend on in the source. A permuted LM's R rows of
-    "tokens" are T content rows and then M query rows.
+    leaks: flow that is measured and not declared. silences: flow that is declared and not measured.
+    declared, measured: flow after the last layer, (B,R,cells) bool, by stream of rows and stream of cells:
+    `measured["tokens"]["source"]` tells on which source cells a decoder's rows depend. A permuted LM's rows
+    of "tokens" are T content rows, then M query rows.
     """
 
     leaks: list[Mismatch]
@@ -54,19 +56,19 @@ class FlowReport:
     def __str__(self) -> str:
         if self.ok:
             return "information flows exactly where the mask says"
-        found = (("leak", self.leaks), ("forbidden silence", self.silences))
-        return "; ".join(_counted(what, cells) for what, cells in found if cells)
+        kinds = (("leak", self.leaks), ("forbidden silence", self.silences))
+        return "; ".join(_counted(kind, cells) for kind, cells in kinds if cells)
 
 
-def _counted(what: str, cells: list[Mismatch]) -> str:
+def _counted(kind: str, cells: list[Mismatch]) -> str:
     if len(cells) == 1:
-        return f"1 {what}, at {cells[0]}"
-    return f"{len(cells)} {what}s, the first at {cells[0]}"
+        return f"1 {kind}, at {cells[0]}"
+    return f"{len(cells)} {kind}s, the first at {cells[0]}"
 
 
 @dataclass(frozen=True)
 class Place:
-    """The rows of one layer (None: the logits): what is declared and what was measured."""
+    """The declared and the measured flow to the rows of one layer, None = the logits."""
 
     rows: str
     layer: int | None
@@ -75,19 +77,20 @@ class Place:
 
 
 def compare(places: Iterable[Place], batch: Batch) -> FlowReport:
-    """The report on these places, in their order."""
+    """The report on these places, in the given order."""
     T = batch.tokens.shape[1]
     report = FlowReport([], [], {}, {})
     for place in places:
         if place.layer is not None:
             report.declared[place.rows], report.measured[place.rows] = place.declared, place.measured
-        for stream, found in place.measured.items():
-            expected = place.declared[stream]
-            for verdict, wrong in ((report.leaks, found & ~expected), (report.silences, expected & ~found)):
-                for row, to, source in wrong.nonzero().tolist():
+        for stream, measured in place.measured.items():
+            declared = place.declared[stream]
+            leaks, silences = measured & ~declared, declared & ~measured
+            for mismatches, cells in ((report.leaks, leaks), (report.silences, silences)):
+                for row, to, source in cells.nonzero().tolist():
                     rows = place.rows
                     if rows == "tokens" and to >= T:  # a query row
                         assert batch.queries is not None
                         rows, to = "query", int(batch.queries[row, to - T])
-                    verdict.append(Mismatch(place.layer, row, stream, source, rows, to))
+                    mismatches.append(Mismatch(place.layer, row, stream, source, rows, to))
     return report

@@ -1,8 +1,8 @@
-"""Does information go where the mask says, and nowhere else? A public check for any family and any mask.
+"""A check, for any family and any mask, that information flows where the mask allows and nowhere else.
 
-The Jacobian of every layer's rows, and of the logits, against every input cell is compared with what the
-masks declare, carried through the depth: a row reaches what it could reach before, and what the keys it sees
-reach. `archs.flow.cached_decoding` does the same for cached decoding.
+It compares the Jacobian of each layer's rows, and of the logits, by each input cell with what the masks
+declare, layer by layer: a row may depend on the cells on which it, or a key that it sees, depended before.
+`archs.flow.cached_decoding` does the same for cached decoding.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 from archs.batch import Batch, MaskBuilder
@@ -20,14 +21,14 @@ from archs.flow.report import FlowReport, Place, compare
 
 
 def check_flow(family: Family, batch: Batch, declared: MaskBuilder | None = None) -> FlowReport:
-    """Compares measured with declared flow for `family` on `batch`.
+    """Compares the measured flow of `family` on `batch` with the declared flow.
 
-    What is declared is the family's own mask (`family.reachable`), also where a user's builder is in use: a
-    mask that shows more than its family allows is reported as a leak. Give that builder as `declared` to
-    check the model against it instead. Runs in float64 without dropout on a copy on the CPU, where every
-    backend has a backward pass in float64; costs layers x rows such passes, so give it short batches.
+    The family's own mask declares (`family.reachable`), even if a user's mask builder is in use: a mask that
+    shows more than its family allows is reported as a leak. declared: a builder to compare with instead. The
+    check runs in float64 without dropout on a copy on the CPU, where every backend has a backward pass in
+    float64. It costs layers x rows such passes, so give it short batches.
     """
-    with torch.inference_mode(False), torch.enable_grad():  # wherever it is called from
+    with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
         return _check_flow(copy.deepcopy(family).cpu().double().eval(), batch.to("cpu"), declared)
 
 
@@ -48,7 +49,7 @@ def _check_flow(family: Family, batch: Batch, declared: MaskBuilder | None) -> F
     family.embedding.register_forward_hook(make_leaf)
     for stack in stacks(family):
         stack.register_forward_hook(keep_layers)
-    asked = family.hidden(batch).targets
+    targets = family.hidden(batch).targets
     leaves = dict(zip(expectations, inputs, strict=True))
     layers = [
         (rows, number, streams)
@@ -64,8 +65,8 @@ def _check_flow(family: Family, batch: Batch, declared: MaskBuilder | None) -> F
         Place(
             "tokens",
             None,
-            {name: _at_asked(reached, batch) for name, reached in last.items()},
-            _depends(_in_cells(family.logits(asked), batch), {name: leaves[name] for name in last}),
+            {name: _at_targets(reached, batch) for name, reached in last.items()},
+            _depends(_in_cells(family.logits(targets), batch), {name: leaves[name] for name in last}),
         )
     )
     return compare(places, batch)
@@ -75,43 +76,44 @@ def stacks(family: Family) -> list[Stack]:
     return [module for module in family.modules() if isinstance(module, Stack)]
 
 
-def _at_asked(reached: Tensor, batch: Batch) -> Tensor:
-    """reached (B,R,cells) of the last layer -> (B,T,cells): what the prediction at each asked cell may know.
+def _at_targets(reached: Tensor, batch: Batch) -> Tensor:
+    """reached (B,R,cells) of the last layer -> (B,T,cells): the same for the row that predicts each target.
 
-    Where there are query rows, they predict.
+    Query rows predict, if there are any; else the row at the target's own cell does.
     """
     B, T = batch.tokens.shape
-    predicts = torch.arange(T).expand(B, T)
+    predicts = repeat(torch.arange(T), "t -> b t", b=B)
     if reached.shape[1] > T:
         assert batch.queries is not None
-        slots = torch.arange(T, reached.shape[1]).expand(batch.queries.shape)
+        slots = repeat(torch.arange(T, reached.shape[1]), "m -> b m", b=B)
         columns = batch.queries.masked_fill(batch.queries < 0, T)  # unused slots write to a spare column
         predicts = torch.zeros(B, T + 1, dtype=torch.long).scatter(1, columns, slots)[:, :T]
-    rows = reached.gather(1, predicts[:, :, None].expand(-1, -1, reached.shape[2]))
+    rows = reached.gather(1, repeat(predicts, "b t -> b t c", c=reached.shape[2]))
     return rows & (batch.weights > 0)[:, :, None]
 
 
 def _in_cells(logits: Tensor, batch: Batch) -> Tensor:
-    """logits (N,V) at `batch.target_index` -> (B,T,V), zero where nothing is asked."""
-    asked = batch.target_index >= 0
+    """logits (N,V) at `batch.target_index` -> (B,T,V), 0 where there is no target."""
+    used = batch.target_index >= 0
     cells = logits.new_zeros(batch.tokens.numel(), logits.shape[1])
-    return cells.index_put((batch.target_index[asked],), logits[asked]).unflatten(0, batch.tokens.shape)
+    cells = cells.index_put((batch.target_index[used],), logits[used])
+    return rearrange(cells, "(b t) v -> b t v", b=len(batch.tokens))
 
 
 def _depends(output: Tensor, streams: dict[str, Tensor]) -> Streams:
-    """Which input cells each row of output (B,R,D) depends on, by stream: (B,R,cells) bool.
+    """The input cells on which each row of output (B,R,D) depends, by stream: (B,R,cells) bool.
 
-    The gradient of a random projection is zero only where the whole Jacobian block is: batch rows do not
-    mix, so one backward pass a row number serves all of them.
+    The gradient of a random projection is 0 only if the whole block of the Jacobian is. Rows of the batch do
+    not mix, so one backward pass for each row number serves the whole batch.
     """
     torch_rng = torch.Generator().manual_seed(0)
     direction = torch.randn(output.shape[-1], generator=torch_rng, dtype=output.dtype)
-    found: dict[str, list[Tensor]] = {name: [] for name in streams}
+    depends: dict[str, list[Tensor]] = {name: [] for name in streams}
     for row in range(output.shape[1]):
         gradients = torch.autograd.grad(
             (output[:, row] @ direction).sum(), list(streams.values()), retain_graph=True, allow_unused=True
         )
         for (name, leaf), gradient in zip(streams.items(), gradients, strict=True):
-            nothing = torch.zeros(leaf.shape[:2], dtype=torch.bool)
-            found[name].append(nothing if gradient is None else gradient.abs().sum(-1) > 0)
-    return {name: torch.stack(rows, dim=1) for name, rows in found.items()}
+            none = torch.zeros(leaf.shape[:2], dtype=torch.bool)
+            depends[name].append(none if gradient is None else gradient.abs().sum(-1) > 0)
+    return {name: torch.stack(rows, dim=1) for name, rows in depends.items()}

@@ -1,4 +1,4 @@
-"""What BERT, RoBERTa, ALBERT and ELECTRA have in common in Hugging Face's words."""
+"""The weights and options that BERT, RoBERTa, ALBERT and ELECTRA share in Hugging Face's classes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def head(dense: str, norm: str, bias: str) -> list[Link]:
 
 
 def bert_core(config: Any) -> dict[str, Any]:
-    """What the configs of BERT's relatives say in the same words, as arguments of a CoreConfig."""
+    """The options that the configs of BERT's relatives share, as arguments of a CoreConfig."""
     only(config, position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
     only(config, tie_word_embeddings=True)  # untied, their head has a second bias that nothing reads
     return {
@@ -72,7 +72,7 @@ def bert_core(config: Any) -> dict[str, Any]:
 
 
 def bert_config(core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:
-    """The way back of `bert_core`."""
+    """The inverse of `bert_core`: arguments of a Hugging Face config."""
     return {
         "vocab_size": core.vocabulary,
         "num_hidden_layers": core.layers,

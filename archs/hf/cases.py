@@ -1,4 +1,4 @@
-"""Small configurations with random weights that between them use what is supported of each architecture."""
+"""Small configurations with random weights. Together they use every supported option of each architecture."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ BART = {
 GPT2 = {"vocab_size": 61, "n_embd": 30, "n_layer": 3, "n_head": 3, "n_positions": 40, **TOKENS}
 XLNET = {"vocab_size": 61, "d_model": 30, "n_layer": 3, "n_head": 3, "d_inner": 37}
 
-# model, what is special about the configuration, model_type, its arguments
+# model, description of the configuration, model_type, arguments
 CASES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("BERT", "30 wide, 3 heads, ffn 37", "bert", BERT),
     (
@@ -111,7 +111,7 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
 
 
 def build(model_type: str, arguments: dict[str, Any], seed: int = 0) -> PreTrainedModel:
-    """The model with random weights, large enough that every part shows in the logits."""
+    """The model with random weights, so large that each part of the model changes the logits."""
     config = transformers.AutoConfig.for_model(model_type, **arguments)
     torch.manual_seed(seed)
     model = getattr(transformers, REFERENCES[model_type].architecture)(config)
@@ -119,7 +119,7 @@ def build(model_type: str, arguments: dict[str, Any], seed: int = 0) -> PreTrain
         untie(model)
     with torch.no_grad():
         for weight in model.parameters():
-            if weight.dim() < 2:  # norms and biases: off what they start from
+            if weight.dim() < 2:  # norms and biases: moved from their initial values
                 weight.add_(torch.randn_like(weight) * 0.1)
             else:
                 weight.normal_(std=weight.shape[-1] ** -0.5)

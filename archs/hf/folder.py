@@ -1,4 +1,4 @@
-"""A Hugging Face folder as a model: opened whole or refused in one line."""
+"""Opens a Hugging Face folder as a model, completely, or refuses it with an error of one line."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ log = logging.getLogger(__name__)
 def open_folder(folder: Path) -> PreTrainedModel:
     """The model that `save_pretrained` or `to_hf` wrote, in float32. No code from the folder is run.
 
-    Raises UserError for a config that is missing, damaged or of an unsupported architecture or option, which
-    is found before any weight is read, for an adapter, and unless exactly the weights of the language model
-    are there.
+    Raises UserError, before any weight is read, for a config that is missing, damaged or of an unsupported
+    architecture or option, and for an adapter. Raises it for missing, extra and damaged weights too.
     """
     written = _read_config(folder)
     if written.get("model_type") == PentarchConfig.model_type:
@@ -48,7 +47,7 @@ def open_folder(folder: Path) -> PreTrainedModel:
 
 
 def reference_of(model_type: object) -> Reference:
-    """Raises UserError for an architecture that the core cannot be."""
+    """The Reference of a model_type. Raises UserError for an architecture that the core cannot compute."""
     if not isinstance(model_type, str) or model_type not in REFERENCES:
         raise unknown("architecture", model_type, REFERENCES)
     return REFERENCES[model_type]
@@ -56,17 +55,17 @@ def reference_of(model_type: object) -> Reference:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' bars and tables; what is wrong is said by our own errors."""
-    speak = transformers.utils.logging
-    verbosity, bar = speak.get_verbosity(), speak.is_progress_bar_enabled()
-    speak.set_verbosity_error()
-    speak.disable_progress_bar()
+    """A context without transformers' progress bars and tables. Our own errors report what is wrong."""
+    logging_of_theirs = transformers.utils.logging
+    verbosity, bar = logging_of_theirs.get_verbosity(), logging_of_theirs.is_progress_bar_enabled()
+    logging_of_theirs.set_verbosity_error()
+    logging_of_theirs.disable_progress_bar()
     try:
         yield
     finally:
-        speak.set_verbosity(verbosity)
+        logging_of_theirs.set_verbosity(verbosity)
         if bar:
-            speak.enable_progress_bar()
+            logging_of_theirs.enable_progress_bar()
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -101,14 +100,14 @@ def _config(architecture: Any, folder: Path) -> PreTrainedConfig:
     try:
         with quiet():
             return architecture.config_class.from_pretrained(folder)
-    except Exception as error:  # transformers raises what it likes for values that it does not take
+    except Exception as error:  # transformers raises exceptions of many types for invalid values
         raise UserError(f"transformers refuses '{folder / 'config.json'}': {one_line(error)}") from error
 
 
 def _weights(architecture: Any, folder: Path) -> tuple[PreTrainedModel, dict[str, Any]]:
     try:
         with warnings.catch_warnings():
-            # Refused below if it matters.
+            # Harmful pickles are refused below.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return architecture.from_pretrained(
                 folder, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32
@@ -125,21 +124,21 @@ def _weights(architecture: Any, folder: Path) -> tuple[PreTrainedModel, dict[str
 
 
 def _check(report: dict[str, Any], left_out: tuple[str, ...], folder: Path) -> None:
-    """Raises UserError unless exactly the weights of the language model were there."""
+    """Raises UserError unless the folder had exactly the weights of the language model."""
     for name, came, wanted in report["mismatched_keys"]:
         raise UserError(
             f"shape mismatch in '{folder}': {name} is {tuple(came)}, its config.json says {tuple(wanted)}"
         )
-    beside = sorted(
+    ignored = sorted(
         name for name in report["unexpected_keys"] if any(re.match(each, name) for each in left_out)
     )
-    if beside:
-        log.warning("left out, no part of the language model: %s", ", ".join(beside))
-    extra = sorted(set(report["unexpected_keys"]) - set(beside))
+    if ignored:
+        log.warning("left out, no part of the language model: %s", ", ".join(ignored))
+    extra = sorted(set(report["unexpected_keys"]) - set(ignored))
     check_names(sorted(report["missing_keys"]), extra, where=f" in '{folder}'")
 
 
 def one_line(error: Exception) -> str:
-    """The last line that says something: the cause stands below the headings."""
+    """The last line of the message that is not empty: transformers puts the cause below headings."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

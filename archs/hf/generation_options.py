@@ -1,4 +1,4 @@
-"""Hugging Face's options of `generate` as ours. Copied beside an exported model, like its modeling file."""
+"""Hugging Face's options of `generate` as ours. Exported models have a copy of this file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCE = {"input_ids", "attention_mask", "decoder_input_ids"}
 def settings(
     given: GenerationConfig, kwargs: dict[str, Any], names: set[str]
 ) -> tuple[GenerationConfig, dict[str, Any]]:
-    """The given config with the keyword arguments in it, and the inputs of these names among them.
+    """Splits the keyword arguments of `generate`: options go into the config, inputs with these names do not.
 
     Raises ValueError for options that this decoder does not have.
     """
@@ -36,15 +36,15 @@ def settings(
 
 
 def check(options: dict[str, Any]) -> None:
-    asked = [name for name, value in options.items() if value is not None and value is not False]
-    unknown = sorted(name for name in asked if name not in SUPPORTED and name[0] != "_")
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    unknown = sorted(name for name in given if name not in SUPPORTED and name[0] != "_")
     if unknown:
         takes = ", ".join(sorted(SUPPORTED - {"transformers_version"}))
         raise ValueError(f"generate does not take {', '.join(unknown)}; it takes {takes}")
 
 
 def new_tokens(config: GenerationConfig, prompt: int) -> int:
-    """How many to write: max_new_tokens, else what max_length (20 if not set) leaves after the prompt."""
+    """The number of tokens to write: max_new_tokens, else max_length (20 if not set) minus the prompt's."""
     if config.max_new_tokens is not None:
         return config.max_new_tokens
     return max((config.max_length or 20) - prompt, 0)
@@ -64,7 +64,7 @@ def decoding(config: GenerationConfig) -> Decoding:
 
 
 def padded(written: Tensor, config: GenerationConfig) -> Tensor:
-    """With the padding token where nothing was written, up to the longest row."""
+    """written (B,n) with the padding token in place of PADDING, cut to the longest row."""
     longest = int((written != PADDING).sum(dim=1).max()) if written.numel() else 0
     pad = config.pad_token_id
     if pad is None:

@@ -1,4 +1,4 @@
-"""From a Hugging Face model, an object or a folder, to a family."""
+"""A family from a Hugging Face model, given as an object or a folder."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from archs.hf.weights import read
 
 
 def from_hf(source: PreTrainedModel | str | Path) -> Family:
-    """The family that computes what a Hugging Face model with a language-model head does, in eval mode.
+    """A family, in eval mode, that computes the same as a Hugging Face model with a language-model head.
 
-    source: the model, or a folder with config.json and weights. The weights are copied, in float32.
-    Dropout is the config's: of hidden states, GPT-2's resid_pdrop also that of the embeddings, and of
-    attention weights; T5 and XLNet have one for both.
+    source: the model, or a folder with config.json and weights. The weights are copied, in float32. Dropout
+    of hidden states and of attention weights is taken from the config. GPT-2's resid_pdrop is used for the
+    embeddings too; T5 and XLNet have one rate for all.
 
     Raises UserError for an architecture or an option that pentarch does not have, for weights that are
-    missing, left over, of another shape or on the meta device, and for a folder without a config; nothing is
-    half-loaded.
+    missing, left over, of another shape or on the meta device, and for a folder without a config. A family is
+    never loaded in part.
     """
     if not isinstance(source, PreTrainedModel | str | Path):
         raise UserError(f"from_hf takes a Hugging Face model or its folder, not a {type(source).__name__}")
@@ -44,22 +44,22 @@ def from_hf(source: PreTrainedModel | str | Path) -> Family:
     core = reference.core(model.config, tied)
     family = reference.family(core)
     ours = dict(family.named_parameters())
-    found = read(reference.links(model.config), weights_of(model), ours)
+    weights = read(reference.links(model.config), weights_of(model), ours)
     with torch.no_grad():
         for name, parameter in ours.items():
-            parameter.copy_(found[name])
+            parameter.copy_(weights[name])
     return family.eval()
 
 
 def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Every weight once, also where two modules share it; buffers that are saved too."""
+    """All weights by name, and saved buffers. A weight that two modules share comes once."""
     saved = model.state_dict()
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in saved}
     return dict(model.named_parameters()) | buffers
 
 
 def _own(model: Any) -> Family:
-    """What `to_hf` wrote with our code: a copy of that code may have opened it."""
+    """The family of a model that `to_hf` wrote with our code; a copy of that code may have opened it."""
     family = build(model.config.family, CoreConfig(**model.config.core))
     family.load_state_dict(model.family.state_dict())
     return family.eval()

@@ -1,7 +1,7 @@
-"""A family as a Hugging Face model, for those that no native class computes.
+"""A family as a Hugging Face model, for families that no native class computes.
 
-`to_hf` copies this file and what it imports beside the weights; `AutoModel….from_pretrained(folder,
-trust_remote_code=True)` then needs torch and transformers alone.
+`to_hf` copies this file, and the files of archs that it imports, beside the weights. Then
+`AutoModel….from_pretrained(folder, trust_remote_code=True)` needs torch, einops and transformers only.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
@@ -28,11 +29,11 @@ from archs.hf.generation_options import (
     start_token,
 )
 
-IGNORED = -100  # the label of a cell that is not asked
+IGNORED = -100  # the label of a cell without a target
 
 
 class PentarchConfig(PreTrainedConfig):
-    """family: which of the five; core: the arguments of its CoreConfig."""
+    """The config of an exported family. family: its name; core: the arguments of its CoreConfig."""
 
     model_type = "pentarch"
 
@@ -46,7 +47,7 @@ class PentarchConfig(PreTrainedConfig):
 
 
 class PentarchModel(PreTrainedModel):
-    """What the three models share: one family, and how texts become batches."""
+    """The base class of the three models, which holds the family."""
 
     config_class = PentarchConfig
     base_model_prefix = "family"
@@ -59,11 +60,11 @@ class PentarchModel(PreTrainedModel):
         self.post_init()
 
     def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
-        """Stacks may share weights where the head has its own, which `tie_word_embeddings` cannot say."""
+        """Stacks may share weights while the head has its own, which `tie_word_embeddings` cannot express."""
         return dict(self._tied_weights_keys)
 
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """The family has set its own."""
+        """Does nothing: the family has initialised its weights."""
 
     def get_input_embeddings(self) -> torch.nn.Module:
         return self.family.embedding
@@ -85,10 +86,10 @@ class PentarchForMaskedLM(PentarchModel):
         num_items_in_batch: Tensor | int | None = None,
         **rest: Any,
     ) -> MaskedLMOutput:
-        """input_ids (B,T) -> logits (B,T,V); the loss is the mean over labels other than -100.
+        """input_ids (B,T) -> logits (B,T,V), and the mean loss over labels (B,T) other than -100.
 
-        With num_items_in_batch, which Trainer gives, it is their sum divided by that, here and in the others.
-        Raises ValueError, as they do, for inputs and outputs that are not named here.
+        With num_items_in_batch, which Trainer gives, the loss is the sum divided by that number; so it is in
+        the other two models. Raises ValueError, as they do, for inputs and outputs that are not named here.
         """
         refuse_rest(self.config, rest)
         segments, types = segments_of(attention_mask), types_of(self.family.config, token_type_ids)
@@ -109,8 +110,8 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
     ) -> CausalLMOutput:
         """input_ids (B,T) -> logits (B,T,V) of the *next* token; labels are the input_ids, shifted here.
 
-        prefix_mask (B,T): what a prefix LM reads in both directions. A permuted LM predicts from left to
-        right.
+        prefix_mask (B,T): cells that a prefix LM reads in both directions. A permuted LM predicts from left
+        to right.
         """
         refuse_rest(self.config, rest)
         is_prefix = prefix_of(self.config, prefix_mask)
@@ -126,30 +127,32 @@ class PentarchForCausalLM(PentarchModel, GenerationMixin):
         return CausalLMOutput(loss=loss_of(logits, labels, num_items_in_batch), logits=logits)
 
     def _next_in_order(self, tokens: Tensor, segments: Tensor | None, types: Tensor | None) -> Tensor:
-        """The query row of each next position, which sees the tokens before it."""
+        """Logits (B,T,V) of the query row of each next position, which sees the tokens before it."""
         B, T = tokens.shape
-        columns = torch.arange(T + 1, device=tokens.device).expand(B, -1)
+        columns = repeat(torch.arange(T + 1, device=tokens.device), "t -> b t", b=B)
         if segments is not None:
             real = functional.pad(segments >= 0, (0, 1))
-            # The next after the last token is asked too.
+            # The position after the last token is predicted too.
             after = real.cumsum(dim=1) == real.sum(dim=1, keepdim=True)
             segments = functional.pad(segments, (0, 1)).masked_fill(after, 0)
         whole = functional.pad(tokens, (0, 1))
-        asked, order = (columns > 0).float(), {"rank": columns + 1, "queries": columns[:, 1:]}
-        batch = Batch.of(whole, None, asked, segments=segments, token_types=longer(types, 1), **order)
-        return self.family.logits(self.family.hidden(batch).targets[: B * T]).view(B, T, -1)
+        weights, order = (columns > 0).float(), {"rank": columns + 1, "queries": columns[:, 1:]}
+        batch = Batch.of(whole, None, weights, segments=segments, token_types=longer(types, 1), **order)
+        logits = self.family.logits(self.family.hidden(batch).targets[: B * T])
+        return rearrange(logits, "(b t) v -> b t v", b=B)
 
     @torch.no_grad()
     def generate(  # pyright: ignore[reportIncompatibleMethodOverride] - takes what this decoder has
         self, inputs: Tensor | None = None, generation_config: Any = None, **kwargs: Any
     ) -> Tensor:
-        """input_ids (B,T), padded on the left, and what the family's own decoder writes after them.
+        """Continues input_ids (B,T), padded on the left, by the family's own decoder: (B,T + new tokens).
 
-        prefix_mask (B,T): what a prefix LM reads in both directions, all of the prompt if not given. A
-        permuted LM reads all of it so. token_type_ids (B,T): what is written has the type of the last token.
+        prefix_mask (B,T): cells that a prefix LM reads in both directions, the whole prompt if not given. A
+        permuted LM always reads the whole prompt so. token_type_ids (B,T): new tokens get the type of the
+        last token.
 
-        Reads max_new_tokens or max_length, do_sample, temperature, top_k, top_p, num_beams, length_penalty,
-        eos_token_id and pad_token_id.
+        Options: max_new_tokens or max_length, do_sample, temperature, top_k, top_p, num_beams,
+        length_penalty, eos_token_id and pad_token_id. Raises ValueError for others.
         """
         config, rest = settings(generation_config or self.generation_config, kwargs, PROMPT)
         tokens = rest.get("input_ids", inputs)
@@ -196,7 +199,7 @@ class PentarchForSeq2SeqLM(PentarchModel, GenerationMixin):
     def generate(  # pyright: ignore[reportIncompatibleMethodOverride] - takes what this decoder has
         self, inputs: Tensor | None = None, generation_config: Any = None, **kwargs: Any
     ) -> Tensor:
-        """input_ids (B,S) -> the start token and what the decoder writes. Options as of the causal model."""
+        """input_ids (B,S) -> the start token and the decoder's tokens. Options as in the causal model."""
         config, rest = settings(generation_config or self.generation_config, kwargs, SOURCE)
         source = rest.get("input_ids", inputs)
         if source is None:
@@ -224,21 +227,21 @@ AUTO_CLASSES: dict[type[PentarchModel], str] = {
 
 
 def shared_weights(module: torch.nn.Module) -> dict[str, str]:
-    """The further names of weights that have several, each with the first one's."""
+    """For weights with several names: each further name, with the first one."""
     first: dict[int, str] = {}
     named = module.named_parameters(remove_duplicate=False)
     return {name: other for name, p in named if (other := first.setdefault(id(p), name)) != name}
 
 
 def segments_of(attention_mask: Tensor | None) -> Tensor | None:
-    """0 where there is a token, -1 where there is padding; None where there is none."""
+    """Segments (B,T): 0 for tokens, -1 for padding; None if there is no padding."""
     if attention_mask is None or bool(attention_mask.all()):
         return None
     return attention_mask.long() - 1
 
 
 def types_of(core: CoreConfig, token_type_ids: Tensor | None) -> Tensor | None:
-    """The types (B,T); None where all are 0. Raises ValueError if the core has fewer types than that."""
+    """The types (B,T), None if all are 0. Raises ValueError for a type that the core does not have."""
     if token_type_ids is None or not bool(token_type_ids.any()):
         return None
     if core.positions != "transformer_xl" and int(token_type_ids.max()) >= core.token_types:
@@ -255,27 +258,27 @@ def prefix_of(config: Any, prefix_mask: Tensor | None) -> Tensor | None:
     return None if prefix_mask is None else prefix_mask.bool()
 
 
-# What may be passed and changes no logit: there is no cache.
-NO_MATTER = {"use_cache", "cache_position"}
+# Inputs that are accepted and change no logit, since there is no cache.
+WITHOUT_EFFECT = {"use_cache", "cache_position"}
 OUTPUTS = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
 
 
 def refuse_rest(config: Any, rest: dict[str, Any]) -> None:
-    """Raises ValueError for an input that is not read, and an output that is not given."""
-    asked = {name: getattr(config, name, None) for name in OUTPUTS}
-    asked |= {name: value for name, value in rest.items() if value is not None and name not in NO_MATTER}
-    wrong = sorted(
-        name for name, value in asked.items() if value is not None and value is not OUTPUTS.get(name)
+    """Raises ValueError for inputs that are not read, and for outputs that are not supported."""
+    given = {name: getattr(config, name, None) for name in OUTPUTS}
+    given |= {name: value for name, value in rest.items() if value is not None and name not in WITHOUT_EFFECT}
+    refused = sorted(
+        name for name, value in given.items() if value is not None and value is not OUTPUTS.get(name)
     )
-    if wrong:
+    if refused:
         raise ValueError(
-            f"{config.family} does not take {', '.join(wrong)}: it reads the whole text, "
+            f"{config.family} does not take {', '.join(refused)}: it reads the whole text, "
             "counts positions itself, and gives loss and logits by name"
         )
 
 
 def with_blanks(tokens: Tensor, segments: Tensor | None, types: Tensor | None, length: int) -> Batch:
-    """A permuted LM's prompt: the tokens, then `length` cells to fill."""
+    """A permuted LM's prompt: the tokens (B,T), then `length` blanks."""
     whole = functional.pad(tokens, (0, length))
     weights = functional.pad(torch.zeros(tokens.shape, device=tokens.device), (0, length), value=1.0)
     if segments is not None:
@@ -284,9 +287,9 @@ def with_blanks(tokens: Tensor, segments: Tensor | None, types: Tensor | None, l
 
 
 def loss_of(logits: Tensor, labels: Tensor | None, count: Tensor | int | None) -> Tensor | None:
-    """The mean over the labels, or their sum divided by count: those of all steps that are accumulated."""
+    """The mean loss over the labels; with count, their sum / count: the labels of all accumulated steps."""
     if labels is None:
         return None
     how = {"ignore_index": IGNORED, "reduction": "mean" if count is None else "sum"}
-    loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), **how)
+    loss = functional.cross_entropy(rearrange(logits, "b t v -> (b t) v"), labels.flatten(), **how)
     return loss if count is None else loss / count

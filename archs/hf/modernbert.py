@@ -100,14 +100,14 @@ class ModernBert(Reference):
 
 
 def global_every(kinds: list[str]) -> int | None:
-    """Of the layers, each which one is global, None = none is. Raises UserError for other patterns."""
-    places = [number for number, kind in enumerate(kinds) if kind == "full_attention"]
-    if not places:
+    """The step k such that layers 0, k, 2k, … are global; None if no layer is. Else raises UserError."""
+    layers = [number for number, kind in enumerate(kinds) if kind == "full_attention"]
+    if not layers:
         return None
-    step = places[1] if len(places) > 1 else len(kinds)
-    if places != list(range(0, len(kinds), step)):
+    step = layers[1] if len(layers) > 1 else len(kinds)
+    if layers != list(range(0, len(kinds), step)):
         raise UserError(
-            f"modernbert config has full attention in layers {places}; supported is the first layer and each "
+            f"modernbert config has full attention in layers {layers}; supported is the first layer and each "
             "k-th after it"
         )
     return step

@@ -1,10 +1,10 @@
-"""How far a family is from the Hugging Face model that it was read from.
+"""The differences between a family and the Hugging Face model whose weights it has.
 
-    python -m archs.hf.parity            the table of docs/parity.md, random weights
-    python -m archs.hf.parity FOLDER …   the same for models of yours
+    python -m archs.hf.parity            the table of docs/parity.md, with random weights
+    python -m archs.hf.parity FOLDER …   the same for your own models
 
-Both read the same random texts, padded on either side; logits, hidden states layer by layer and the gradients
-of one loss are compared in float32 wherever a token stands.
+Both models read the same random texts, padded on either side. Compared are logits, hidden states of each
+layer and the gradients of one loss, in float32, at all cells except padding.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Differences:
-    """The largest absolute differences in float32, and beside them the largest values compared."""
+    """The largest absolute differences in float32, and the largest logit and gradient for comparison."""
 
     logits: float
     hidden: float
@@ -54,10 +54,10 @@ class Differences:
 
 
 def compare(model: PreTrainedModel, seed: int = 0) -> Differences:
-    """`from_hf(model)` against `model`, both in eval mode, on random texts. The model's gradients are set.
+    """Compares `from_hf(model)` with `model`, both in eval mode, on random texts. Sets the model's gradients.
 
-    Raises UserError for what `from_hf` does not take, for what is too small for the texts, and for pentarch's
-    own code: there is no other.
+    Raises UserError for a model that `from_hf` refuses, for one too small for the texts, and for one that
+    runs pentarch's own code, since it would be compared with itself.
     """
     family, reference = from_hf(model), reference_of(model.config.model_type)
     sample = sample_for(family, model.config, torch.Generator().manual_seed(seed))
@@ -94,7 +94,7 @@ def their_answers(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def hidden_states(family: Family, batch: Batch, out: Any) -> Iterator[tuple[Tensor, Tensor]]:
-    """Ours and theirs, layer by layer, where a token stands; theirs end with the normed last layer."""
+    """Pairs of our and their hidden states, layer by layer, without padding; the last pair is normed."""
     hidden = family.hidden(batch)
     T = batch.tokens.shape[1]
     real = torch.ones_like(batch.tokens) > 0 if batch.segments is None else batch.segments >= 0
@@ -106,9 +106,9 @@ def hidden_states(family: Family, batch: Batch, out: Any) -> Iterator[tuple[Tens
         )
         theirs = out.decoder_hidden_states
     elif batch.queries is not None:
-        content, asking = out.hidden_states[::2], out.hidden_states[1::2]
-        sees = (batch.weights.gather(1, batch.queries.clamp(min=0)) > 0) & (batch.queries >= 0)
-        yield from layer_by_layer([each[:, T:] for each in hidden.layers], asking, sees)
+        content, query_rows = out.hidden_states[::2], out.hidden_states[1::2]
+        used = (batch.weights.gather(1, batch.queries.clamp(min=0)) > 0) & (batch.queries >= 0)
+        yield from layer_by_layer([each[:, T:] for each in hidden.layers], query_rows, used)
         theirs = content
     else:
         theirs = out.hidden_states
@@ -122,25 +122,25 @@ def layer_by_layer(ours: list[Tensor], theirs: Any, real: Tensor) -> Iterator[tu
 
 
 def their_gradients(family: Family, model: PreTrainedModel, links: list[Any]) -> dict[str, Tensor]:
-    """Under our names. What they hold as a constant (BART's final bias) has none."""
+    """Their gradients under our names, without those of constants such as BART's final bias."""
     weights = weights_of(model)
     learned = {name: each.grad for name, each in weights.items() if each.grad is not None}
     gradients = {name: learned.get(name, torch.zeros_like(each)) for name, each in weights.items()}
-    found = read(links, gradients, dict(family.named_parameters()))
+    renamed = read(links, gradients, dict(family.named_parameters()))
     constant = {name for link in links for name in link.ours if not set(link.theirs) & set(learned)}
-    return {name: gradient for name, gradient in found.items() if name not in constant}
+    return {name: gradient for name, gradient in renamed.items() if name not in constant}
 
 
 def largest(*tensors: Tensor) -> float:
-    """The largest absolute value; not a number if any is."""
+    """The largest absolute value; nan if any value is nan."""
     return float(torch.stack([each.detach().abs().max() for each in tensors]).max())
 
 
-def row(model: str, configuration: str, found: Differences) -> str:
-    """A row of the table under COLUMNS."""
-    differences = (f"{each:.1e}" for each in (found.logits, found.hidden, found.gradients))
-    scale = (f"{each:.2g}" for each in (found.largest_logit, found.largest_gradient))
-    return line(model, configuration, *differences, *scale)
+def row(model: str, configuration: str, compared: Differences) -> str:
+    """A row of the table with the columns COLUMNS."""
+    differences = (f"{each:.1e}" for each in (compared.logits, compared.hidden, compared.gradients))
+    largest_values = (f"{each:.2g}" for each in (compared.largest_logit, compared.largest_gradient))
+    return line(model, configuration, *differences, *largest_values)
 
 
 def line(*cells: str) -> str:
@@ -148,7 +148,7 @@ def line(*cells: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the table. A user's mistake is one line on stderr and exit code 2."""
+    """Prints the table. A user's mistake is printed as one line to stderr, with exit code 2."""
     parser = argparse.ArgumentParser(
         prog="python -m archs.hf.parity",
         description="The largest differences between a family and the Hugging Face model it was read from.",
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def table(models: Iterator[tuple[str, str, PreTrainedModel]]) -> Iterator[str]:
-    """Line by line, the head with the first row: what is refused has none."""
+    """The table's lines. The header comes with the first row, so that a refused model prints none."""
     head = (line(*COLUMNS), line(*("---" for _ in COLUMNS)))
     for name, configuration, model in models:
         yield from (*head, row(name, configuration, compare(model)))

@@ -1,4 +1,4 @@
-"""What each Hugging Face architecture's file says about it."""
+"""The base class of the supported Hugging Face architectures, one file each."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ GATED: dict[str, Activation] = {
 
 
 class Reference(ABC):
-    """A Hugging Face architecture that the core can be.
+    """A Hugging Face architecture that the core can compute.
 
-    model_type: its config's; architecture: the class with the language-model head; family: which of the five
-    it is; left_out: how the names of weights begin (regular expressions) that stand beside the language
-    model, such as poolers, and are not taken;
-    counts: where Hugging Face takes the absolute positions of padded rows from: from position_ids, from where
-    the padding is, or from the slots of the row, padding counted.
-    `config` here is always Hugging Face's, `core` ours.
+    model_type: of its config. architecture: name of the class with the language-model head. family: the class
+    of the family that computes it. left_out: regular expressions of the names of weights that are not part
+    of the language model, such as poolers; they are ignored. counts: how Hugging Face counts the absolute
+    positions of padded rows: from position_ids, from the padding, or as slots of the row with padding.
+    `config` is always Hugging Face's here, `core` ours.
     """
 
     model_type: ClassVar[str]
@@ -43,22 +42,22 @@ class Reference(ABC):
 
     @abstractmethod
     def core(self, config: Any, tied: bool) -> CoreConfig:
-        """The core that computes the same. Raises UserError for options that it does not have."""
+        """The core that computes the same. Raises UserError for options that the core does not have."""
 
     @abstractmethod
     def config(self, core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:
-        """The keyword arguments of a config whose `core` is this one, where there is such a config.
+        """Keyword arguments of a config for this core, if the architecture can compute it.
 
-        tokens: ids by role (pad_token_id, bos_token_id, eos_token_id, …), those of the tokenizer.
+        tokens: the tokenizer's ids by role (pad_token_id, bos_token_id, eos_token_id, …).
         """
 
     @abstractmethod
     def links(self, config: Any) -> list[Link]:
-        """Which weights are which."""
+        """The links between our weights and theirs."""
 
 
 def only(config: Any, **supported: Any) -> None:
-    """Raises UserError if an option of the config is another than the one supported."""
+    """Raises UserError if an option of the config has another value than the supported one."""
     for name, value in supported.items():
         came = getattr(config, name, value)
         if came != value:
@@ -66,7 +65,7 @@ def only(config: Any, **supported: Any) -> None:
 
 
 def activation(config: Any, name: str, gated: bool = False) -> Activation:
-    """Our name of the activation in this field of the config. Raises UserError for others."""
+    """Our name of the activation in the config's field `name`. Raises UserError for an unsupported one."""
     table, came = GATED if gated else PLAIN, getattr(config, name)
     if came not in table:
         raise UserError(f"{config.model_type} config has {name}='{came}'; supported are {', '.join(table)}")
@@ -74,5 +73,5 @@ def activation(config: Any, name: str, gated: bool = False) -> Activation:
 
 
 def their_activation(core: CoreConfig) -> str:
-    """Their first name of the core's activation, gated or not."""
+    """Hugging Face's name of the core's activation, gated or not; the first one if it has several."""
     return next(name for name, ours in (*PLAIN.items(), *GATED.items()) if ours == core.activation)

@@ -1,4 +1,4 @@
-"""The architectures that the core can be, by Hugging Face's model_type."""
+"""The supported Hugging Face architectures, by model_type."""
 
 from __future__ import annotations
 

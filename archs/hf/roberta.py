@@ -31,8 +31,8 @@ class Roberta(Reference):
     def config(self, core: CoreConfig, tokens: dict[str, int]) -> dict[str, Any]:
         pad = tokens.get("pad_token_id")
         pad = PADDING if pad is None else pad
-        found = bert_config(core, tokens)
-        return found | {"pad_token_id": pad, "max_position_embeddings": core.max_length + pad + 1}
+        config = bert_config(core, tokens)
+        return config | {"pad_token_id": pad, "max_position_embeddings": core.max_length + pad + 1}
 
     def links(self, config: Any) -> list[Link]:
         links = embeddings("roberta.embeddings", skip=config.pad_token_id + 1)

@@ -1,4 +1,4 @@
-"""Rotary positions in Hugging Face's words."""
+"""Rotary positions in Hugging Face's configs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from archs.errors import UserError
 
 
 def base(config: Any, parameters: dict[str, Any]) -> float:
-    """The base of plain rotary positions. Raises UserError where they are rescaled."""
+    """The base of plain rotary positions. Raises UserError for rescaled or partial ones."""
     kind = parameters.get("rope_type", "default")
     if kind != "default" or parameters.get("partial_rotary_factor", 1.0) != 1.0:
         raise UserError(

@@ -1,4 +1,4 @@
-"""One random input in two languages: ours and Hugging Face's."""
+"""A random input in two forms: our batch, and the keyword arguments of a Hugging Face model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from einops import repeat
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,21 +16,21 @@ from archs.families.family import Family
 from archs.hf.references import REFERENCES
 
 LENGTH, SOURCE = 13, 11
-SHORTEST = 6  # some of each row stands beside its padding
+SHORTEST = 6  # cells of a row: each row then has some tokens beside its padding
 # Cells of padding on the left and on the right of each row.
 PADDING = ((0, 0), (3, 0), (0, 4))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One input in both languages. Compared are the logits at the cells with weight."""
+    """One input in both forms. The logits at the cells with weight are compared."""
 
     batch: Batch
     theirs: dict[str, Tensor]
 
 
 def sample_for(family: Family, config: Any, rng: torch.Generator) -> Sample:
-    """Random tokens with padding on either side, and whatever else the architecture reads.
+    """Random tokens with padding on either side, and the other inputs of the architecture.
 
     Raises UserError for a model of fewer than two tokens or SHORTEST learned positions.
     """
@@ -45,14 +46,15 @@ def sample_for(family: Family, config: Any, rng: torch.Generator) -> Sample:
 
     def text(length: int) -> tuple[Tensor, Tensor]:
         tokens = torch.randint(family.config.vocabulary - 1, (len(PADDING), length), generator=rng)
-        tokens += tokens >= pad  # any but the padding
+        tokens += tokens >= pad  # any token but the padding token
         cells = torch.arange(length)
         real = torch.stack([(cells >= left) & (cells < length - right) for left, right in PADDING])
         return tokens.masked_fill(~real, pad), real
 
     def types(length: int) -> Tensor | None:
         kinds = max(family.config.token_types, 2 if family.config.positions == "transformer_xl" else 0)
-        return (torch.arange(length) >= length // 2).long().expand(len(PADDING), -1) if kinds > 1 else None
+        second = (torch.arange(length) >= length // 2).long()
+        return repeat(second, "t -> b t", b=len(PADDING)) if kinds > 1 else None
 
     tokens, real = text(target_length)
     targets = torch.randint(family.config.vocabulary, tokens.shape, generator=rng)
@@ -82,33 +84,33 @@ def sample_for(family: Family, config: Any, rng: torch.Generator) -> Sample:
 
 
 def factorisation(real: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """rank (B,T) and queries (B,M): half of each row's tokens asked in random order; the last row's all."""
+    """rank (B,T), queries (B,M): targets in random order, half of a row's tokens, in the last row all."""
     chance = torch.rand(real.shape, generator=rng).masked_fill(~real, 2.0)
     order = chance.argsort(1).argsort(1) + 1
-    asked = torch.where(torch.arange(len(real)) == len(real) - 1, real.sum(1), real.sum(1) // 2)
-    rank = torch.where(order <= asked[:, None], order, 0)
-    columns = (rank == 0).long().argsort(dim=1, stable=True)[:, : int(asked.max())]
-    return rank, columns.masked_fill(torch.arange(columns.shape[1]) >= asked[:, None], -1)
+    count = torch.where(torch.arange(len(real)) == len(real) - 1, real.sum(1), real.sum(1) // 2)
+    rank = torch.where(order <= count[:, None], order, 0)
+    columns = (rank == 0).long().argsort(dim=1, stable=True)[:, : int(count.max())]
+    return rank, columns.masked_fill(torch.arange(columns.shape[1]) >= count[:, None], -1)
 
 
 def hidden_by(rank: Tensor) -> Tensor:
-    """XLNet's perm_mask (B,T,T) of a rank (B,T): 1 where a token must not see another."""
+    """XLNet's perm_mask (B,T,T) for a rank (B,T): 1 where a token must not see another."""
     return 1.0 - ((rank[:, None, :] < rank[:, :, None]) | (rank == 0)[:, None, :]).float()
 
 
 def sees_something(rank: Tensor, real: Tensor) -> Tensor:
-    """(B,T): some real token comes before this one.
+    """(B,T) bool: the cell's query row sees some token.
 
-    In Hugging Face's XLNet a target that sees nothing attends to everything, itself included: its softmax
-    over scores that are all masked is uniform.
+    In Hugging Face's XLNet a target that sees no token attends to all of them, itself included: the softmax
+    over fully masked scores is uniform.
     """
     return ((hidden_by(rank) == 0) & real[:, None, :]).any(2)
 
 
 def mapping(queries: Tensor, length: int) -> Tensor:
-    """target_mapping (B,M,T) with a one where query m stands; rows of unused slots are empty."""
+    """XLNet's target_mapping (B,M,T): 1 at the column of query m, all 0 for an unused slot."""
     return functional.one_hot(queries.clamp(min=0), length).float() * (queries >= 0)[:, :, None]
 
 
 def slots(tokens: Tensor | None) -> Tensor | None:
-    return None if tokens is None else torch.arange(tokens.shape[1]).expand(tokens.shape)
+    return None if tokens is None else repeat(torch.arange(tokens.shape[1]), "t -> b t", b=len(tokens))

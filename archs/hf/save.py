@@ -1,4 +1,4 @@
-"""From a family to a folder that transformers opens."""
+"""Saves a family as a folder that transformers opens."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def to_hf(
     model_type: str | None = None,
     **token_ids: int | None,
 ) -> str:
-    """Writes config.json, model.safetensors and the tokenizer's files; returns the class that opens them.
+    """Writes config.json, model.safetensors and the tokenizer's files. Returns the name of the model's class.
 
-    Where a native class computes the same, `AutoModel….from_pretrained(folder)` opens it; else the folder
-    holds pentarch's own code and `trust_remote_code=True` is needed. model_type names the architecture where
-    several would do (a RoBERTa is a BERT too), or "pentarch" for our own; the first that fits if not given.
+    Where a native class computes the same, `AutoModel….from_pretrained(folder)` opens it. Else the folder
+    holds pentarch's own code: it opens with `trust_remote_code=True`, and needs einops beside torch and
+    transformers. model_type names the architecture where several would do (a RoBERTa is a BERT too), or
+    "pentarch" for our own; the first that fits if not given.
     token_ids, such as `decoder_start_token_id=0`, are written to the config beside those of the tokenizer.
 
-    Raises UserError for a family of one's own or under a mask of one's own, whose code would not travel, for
-    a model_type that computes something else, for tokens that the family does not have, and for a folder that
-    cannot be written.
+    Raises UserError for a user's own family or mask, whose code would not be copied, for a model_type that
+    does not compute the same, for tokens outside the vocabulary, and for a folder that cannot be written.
     """
     _check_own(family)
     ids = _token_ids(family, tokenizer, token_ids)
@@ -70,7 +70,7 @@ def to_hf(
 
 
 def native(family: Family) -> dict[str, Reference]:
-    """The Hugging Face architectures that compute what this family does, by model_type; often none."""
+    """The Hugging Face architectures that compute the same as this family, by model_type; often none."""
     return {name: each for name, each in REFERENCES.items() if _computes(each, family)}
 
 
@@ -80,14 +80,14 @@ def _computes(reference: Reference, family: Family) -> bool:
     try:
         core = reference.core(_config(reference, family, {}), family.config.tied)
     except (UserError, StopIteration, ValueError):
-        return False  # an option that it does not have
+        return False  # the architecture lacks an option
     return _spelled_out(core, family.config) == _spelled_out(family.config, family.config)
 
 
 def _spelled_out(core: CoreConfig, like: CoreConfig) -> CoreConfig:
-    """With what None stands for, as long and with as much dropout as `like`.
+    """The core with values in place of None, for comparison: dropout, and max_length, are those of `like`.
 
-    How long a text may be is no part of a model without learned positions; dropout is none of the answers.
+    Dropout does not change the answers of a model, and max_length matters only to learned positions.
     """
     rotated = core.window is not None and core.local_rope_base is None
     return replace(
@@ -126,7 +126,7 @@ def _check_own(family: Family) -> None:
 def _token_ids(
     family: Family, tokenizer: PreTrainedTokenizerBase | None, given: dict[str, int | None]
 ) -> dict[str, int]:
-    """The tokenizer's and those given, by role; without the roles that no token has."""
+    """Token ids by role: the tokenizer's, and those given. Roles without a token are left out."""
     vocabulary = family.config.vocabulary
     if tokenizer is not None and not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise UserError(f"a {type(tokenizer).__name__} is no tokenizer of transformers; open it as one")
@@ -147,8 +147,8 @@ def _token_ids(
 
 def _config(reference: Reference, family: Family, token_ids: dict[str, int]) -> Any:
     arguments = reference.config(family.config, token_ids)
-    nobody: dict[str, Any] = {role: None for role in ROLES if role not in arguments}
-    return transformers.AutoConfig.for_model(reference.model_type, **nobody | arguments)
+    unused: dict[str, Any] = {role: None for role in ROLES if role not in arguments}
+    return transformers.AutoConfig.for_model(reference.model_type, **unused | arguments)
 
 
 def _native(family: Family, reference: Reference, token_ids: dict[str, int]) -> PreTrainedModel:
@@ -157,10 +157,10 @@ def _native(family: Family, reference: Reference, token_ids: dict[str, int]) -> 
     if not family.config.tied:
         untie(model)
     theirs = weights_of(model)
-    found = write(reference.links(config), dict(family.named_parameters()), theirs)
+    weights = write(reference.links(config), dict(family.named_parameters()), theirs)
     with torch.no_grad():
         for name, weight in theirs.items():
-            weight.copy_(found[name])
+            weight.copy_(weights[name])
     return model
 
 
@@ -183,7 +183,7 @@ def _custom(family: Family, token_ids: dict[str, int]) -> PreTrainedModel:
 
 
 def _copy_code(folder: Path) -> None:
-    """Copies the modeling file and the files of archs that it imports, side by side into the folder."""
+    """Copies the modeling file, and the files of archs that it imports, into the folder."""
     waiting, done = [MODELING], set()
     while waiting:
         source = waiting.pop()

@@ -1,4 +1,4 @@
-"""T5 (Raffel et al. 2020), the original and version 1.1 (gated, the head neither tied nor scaled)."""
+"""T5 (Raffel et al. 2020): the original, and version 1.1 (gated, the head neither tied nor scaled)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class T5(Reference):
             "relative_attention_max_distance": core.relative_distance,
             "layer_norm_epsilon": core.norm_eps,
             "feed_forward_proj": gate + their_activation(core),
-            "tie_word_embeddings": core.logit_scale != 1.0,  # so does Hugging Face say whether to scale
+            "tie_word_embeddings": core.logit_scale != 1.0,  # Hugging Face scales logits if this is set
             "dropout_rate": core.dropout,
             "decoder_start_token_id": tokens.get("bos_token_id"),
             **tokens,
@@ -92,7 +92,7 @@ class T5(Reference):
 
 
 def untie(model: PreTrainedModel) -> None:
-    """Gives the head weights of its own, as in version 1.1; the class ties it whatever the config says."""
+    """Gives the head weights of its own, as in version 1.1: the class ties them whatever the config says."""
     head: Any = model.get_output_embeddings()
     embeddings: Any = model.get_input_embeddings()
     if head.weight is embeddings.weight:

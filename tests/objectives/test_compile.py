@@ -92,7 +92,7 @@ def test_block_masks_of_other_batches_compile_nothing_and_hide_what_dense_ones_d
     TAKEN.clear()
     with monkeypatch.context() as patch:
         patch.setattr(attention, "_choose", as_on_a_gpu)
-        patch.setattr(attention, "SOME", 0)
+        patch.setattr(attention, "DENSE_UP_TO", 0)
         for seed, (text, rows) in enumerate(WARM_UP):
             compiled(asked(objective, text, rows, seed))
         before = counter.frame_count
@@ -110,7 +110,7 @@ def test_block_masks_of_other_batches_compile_nothing_and_hide_what_dense_ones_d
 def test_after_a_warm_up_no_batch_compiles_anything_on_a_gpu(
     kind: str, name: str, backend: str, checkpointed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention, "SOME", 0 if backend == "flex" else WIDTH * 2)
+    monkeypatch.setattr(attention, "DENSE_UP_TO", 0 if backend == "flex" else WIDTH * 2)
     family = tiny(kind).train()
     learner = Learner(family, OBJECTIVES[name](VOCABULARY, family.layout)).cuda()
     if checkpointed:

@@ -49,7 +49,7 @@ def test_a_text_hidden_as_a_whole_is_one_sentinel_and_the_text():
 def test_source_and_target_merge_into_the_text_within_each_document(layout, text, seed, rate):
     objective = Span(VOCABULARY, layout, rate=rate, mean=3.0)
     batch = objective.build(text, seeded(seed))
-    usual, worst, target_width = objective.way.widths(text.tokens.shape[1])
+    usual, worst, target_width = objective.variant.widths(text.tokens.shape[1])
     source_width = (
         batch.source.shape[1] if layout == "source_target" else batch.tokens.shape[1] - target_width
     )

@@ -120,7 +120,7 @@ def test_cuda_takes_blocks_for_long_composed_masks_where_it_compiles_but_not_for
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cuda = torch.device("cuda")  # only the choice is made: nothing is put there
-    many = attention.SOME + 1
+    many = attention.DENSE_UP_TO + 1
     assert attention._choose(MASKS["prefix"], many, many, cuda, None, False) == "dense"
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert attention._choose(MASKS["prefix"], many, many, cuda, None, False) == "flex"

@@ -111,7 +111,7 @@ def test_a_family_goes_through_blocks_only_where_it_drops_no_weights(
         return choose(mask, queries, keys, cuda, *rest)
 
     monkeypatch.setattr(attention, "_choose", as_on_a_gpu)
-    monkeypatch.setattr(attention, "SOME", 0)
+    monkeypatch.setattr(attention, "DENSE_UP_TO", 0)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     family, batch = make_family(kind, attention_dropout=P), make_batch(*layouts["packed and padded"])
     for training in (True, False):

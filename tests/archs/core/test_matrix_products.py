@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from archs.core import matrix_products as products
-from archs.core.attention import FEW, attend, visible
+from archs.core.attention import PRODUCTS_UP_TO, attend, visible
 from archs.core.matrix_products import by_onednn, chosen, onednn_is_exact
 from archs.masks import CAUSAL, FULL, Mask, document, order
 
@@ -114,10 +114,10 @@ def test_attention_by_products_has_the_values_and_gradients_of_the_fused_kernel(
 @needs_onednn
 @pytest.mark.parametrize("mask", [FULL, CAUSAL], ids=str)
 def test_few_keys_go_by_products_only_within_and_many_never(mask: Mask) -> None:
-    assert visible(mask, 2, FEW, FEW, CPU).backend != "products"
+    assert visible(mask, 2, PRODUCTS_UP_TO, PRODUCTS_UP_TO, CPU).backend != "products"
     with by_onednn(CPU):
-        assert visible(mask, 2, FEW, FEW, CPU).backend == "products"
-        assert visible(mask, 2, FEW + 1, FEW + 1, CPU).backend != "products"
+        assert visible(mask, 2, PRODUCTS_UP_TO, PRODUCTS_UP_TO, CPU).backend == "products"
+        assert visible(mask, 2, PRODUCTS_UP_TO + 1, PRODUCTS_UP_TO + 1, CPU).backend != "products"
 
 
 @needs_onednn

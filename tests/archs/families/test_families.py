@@ -19,7 +19,7 @@ from archs import FAMILIES, CoreConfig, build
 from archs.batch import Batch
 from archs.core.attention import TAKEN, prepare_to_compile
 from archs.core.heads import Classifier
-from archs.core.positions import _waves_once, rope, rotate
+from archs.core.positions import _cos_sin_operator, rope, rotate
 from archs.errors import UserError
 from archs.families.decoder_ar import DecoderAR
 from archs.families.family import Hidden
@@ -268,7 +268,7 @@ def test_a_layer_is_attention_and_feed_forward_by_hand(activation: str, norm_ord
 
 @pytest.mark.parametrize("positions", [torch.arange(12).view(2, 6), torch.arange(12).view(6, 2).t()])
 def test_the_operator_of_rotary_angles_keeps_what_it_promises_to_a_compiler(positions: Tensor) -> None:
-    torch.library.opcheck(_waves_once, (positions, 8, 10_000.0, torch.float32))
+    torch.library.opcheck(_cos_sin_operator, (positions, 8, 10_000.0, torch.float32))
 
 
 def test_compiled_angles_are_one_operator_and_an_exported_program_has_none_of_ours() -> None:

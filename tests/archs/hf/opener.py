@@ -1,4 +1,4 @@
-"""Opens exported folders as somebody does who has torch and transformers and no pentarch.
+"""Opens exported folders as somebody does who has torch, einops and transformers and no pentarch.
 
     python -I opener.py FOLDER …     asks each model in FOLDER, writes answers.pt beside it
 

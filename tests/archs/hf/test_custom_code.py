@@ -88,13 +88,18 @@ def imports(source: str) -> Iterator[tuple[int, str]]:
 def test_all_that_the_code_in_the_folder_imports_of_pentarch_is_in_the_folder(tmp_path: Path) -> None:
     to_hf(made(NAMES[0]), tmp_path, model_type="pentarch")
     files = {file.stem: file.read_text(encoding="utf-8") for file in tmp_path.glob("*.py")}
-    assert {"modeling_pentarch", "transformer", "families"} <= files.keys()
+    assert {"modeling_pentarch", "transformer", "named"} <= files.keys()
     for name, source in files.items():
         for level, module in imports(source):
             if level:
                 assert module in files, f"{name}.py imports .{module}"
             else:
-                assert module.split(".")[0] in (*sys.stdlib_module_names, "torch", "transformers"), name
+                assert module.split(".")[0] in (
+                    *sys.stdlib_module_names,
+                    "torch",
+                    "einops",
+                    "transformers",
+                ), name
     needed = {module for source in files.values() for level, module in imports(source) if level}
     assert files.keys() == needed | {"modeling_pentarch"}  # and nothing that it does not import
 
