@@ -106,7 +106,7 @@ def items_of(content: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame | Non
 
 
 def check(ask: AskConfig) -> None:
-    """Checks a task and its files without a run. Raises UserError for what is wrong with them."""
+    """Checks a task and its files without a run. Raises UserError for a mistake in them."""
     mode_of(ask)
     metrics_of(ask, KINDS[ask.task.kind])
     examples_of(ask)

@@ -15,7 +15,7 @@ import pandas as pd
 from archs.families.family import Family
 from experiments.data.overlap import GRAM, overlaps
 from experiments.evaluation.builtin import order
-from experiments.evaluation.builtin.asked import INFILL_TEST, asked
+from experiments.evaluation.builtin.asked import INFILL_TEST, texts_by_task
 from experiments.evaluation.builtin.classify import classifier, predictions
 from experiments.evaluation.builtin.fill import fill
 from experiments.evaluation.builtin.probe import POOLINGS
@@ -135,7 +135,7 @@ def order_of(evaluation: Evaluation) -> dict[str, Any]:
 def overlap_of(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     """How much of each task's test items stands in the training text; also printed to stderr."""
     run = evaluation.run
-    shared = overlaps(run.corpus, asked(run), Path(run.recipe.data.cache))
+    shared = overlaps(run.corpus, texts_by_task(run), Path(run.recipe.data.cache))
     text = "; ".join(f"{name}: {each}" for name, each in shared.items())
     print(f"overlap of {GRAM}-grams with the training text: {text or 'no task'}", file=sys.stderr, flush=True)
     return {name: asdict(each) for name, each in shared.items()}

@@ -10,7 +10,7 @@ from experiments.tasks.builtin import infill, party
 INFILL_TEST = 200  # gaps
 
 
-def asked(run: Run) -> dict[str, list[str]]:
+def texts_by_task(run: Run) -> dict[str, list[str]]:
     """The test items of each measured task, as text: windows, paragraphs, gaps with both their sides.
 
     The same for every arm of a sweep, although an encoder-AE is scored on fewer windows and the task order

@@ -83,7 +83,7 @@ def score_texts(
     Texts of one shape share a batch without padding. So a score equals that of the text alone, but for the
     order in which floating-point numbers are summed: about 1e-6 of its nats.
 
-    run: a trained run, or a family in eval mode, the objective by which it is asked and its tokenizer.
+    run: a trained run, or (family in eval mode, the objective that builds its batches, its tokenizer).
     Context and text are tokenised separately: write the space between them at the text's beginning.
 
     pll: how an encoder-AE's tokens are hidden. "original", the default: each alone; "word_l2r": each with the
