@@ -114,7 +114,7 @@ def predicted(
 
 
 def best_span(firsts: np.ndarray, lasts: np.ndarray) -> tuple[float, tuple[int, int]]:
-    """The largest sum of a first and a last logit (C each), and its columns, at most LONGEST tokens apart."""
+    """The largest sum of a first and a last logit (C each), and its columns, at most LONGEST of them."""
     best, span = -np.inf, (0, 0)
     for more in range(min(LONGEST, len(firsts))):
         sums = firsts[: len(firsts) - more] + lasts[more:]
