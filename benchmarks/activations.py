@@ -2,10 +2,10 @@
 
     python -m benchmarks.activations
 
-What autograd saves, each storage once, without parameters. Differences between two depths and between two
-lengths: what does not grow with both, as logits, embeddings and bfloat16 copies of weights, drops out.
-Counted, not timed, on a CPU; kernels of a GPU that fuse a norm keep less. In units of the width, for layers
-with a feed-forward four times as wide and heads of 128; half of an encoder-decoder's are its decoder's.
+Counts the storages that autograd saves, each once, without parameters. The difference between two depths and
+two lengths cancels what does not grow with both: logits, embeddings, bfloat16 copies of weights. Counted on a
+CPU, not timed; GPU kernels that fuse a norm keep less. In units of the width, for layers with a feed-forward
+four times as wide and heads of 128. Half of an encoder-decoder's layers are its decoder's.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ DEPTHS, LENGTHS = (2, 4), (256, 512)
 
 
 def kept(family: str, layers: int, length: int, autocast: bool) -> int:
-    """Bytes in all."""
+    """All bytes that a step keeps for its backward pass."""
     ours = Ours(family, Shape(layers, WIDTH, WIDTH // 128, 1024, ROWS, length))
     parameters = {each.untyped_storage().data_ptr() for each in ours.learner.parameters()}
     batch, saved = ours.batch(0), []
 
     def save(tensor: Tensor) -> Tensor:
-        saved.append(tensor)  # held, so that no other storage is given its address
+        saved.append(tensor)  # keeps it alive, so that no other storage gets its address
         return tensor
 
     with (

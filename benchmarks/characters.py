@@ -1,4 +1,4 @@
-"""Characters of one text as tokens, two systems that learn them, and one loop that trains either.
+"""A text with characters as tokens, two systems that learn it, and one training loop for both.
 
 The loop is nanoGPT's: AdamW with weight decay on matrices, a warm-up and a cosine, gradients clipped.
 """
@@ -28,12 +28,12 @@ from experiments.training.optimiser import Optimiser, decayed
 from objectives import OBJECTIVES
 from objectives.base import Vocabulary
 
-TRAINED = 0.9  # of the text, its beginning; the rest is validation
+TRAINED = 0.9  # share of the text for training, from its beginning; the rest is validation
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A model's shape and how it is trained; estimate: how many batches nanoGPT's validation loss is of."""
+    """A model's shape and its training. estimate: the number of batches in nanoGPT's validation loss."""
 
     layers: int
     heads: int
@@ -62,14 +62,14 @@ class Text:
         self.training, self.validation = tokens.tensor_split([int(TRAINED * len(tokens))])
 
     def windows(self, length: int, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All of validation, cut up: tokens and the ones after them, (rows,length) each, the last fewer."""
+        """All windows of validation: tokens and the tokens after them, (rows,length) each, the last fewer."""
         count = (len(self.validation) - 1) // length
         tokens, targets = (self.validation[start:][: count * length].view(count, length) for start in (0, 1))
         yield from zip(tokens.split(rows), targets.split(rows), strict=True)
 
 
 def drawn(tokens: Tensor, length: int, rows: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Windows from random places: tokens and the ones after them, (rows,length) each."""
+    """Windows from random places: tokens and the tokens after them, (rows,length) each."""
     starts = torch.randint(len(tokens) - length, (rows, 1), generator=rng)
     places = starts + torch.arange(length)
     return tokens[places], tokens[places + 1]
@@ -102,7 +102,7 @@ class Pentarch(nn.Module):
         self.learner.compile()
 
     def forward(self, tokens: Tensor, targets: Tensor, device: torch.device) -> Tensor:
-        # As nanoGPT's, a row begins with the true character where the objective's own would with bos.
+        # A row begins with its true first character, as in nanoGPT; the objective's own rows begin with bos.
         batch = Batch.of(tokens, targets, torch.ones(tokens.shape))
         batch = batch.pin_memory() if device.type == "cuda" else batch
         return self.learner(batch.to(device, non_blocking=True)).value
@@ -131,7 +131,7 @@ SYSTEMS = {"reference": Reference, "pentarch": Pentarch}
 
 
 class Run:
-    """A system in training. On a GPU in bfloat16 and compiled, as nanoGPT's README has it."""
+    """A system in training. On a GPU it is compiled and uses bfloat16, as in nanoGPT's README."""
 
     def __init__(self, system: str, seed: int, setting: Setting, text: Text, device: torch.device) -> None:
         keep_freed_memory()
@@ -146,14 +146,15 @@ class Run:
         groups = decayed(self.model, setting.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, betas=setting.betas, fused=True)
         self.done = 0
-        self.seconds: list[float] = []  # of training, evaluation left out, an entry a block
+        self.seconds: list[float] = []  # of training without evaluation, one entry for each block
         self.rates: list[float] = []  # characters a second in each block
-        self.whole: list[float] = []  # validation losses, nats a character: of the whole split
-        self.estimated: list[float] = []  # as nanoGPT estimates them
+        self.whole: list[float] = []  # validation losses on the whole split, nats a character
+        self.estimated: list[float] = []  # validation losses as nanoGPT estimates them
 
     def advance(self, iterations: int) -> None:
-        """Trains, then evaluates; only training is timed."""
-        torch.manual_seed(mixed(self.seed, self.done))  # of dropout, whatever else runs in turn
+        """Trains and then evaluates; times only the training."""
+        # For dropout: what the other system drew in its turn must change nothing.
+        torch.manual_seed(mixed(self.seed, self.done))
         self.model.train()
         self.seconds.append(timed(lambda: [self.step() for _ in range(iterations)]))
         self.rates.append(iterations * self.setting.rows * self.setting.length / self.seconds[-1])

@@ -1,4 +1,4 @@
-"""What the command lines of benchmarks share: how often and where they measure, how a user's mistake ends."""
+"""Shared by the command lines of benchmarks: checks of --rounds and --device, and the exit code."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from archs.errors import UserError
 
 
 def rounds(number: int) -> int:
-    """Raises UserError for fewer than two."""
+    """The number of rounds. Raises UserError for fewer than two."""
     if number < 2:
         raise UserError(f"--rounds {number}: give at least 2, so that there is a spread")
     return number
 
 
 def device(name: str) -> torch.device:
-    """Raises UserError for a GPU where torch finds none."""
+    """The torch device. Raises UserError for "cuda" if torch finds no GPU."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("torch finds no GPU here; measure on the CPU, or run where there is one")
     return torch.device(name)
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Ends the process with main's exit code; with 2 and one line for a mistake of the user's."""
+    """Ends the process with main's exit code; for a UserError prints one line and exits with 2."""
     try:
         sys.exit(main())
     except UserError as error:

@@ -1,11 +1,11 @@
-"""How fast one commit trains beside another, on the same work.
+"""Training speed of one commit beside another, on the same work.
 
     python -m benchmarks.commits OLD [NEW] [--rounds 3] [-- arguments of benchmarks.train]
 
-NEW is the working tree if it is not given, as it is when the command starts. Both are laid out in a temporary
-folder and `python -m benchmarks.train --ours` is run in fresh processes, in turns: OLD NEW OLD NEW … The
-benchmarks of NEW measure both, so that what differs is archs, objectives and experiments; an OLD that lacks
-what they import cannot be measured. A ratio is that of the median steps of neighbouring processes.
+Without NEW, the working tree is measured as it is when the command starts. Both commits are written to a
+temporary folder, and `python -m benchmarks.train --ours` runs in fresh processes, in turns: OLD NEW OLD NEW …
+The benchmarks of NEW measure both, so that only archs, objectives and experiments differ. An OLD that lacks
+what they import cannot be measured. A ratio compares the median steps of neighbouring processes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Medians = dict[
 
 @contextmanager
 def laid_out(commit: str | None, place: Path) -> Iterator[Path]:
-    """The commit's files in this new folder, None = those of the working tree."""
+    """Writes a commit's files to this new folder; None = the files of the working tree."""
     if commit is None:
         for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
             if name and (ROOT / name).is_file():
@@ -55,38 +55,41 @@ def laid_out(commit: str | None, place: Path) -> Iterator[Path]:
 
 
 def measure(folder: Path, name: str, arguments: Sequence[str]) -> list[dict]:
-    """The rows that the benchmark wrote of the commit in this folder, in a process of its own."""
-    written = folder / "measured.json"
-    written.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.train", "--ours", *arguments, "--json", str(written)],
+    """Runs the benchmark on the commit in this folder, in a process of its own, and returns its rows."""
+    output = folder / "measured.json"
+    output.unlink(missing_ok=True)
+    process = subprocess.run(
+        [sys.executable, "-m", "benchmarks.train", "--ours", *arguments, "--json", str(output)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
     )
-    if not written.exists():  # a goal that was missed is an exit code too
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+    if not output.exists():  # not the exit code, since a missed goal has one too
+        last_line = process.stderr.strip().splitlines()[-1:] or ["no message"]
         raise UserError(
-            f"benchmarks.train cannot measure '{name}' (exit code {done.returncode}: {last[0]}); give a "
-            "commit that has what it imports, and arguments that it knows"
+            f"benchmarks.train cannot measure '{name}' (exit code {process.returncode}: {last_line[0]}); "
+            "give a commit that has what it imports, and arguments that it knows"
         )
-    return json.loads(written.read_text())
+    return json.loads(output.read_text())
 
 
 def add(medians: Medians, rows: list[dict]) -> None:
-    """One process's. Where a system did several works, as windows of two lengths, they are numbered."""
-    seen: Counter[tuple[str, str]] = Counter()
+    """Adds the medians of one process.
+
+    Several rows of a system, as for two lengths of windows, are numbered.
+    """
+    times_seen: Counter[tuple[str, str]] = Counter()
     for row in rows:
-        what = (row["family"], row["system"])
-        seen[what] += 1
-        medians.setdefault((*what, seen[what]), []).append(statistics.median(row["seconds"]))
+        system = (row["family"], row["system"])
+        times_seen[system] += 1
+        medians.setdefault((*system, times_seen[system]), []).append(statistics.median(row["seconds"]))
 
 
 def compare(old: str, new: str | None, rounds: int, arguments: Sequence[str]) -> Table:
-    """Both in turns, `rounds` processes each. Raises UserError if one cannot be measured."""
+    """Measures both in turns, in `rounds` processes each. Raises UserError if one cannot be measured."""
     names = [described(old), TREE if new is None else described(new)]
-    found: list[Medians] = [{}, {}]
+    medians_of_both: list[Medians] = [{}, {}]
     with (
         tempfile.TemporaryDirectory() as place,
         laid_out(old, Path(place) / "old") as before,
@@ -99,18 +102,18 @@ def compare(old: str, new: str | None, rounds: int, arguments: Sequence[str]) ->
         shutil.rmtree(before / "benchmarks", ignore_errors=True)
         shutil.copytree(after / "benchmarks", before / "benchmarks")
         for _ in range(rounds):
-            for folder, name, medians in zip((before, after), names, found, strict=True):
+            for folder, name, medians in zip((before, after), names, medians_of_both, strict=True):
                 add(medians, measure(folder, name, arguments))
-    return table(names, found, rounds)
+    return table(names, medians_of_both, rounds)
 
 
-def table(names: list[str], found: list[Medians], rounds: int) -> Table:
+def table(names: list[str], medians_of_both: list[Medians], rounds: int) -> Table:
     shown = Table(title=f"OLD: {names[0]}\nNEW: {names[1]}\nmedian (middle half) of {rounds} processes each")
     for heading in ("family", "system"):
         shown.add_column(heading)
     for heading in ("OLD, ms a step", "NEW, ms a step", "NEW is, times as fast"):
         shown.add_column(heading, justify="right")
-    before, after = found
+    before, after = medians_of_both
     for key, seconds in before.items():
         each = [Spread.of([1e3 * one for one in part]).shown(",.1f") for part in (seconds, after[key])]
         shown.add_row(*key[:2], *each, ratio(after[key], seconds).shown(".3f") + "x")
@@ -118,7 +121,7 @@ def table(names: list[str], found: list[Medians], rounds: int) -> Table:
 
 
 def described(commit: str) -> str:
-    """The commit's short hash and first line. Raises UserError for what is none."""
+    """The commit's short hash and first line. Raises UserError if there is no such commit."""
     try:
         return git("log", "-1", "--format=%h %s", f"{commit}^{{commit}}", "--").strip()
     except subprocess.CalledProcessError as error:
@@ -140,9 +143,9 @@ def main() -> None:
     parser.add_argument("old", help="a commit")
     parser.add_argument("new", nargs="?", help="a commit; the working tree if it is not given")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each (3)")
-    asked = parser.parse_args(words[:end])
+    options = parser.parse_args(words[:end])
     console = Console()
-    console.print(compare(asked.old, asked.new, command.rounds(asked.rounds), words[end + 1 :]))
+    console.print(compare(options.old, options.new, command.rounds(options.rounds), words[end + 1 :]))
     console.print(machine(), highlight=False)
 
 

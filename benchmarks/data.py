@@ -1,11 +1,11 @@
-"""How fast text is tokenised, windows are cut and batches are loaded, on the embedded corpus.
+"""Speed of tokenising text, cutting windows and loading batches, on the embedded corpus.
 
     python -m benchmarks.data [--rounds N]
     python -m benchmarks.data --loader ROWS LENGTH    # the loader alone, on batches of this shape
 
-The loader is the one of training: windows, the objective's `build`, the DataLoader, in the training process.
-Its share of a step is measured in turns with the step, which evicts from the caches what a loader alone would
-find there. Goal: 3% at most.
+The loader is that of training: windows, the objective's `build` and the DataLoader in the training process.
+Its share of a step is measured in turns with the step, because a step evicts from the caches what the loader
+alone would find there. Goal: 3% at most.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9, help="loads and steps of each family (9)")
     parser.add_argument("--loader", nargs=2, type=int, metavar=("ROWS", "LENGTH"), help="the loader alone")
-    asked = parser.parse_args()
-    rounds, console = command.rounds(asked.rounds), Console()
+    options = parser.parse_args()
+    rounds, console = command.rounds(options.rounds), Console()
     with tempfile.TemporaryDirectory() as cache:
-        if not asked.loader:
+        if not options.loader:
             read_text(Path(cache))
         corpus = load_corpus(Addresses(), vocabulary_size=TRAINED.vocabulary, cache=Path(cache))
-        console.print(alone(corpus, *asked.loader) if asked.loader else shares(corpus, rounds))
+        console.print(alone(corpus, *options.loader) if options.loader else shares(corpus, rounds))
     console.print(machine(), highlight=False)
 
 
@@ -71,7 +71,7 @@ def read_text(cache: Path) -> None:
 
 
 def shares(corpus: Corpus, rounds: int) -> Table:
-    """Of each family's own objective: the loader by itself, and beside a training step."""
+    """A table of the loader alone and beside a training step, with each family's own objective."""
     table = Table(
         title=f"The loader, {TRAINED.rows} x {TRAINED.length}, {TRAINED.layers} layers x {TRAINED.width}, "
         f"vocabulary {TRAINED.vocabulary:,}; {rounds} rounds: median (middle half)"
@@ -98,7 +98,7 @@ def shares(corpus: Corpus, rounds: int) -> Table:
 
 
 def alone(corpus: Corpus, rows: int, length: int) -> Table:
-    """The loader by itself, of batches of `rows` rows."""
+    """A table of the loader alone, on batches of rows x length tokens."""
     table = Table(title=f"The loader alone, {rows} x {length}: median (middle half) of {REPEATS}")
     for heading in ("family", "objective", "M tokens/s", "ms a batch"):
         table.add_column(heading)
@@ -109,7 +109,7 @@ def alone(corpus: Corpus, rows: int, length: int) -> Table:
 
 
 def rates(loaded: Iterator[Batch], tokens: int, batches_a_time: int) -> Spread:
-    """Millions of tokens a second, over REPEATS stretches of some batches after one that is not timed."""
+    """Millions of tokens a second, over REPEATS stretches of batches; a first batch is not timed."""
     next(loaded)
 
     def stretch() -> None:
@@ -120,14 +120,14 @@ def rates(loaded: Iterator[Batch], tokens: int, batches_a_time: int) -> Spread:
 
 
 def batches(corpus: Corpus, family: str, rows: int, length: int) -> Iterator[Batch]:
-    """What training of this family would read."""
+    """The batches that training of this family would read."""
     objective = OBJECTIVES[OBJECTIVE[family]](corpus.vocabulary, FAMILIES[family].layout)
     stream = WindowStream(corpus.train, rows, length, seed=0)
     return iter(Loader(Steps(Building(objective, stream, seed=0, steps=None)), 0, 10**9))
 
 
 def training(family: str, loaded: list[Batch]) -> Callable[[], object]:
-    """A step of AdamW on one of these batches, the next one each time."""
+    """A call that takes a step of AdamW on the next of these batches."""
     ours, turns = Ours(family, TRAINED), cycle(loaded)
     return lambda: ours.train_on(next(turns))
 

@@ -1,10 +1,11 @@
-"""One process against several that train one run by DDP, through `pentarch train` itself: tokens a second.
+"""Tokens a second of one process against several that train one run by DDP, through `pentarch train`.
 
     python -m benchmarks.devices [--devices 2] [--rows 32] [--steps 200] [OVERRIDE …]
 
-A decoder-AR with as many rows on each device, so that two take twice the batch; overrides are those of
-`pentarch train`, as `size=base10m training=gpu training.compile=true`. By the wall clock from record to
-record, which is every ten steps; the median and the middle half. Goal: 1.8 times one GPU's with two.
+Trains a decoder-AR with the same rows on each device, so that two devices have twice the batch. Overrides are
+those of `pentarch train`, as `size=base10m training=gpu training.compile=true`. Measured by the wall clock
+from one record to the next, every ten steps; shows the median and the middle half. Goal: with two GPUs, 1.8
+times the speed of one.
 """
 
 from __future__ import annotations
@@ -26,31 +27,31 @@ from benchmarks import command
 from benchmarks.measuring import Spread, machine
 from experiments.storage.json_files import read_lines
 
-GOAL = 0.9  # of the number of devices
+GOAL = 0.9  # times the number of devices
 EVERY = 10  # steps between records
-WARM_UP = 5  # records that are not counted: compilation, caches, the first validation
+WARM_UP = 5  # records that do not count: compilation, caches, the first validation
 LOOK_SECONDS = 0.001
 
 
 def measure(devices: int, options: argparse.Namespace, overrides: list[str], folder: Path) -> Spread:
-    """Tokens a second."""
+    """Trains on this many devices and returns its tokens a second."""
     command = [sys.executable, "-m", "experiments", "train", "family=decoder_ar", "budget.stop=steps"]
     command += [f"budget.amount={options.steps}", f"training.log_every={EVERY}", "tracking=none"]
     command += ["training.checkpoint_every=1000000", *overrides, f"training.devices={devices}"]
     command += [f"training.batch={options.rows * devices}", f"out={folder}", f"name=of_{devices}"]
     metrics = folder / "train" / f"of_{devices}" / "seed0" / "metrics.jsonl"
-    with (folder / f"said{devices}").open("w") as said:
-        process = subprocess.Popen(command, stderr=said)
-    seen: list[tuple[float, int]] = []  # when a record was there, and the tokens it tells
+    with (folder / f"said{devices}").open("w") as log:
+        process = subprocess.Popen(command, stderr=log)
+    records: list[tuple[float, int]] = []  # when a record appeared, and its tokens
     size = 0
     while process.poll() is None:
         if metrics.exists() and metrics.stat().st_size > size:
             size = metrics.stat().st_size
-            seen.append((time.perf_counter(), read_lines(metrics)[-1]["tokens"]))
+            records.append((time.perf_counter(), read_lines(metrics)[-1]["tokens"]))
         time.sleep(LOOK_SECONDS)
     if process.returncode:
         sys.exit((folder / f"said{devices}").read_text())
-    counted = seen[WARM_UP:]
+    counted = records[WARM_UP:]
     return Spread.of([(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(counted)])
 
 

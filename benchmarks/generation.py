@@ -1,11 +1,11 @@
-"""How fast text is written against Hugging Face's `generate`, with the same imported weights.
+"""Speed of generation against Hugging Face's `generate`, with the same imported weights.
 
     python -m benchmarks.generation [REPEATS]
 
-GPT-2, T5 and BART with random weights in three sizes, greedy, prompts of 16 tokens and 64 new ones, one and
-sixteen prompts, on the CPU and on a GPU where there is one. Both write in one process, in turns; a row
-is the median of the ratios of neighbours, and the middle half of them (the spread). Goal: 2 on a CPU with one
-prompt. Tokens that are not the same in both are an error.
+GPT-2, T5 and BART with random weights in three sizes; greedy; prompts of 16 tokens and 64 new ones; one and
+sixteen prompts; on the CPU, and on a GPU if there is one. Both write in one process, in turns. A row has the
+median of the ratios of neighbours and their middle half (the spread). Goal: 2 on a CPU with one prompt.
+Different tokens are an error.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def ours(family: Family, tokens: Tensor, model_type: str) -> Tensor:
 def interleaved(
     one: Callable[[], Tensor], two: Callable[[], Tensor], repeats: int
 ) -> tuple[list[float], list[float]]:
-    """Seconds of both in each repeat, after one of each to warm up."""
+    """Seconds of both in each repeat. A first call of each warms up and must give the same tokens."""
     if not torch.equal(one(), two()):
         raise AssertionError("the two did not write the same tokens")
     first, second = in_turns([one, two], repeats, warm_up=0)

@@ -1,11 +1,11 @@
-"""Parts of a step by themselves: attention by each way there is, and the loss by each.
+"""Parts of a training step alone: attention by each backend, and the loss by each implementation.
 
     python -m benchmarks.kernels [--device cuda] [--rounds 9]
 
-Forward and backward, in turns. Attention of 16,384 tokens, 12 heads of 64, under the masks that packed rows
-and prefixes have; the loss of 16,384 targets among 32,768 tokens from a width of 768. On a GPU in bfloat16,
-by blocks and the plain loss compiled; on a CPU in float32, and an eighth of each. This is what chose between
-ways: docs/performance.md has what it found.
+Forward and backward, in turns. Attention of 16,384 tokens with 12 heads of 64, under the masks of packed rows
+and prefixes; the loss of 16,384 targets, with a width of 768 and a vocabulary of 32,768. On a GPU in
+bfloat16, in blocks, and with the plain loss compiled; on a CPU in float32, and an eighth of each amount.
+These numbers decided which implementation is used: docs/performance.md has them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from benchmarks.workload import Shape, generator, windows
 
 HEADS, HEAD_WIDTH, LENGTHS = 12, 64, (512, 1024, 2048)
 TOKENS, WIDTH, VOCABULARY = 16_384, 768, 32_768
-BLOCK = 10  # times in a row on a GPU
+BLOCK = 10  # calls in a row on a GPU
 Work = Callable[[], Sequence[Tensor]]
 
 
 def by_mask(length: int, rows: int, device: torch.device) -> dict[str, Mask]:
-    """Documents of some 64 tokens; prefixes of any length."""
+    """Masks by name; documents have some 64 tokens, prefixes any length."""
     shape = Shape(rows=rows, length=length, vocabulary=VOCABULARY)
     segments = windows(shape, packed=True, steps=1)[0].segments
     assert segments is not None
@@ -49,26 +49,26 @@ def by_mask(length: int, rows: int, device: torch.device) -> dict[str, Mask]:
 
 
 def attention(length: int, device: torch.device) -> dict[tuple[str, str], Work]:
-    """By mask and way."""
+    """Forward and backward of attention, by mask and backend."""
     rows = tokens_on(device) // length
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     shape = (rows, HEADS, length, HEAD_WIDTH)
     q, k, v = (torch.randn(shape, device=device, dtype=dtype, requires_grad=True) for _ in range(3))
     upstream = torch.randn(shape, device=device, dtype=dtype)
-    ways: tuple[Backend, ...] = ("dense", "flex") if device.type == "cuda" else ("dense",)
-    found: dict[tuple[str, str], Work] = {}
+    backends: tuple[Backend, ...] = ("dense", "flex") if device.type == "cuda" else ("dense",)
+    works: dict[tuple[str, str], Work] = {}
 
     def work(attends: Callable[..., Tensor], seen: Visible) -> Sequence[Tensor]:
         return torch.autograd.grad(attends(q, k, v, seen), (q, k, v), upstream)
 
     for name, mask in by_mask(length, rows, device).items():
         if mask == CAUSAL:
-            found[name, "is_causal"] = partial(work, attend, Visible("is_causal"))
-        for way in ways:
-            seen = visible(mask, rows, length, length, device, backend=way)
-            attends = torch.compile(attend, dynamic=False) if way == "flex" else attend
-            found[name, way] = partial(work, attends, seen)
-    return found
+            works[name, "is_causal"] = partial(work, attend, Visible("is_causal"))
+        for backend in backends:
+            seen = visible(mask, rows, length, length, device, backend=backend)
+            attends = torch.compile(attend, dynamic=False) if backend == "flex" else attend
+            works[name, backend] = partial(work, attends, seen)
+    return works
 
 
 def losses(device: torch.device) -> dict[str, Work]:
@@ -115,22 +115,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=9)
-    given = parser.parse_args()
-    rounds, device = command.rounds(given.rounds), command.device(given.device)
+    options = parser.parse_args()
+    rounds, device = command.rounds(options.rounds), command.device(options.device)
     prepare_to_compile()
     console = Console()
     for length in LENGTHS:
-        torch._dynamo.reset()  # beyond eight graphs of one function the rest would run uncompiled
-        ways = attention(length, device)
+        torch._dynamo.reset()  # else torch stops compiling a function after eight graphs
+        works = attention(length, device)
         table = Table(
             "mask", "way", "ms", title=f"attention of {tokens_on(device):,} tokens, rows of {length}"
         )
-        for (mask, way), ms in zip(ways, milliseconds([*ways.values()], rounds, device), strict=True):
-            table.add_row(mask, way, ms)
+        for (mask, backend), ms in zip(works, milliseconds([*works.values()], rounds, device), strict=True):
+            table.add_row(mask, backend, ms)
         console.print(table)
-    found = losses(device)
+    loss_works = losses(device)
     table = Table("loss", "ms", title=f"of {tokens_on(device):,} targets, vocabulary {VOCABULARY:,}")
-    for name, ms in zip(found, milliseconds([*found.values()], rounds, device), strict=True):
+    for name, ms in zip(loss_works, milliseconds([*loss_works.values()], rounds, device), strict=True):
         table.add_row(name, ms)
     console.print(table)
     console.print(machine())

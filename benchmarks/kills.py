@@ -1,11 +1,11 @@
 """Kills launchers, workers and whole nodes at random moments, and compares with an undisturbed sweep.
 
-    python benchmarks/kills.py --kills 100                          launcher=local, two processes
-    python benchmarks/kills.py --kills 20 --launcher slurm     on two nodes of a Slurm of its own (root)
+    python benchmarks/kills.py --kills 100                     launcher=local, two processes
+    python benchmarks/kills.py --kills 20 --launcher slurm     two nodes of its own Slurm (needs root)
 
-A small sweep runs undisturbed once. Then it runs under kills, by SIGKILL, again and again, until as many
-kills have come as asked for. Each sweep that ended must equal the undisturbed one to the last bit in
-weights, scores, metrics and audits (but for seconds), with no run missing and none run twice.
+A small sweep runs undisturbed once. Then it runs again and again under SIGKILL, until the requested number of
+kills is reached. Each sweep that ended must equal the undisturbed one to the last bit in weights, scores,
+metrics and audits (except seconds). No run may be missing, and none may run twice.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ LAUNCHERS = {
     "slurm": ["launcher=slurm", "launcher.cpus=1", "launcher.time=30"],
 }
 BETWEEN = (1.0, 20.0)  # seconds from one kill to the next
-SECONDS = {"seconds", "tokens_per_second", "time"}  # what no two runs have in common
+SECONDS = {"seconds", "tokens_per_second", "time"}  # keys that differ between any two runs
 
 
 @dataclass
 class Tally:
-    """What was killed, and in which state a killed worker's run was."""
+    """Counts of kills, and of the states of the runs whose workers were killed."""
 
     kills: Counter[str] = field(default_factory=Counter)
     moments: Counter[str] = field(default_factory=Counter)
-    together: set[str] = field(default_factory=set)  # runs that two processes were seen at
-    down: set[str] = field(default_factory=set)  # nodes of Slurm's that are switched off now
+    together: set[str] = field(default_factory=set)  # runs with two processes at a time
+    down: set[str] = field(default_factory=set)  # Slurm nodes that are stopped now
 
 
 def command(out: Path, cache: Path, launcher: str) -> list[str]:
@@ -66,15 +66,15 @@ def start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def workers(out: Path) -> list[tuple[psutil.Process, Path]]:
-    """Live processes of runs below `out`, with the run's folder."""
-    found = []
+    """(process, folder) of each live worker of a run below `out`."""
+    live = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = process.info["cmdline"] or []
         if "work" in words[:4] and process.info["status"] != psutil.STATUS_ZOMBIE:
             folder = Path(words[words.index("work") + 1])
             if folder.is_relative_to(out.absolute()):
-                found.append((process, folder))
-    return found
+                live.append((process, folder))
+    return live
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -82,15 +82,15 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def moment(folder: Path) -> str:
-    """What a run's worker was at, by its folder."""
+    """What a run's worker was doing, by the status in its folder."""
     with suppress(OSError, ValueError):
         state = json.loads((folder / "status.json").read_text())["state"]
         return {"running": "training", "trained": "scoring"}.get(state, "starting or ending")
     return "starting or ending"
 
 
-def see_who_is_at_what(out: Path, tally: Tally) -> None:
-    """No run may have two live processes that both began it."""
+def record_doubled_runs(out: Path, tally: Tally) -> None:
+    """Records runs that two live processes have begun, which must not happen."""
     live: Counter[Path] = Counter()
     for process, folder in workers(out):
         began = [row for row in rows(folder / "attempts.jsonl") if row["process"] == process.pid]
@@ -98,21 +98,21 @@ def see_who_is_at_what(out: Path, tally: Tally) -> None:
     tally.together |= {str(folder) for folder, number in live.items() if number > 1}
 
 
-def kill(what: str, out: Path, launcher: subprocess.Popen[bytes], tally: Tally, cluster: Any) -> None:
-    """SIGKILL to one of them, if there is one."""
-    there = workers(out)
-    if what == "worker":
-        if not there:
+def kill(target: str, out: Path, launcher: subprocess.Popen[bytes], tally: Tally, cluster: Any) -> None:
+    """Sends SIGKILL to a launcher, a worker or a node, if there is one."""
+    live = workers(out)
+    if target == "worker":
+        if not live:
             return
-        process, folder = random.choice(there)
+        process, folder = random.choice(live)
         tally.moments[moment(folder)] += 1
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    elif what == "node":
-        tally.moments.update(moment(folder) for _, folder in there)
-        if cluster is None:  # the whole machine goes dark
+    elif target == "node":
+        tally.moments.update(moment(folder) for _, folder in live)
+        if cluster is None:  # as if the whole machine lost power
             launcher.kill()
-            for process, _ in there:
+            for process, _ in live:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
         else:
@@ -121,16 +121,16 @@ def kill(what: str, out: Path, launcher: subprocess.Popen[bytes], tally: Tally, 
     else:
         launcher.kill()
     launcher.poll()
-    tally.kills[what] += 1
+    tally.kills[target] += 1
 
 
 def disturbed(words: list[str], out: Path, log: Path, tally: Tally, kills: int, cluster: Any) -> None:
-    """One sweep to its end, with kills on the way until `kills` have come in all."""
+    """Runs one sweep to its end, with kills on the way while the total is below `kills`."""
     process = start(words, log)
     while True:
         until = time.monotonic() + random.uniform(*BETWEEN)
         while time.monotonic() < until and process.poll() is None:
-            see_who_is_at_what(out, tally)
+            record_doubled_runs(out, tally)
             if cluster is not None:
                 cluster.hurry()
             time.sleep(0.2)
@@ -156,7 +156,7 @@ def without_seconds(content: Any) -> Any:
 
 
 def differences(one: Path, two: Path) -> Iterator[str]:
-    """In what the runs of two sweeps differ, but for seconds; runs that only one has."""
+    """Differences between the runs of two sweeps, except seconds, and runs that only one has."""
     places = [sorted(path.relative_to(each) for path in each.glob("*/seed*")) for each in (one, two)]
     if places[0] != places[1]:
         yield f"other runs: {places}"
@@ -179,22 +179,22 @@ def differences(one: Path, two: Path) -> Iterator[str]:
 
 
 def run_twice(out: Path) -> list[str]:
-    """Runs that were begun again after they were done."""
-    told = {path: [row["what"] for row in rows(path)] for path in out.glob("*/*/seed*/attempts.jsonl")}
-    return [str(path.parent) for path, what in told.items() if "done" in what[:-1]]
+    """Folders of runs that were begun again after they were done."""
+    attempts = {path: [row["what"] for row in rows(path)] for path in out.glob("*/*/seed*/attempts.jsonl")}
+    return [str(path.parent) for path, events in attempts.items() if "done" in events[:-1]]
 
 
 @contextmanager
 def slurm(place: Path) -> Iterator[Any]:
-    """Two nodes of a Slurm of its own on this machine: that of the tests."""
+    """Starts the tests' Slurm on this machine, with two nodes."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.experiments.slurm_cluster import cluster, missing
 
     if why := missing():
         sys.exit(why)
-    with cluster(place) as there:
-        os.environ.update(there.environment)  # commands that are started from here find it
-        yield there
+    with cluster(place) as running:
+        os.environ.update(running.environment)  # so that commands started from here use it
+        yield running
 
 
 def main() -> None:
@@ -204,24 +204,24 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--launcher", choices=list(LAUNCHERS), default="local")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    random.seed(asked.seed)
+    options = parser.parse_args()
+    random.seed(options.seed)
     os.environ["OMP_NUM_THREADS"] = "1"
     tally, compared, started = Tally(), 0, time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        with slurm(place / "cluster") if asked.launcher == "slurm" else nullcontext() as cluster:
+        with slurm(place / "cluster") if options.launcher == "slurm" else nullcontext() as cluster:
             log, cache, plain = place / "log.txt", place / "cache", place / "undisturbed"
-            if start(command(plain, cache, asked.launcher), log).wait() != 0:
+            if start(command(plain, cache, options.launcher), log).wait() != 0:
                 sys.exit(f"the undisturbed sweep failed:\n{log.read_text()[-2000:]}")
-            amiss: list[str] = []
-            while tally.kills.total() < asked.kills:
+            faults: list[str] = []
+            while tally.kills.total() < options.kills:
                 out = place / f"disturbed{compared}"
-                disturbed(command(out, cache, asked.launcher), out, log, tally, asked.kills, cluster)
-                amiss += differences(plain / "five_families", out / "five_families")
-                amiss += [f"{each}: run twice" for each in run_twice(out)]
+                disturbed(command(out, cache, options.launcher), out, log, tally, options.kills, cluster)
+                faults += differences(plain / "five_families", out / "five_families")
+                faults += [f"{each}: run twice" for each in run_twice(out)]
                 compared += 1
-            amiss += [f"{each}: two processes at a time" for each in tally.together]
+            faults += [f"{each}: two processes at a time" for each in tally.together]
             attempts = sum(
                 row["what"] == "began"
                 for path in place.glob("disturbed*/*/*/seed*/attempts.jsonl")
@@ -236,9 +236,9 @@ def main() -> None:
     print(f"{compared} sweeps ended: {runs} runs, {attempts} attempts, {time.monotonic() - started:.0f} s")
     print(
         "differences from the undisturbed sweep, runs missing, runs run twice: "
-        + ("; ".join(amiss) or "none")
+        + ("; ".join(faults) or "none")
     )
-    sys.exit(bool(amiss))
+    sys.exit(bool(faults))
 
 
 if __name__ == "__main__":

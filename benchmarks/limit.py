@@ -1,9 +1,9 @@
-"""The machine's limit: the matrix products of a training step, alone, by the fastest way known here.
+"""The machine's limit: the matrix products of a training step alone, each in its fastest layout.
 
-What a step of ours multiplies is recorded, shape by shape; a `Products` then does the same products and
-nothing else. Their FLOPs over their seconds is the rate that this machine reaches at these shapes, and the
-FLOPs that a step needs over that rate is the least time it could take. Operands stay in caches where they
-fit, so the limit errs towards being too fast.
+The products of a step of ours are recorded by shape. A `Products` then does the same products and nothing
+else. Their FLOPs over their seconds is the machine's rate at these shapes. The FLOPs that a step needs over
+that rate is the least time that it could take. Operands that fit stay in caches, so the limit is rather too
+fast than too slow.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from archs.core.matrix_products import by_onednn
 from benchmarks.measuring import timed
 from benchmarks.workload import Ours, Shape
 
-Way = Callable[[], Tensor]
+Multiply = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
 class Product:
-    """`batch` products (rows,inner) x (inner,columns)."""
+    """`batch` matrix products of shape (rows,inner) x (inner,columns)."""
 
     batch: int
     rows: int
@@ -44,7 +44,7 @@ class Product:
 
 
 class Recorder(TorchDispatchMode):
-    """Counts the matrix products of what runs inside, those of the backward pass and of attention too."""
+    """Counts the matrix products of the code inside, including attention and the backward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Recorder(TorchDispatchMode):
 
 
 def multiplied(operator: str, args: tuple[Any, ...]) -> Iterator[Product]:
-    """The products that a call of this operator does, `aten::mm` and so on."""
+    """The products of one call of an operator, such as `aten::mm`."""
     if operator in ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"):
         one, two = args[-2:] if operator in ("aten::mm", "aten::bmm") else args[1:3]
         yield Product(math.prod(one.shape[:-2]), one.shape[-2], one.shape[-1], two.shape[-1])
@@ -70,15 +70,15 @@ def multiplied(operator: str, args: tuple[Any, ...]) -> Iterator[Product]:
         q, k = args[1:3] if backward else args[:2]
         B, (Q, E), K = q.shape[0] * q.shape[1], q.shape[2:], k.shape[2]
         scores, read = Product(B, Q, E, K), Product(B, Q, K, E)
-        # Backward the gradients of scores and queries have these shapes, those of keys and values a third.
+        # Backward, the gradients of scores and queries have these shapes, those of keys and values a third.
         yield from (scores, read, *(2 * (Product(B, K, Q, E),) if backward else ()))
 
 
 def recorded(family: str, shape: Shape, packed: bool = False) -> Counter[Product]:
     """The products of the family's forward and backward pass.
 
-    Without any arithmetic, and as on a CPU: shapes do not depend on values, nor on the device but for how
-    many rows a head takes at once.
+    Recorded on fake tensors, without arithmetic, as on a CPU. Shapes do not depend on values. The device
+    decides only how many rows a head takes at once.
     """
     ours = Ours(family, shape, packed=packed)
     batch = ours.batch(1)
@@ -88,9 +88,9 @@ def recorded(family: str, shape: Shape, packed: bool = False) -> Counter[Product
 
 
 class Products:
-    """Recorded products, ready to be done: each as often as it was recorded, in its fastest layout.
+    """Recorded products, ready to run: each as often as it was recorded, in its fastest layout.
 
-    default: by the library that torch.mm asks of itself; else by the one that ours trains with.
+    default: use the library that torch.mm chooses by default; else the one that ours trains with.
     """
 
     def __init__(
@@ -99,18 +99,19 @@ class Products:
         self.flops = sum(product.flops * times for product, times in products.items())
         self.library = nullcontext if default else partial(by_onednn, device)
         with self.library():
-            found = ((fastest(ways(product, device, dtype)), times) for product, times in products.items())
-            self.work = list(found)
+            self.work = [
+                (fastest(layouts(product, device, dtype)), times) for product, times in products.items()
+            ]
 
     def step(self) -> None:
         with self.library():
-            for way, times in self.work:
+            for multiply, times in self.work:
                 for _ in range(times):
-                    way()
+                    multiply()
 
 
-def ways(product: Product, device: torch.device, dtype: torch.dtype) -> list[Way]:
-    """How this product can be done: layouts of its operands."""
+def layouts(product: Product, device: torch.device, dtype: torch.dtype) -> list[Multiply]:
+    """The product with each layout of its operands."""
 
     def operand(rows: int, columns: int) -> Tensor:
         each = (product.batch,) if product.batch > 1 else ()
@@ -126,6 +127,6 @@ def ways(product: Product, device: torch.device, dtype: torch.dtype) -> list[Way
     ]
 
 
-def fastest(found: list[Way], trials: int = 5) -> Way:
-    seconds = [min(timed(way) for _ in range(trials)) for way in found]
-    return found[seconds.index(min(seconds))]
+def fastest(variants: list[Multiply], trials: int = 5) -> Multiply:
+    seconds = [min(timed(variant) for _ in range(trials)) for variant in variants]
+    return variants[seconds.index(min(seconds))]

@@ -1,4 +1,4 @@
-"""How benchmarks measure: in turns in one process, medians with the middle half, and on which machine."""
+"""Measuring for benchmarks: works in turns in one process, medians with the middle half, the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some measurements and their middle half."""
+    """The median of measurements and their middle half, from `low` to `high`."""
 
     low: float
     median: float
@@ -34,10 +34,11 @@ class Spread:
 def in_turns(
     work: Sequence[Callable[[], object]], rounds: int, warm_up: int = 3, block: int = 1
 ) -> list[list[float]]:
-    """Seconds of each work in each round: A B C A B C …, so that a slow minute of the machine is shared.
+    """Seconds of each work in each round, in turns A B C A B C …, so that a slow minute hits all of them.
 
-    Each is first run `warm_up` times, untimed. A turn is `block` times in a row, and its seconds are one's
-    share of them: a GPU is asked for the next while it does the last. Before a block it does one untimed.
+    Each work first runs `warm_up` times, untimed. A turn is `block` calls in a row, and its seconds are the
+    mean of one call: so a GPU gets the next call while it works on the last. A block begins with one untimed
+    call.
     """
     for each in work:
         for _ in range(warm_up):
@@ -52,7 +53,7 @@ def in_turns(
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds, until what was asked of a GPU is done too."""
+    """Seconds of a call, until a GPU has finished its work too."""
     wait()
     start = time.perf_counter()
     work()
@@ -66,35 +67,34 @@ def wait() -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that this process has held on the GPU, or as resident memory."""
+    """The most bytes that this process has held, on the GPU or as resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    told = Path("/proc/self/status")
-    if told.exists():  # and not ru_maxrss, which on Linux begins at what the parent process held
-        line = next(line for line in told.read_text().splitlines() if line.startswith("VmHWM"))
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux ru_maxrss starts at the memory of the parent process
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """How many times as fast ours is, by the seconds of neighbours in time."""
+    """How many times as fast ours is, from pairs of neighbouring measurements."""
     return Spread.of([slow / fast for fast, slow in zip(ours, theirs, strict=True)])
 
 
 def machine() -> str:
-    """For the last line of a table: the date, what it ran on, and versions."""
-    on = f"{processor()} ({torch.get_num_threads()} threads)"
+    """The last line of a benchmark: the date, the hardware and the versions."""
+    hardware = f"{processor()} ({torch.get_num_threads()} threads)"
     if torch.cuda.is_available():
-        on = f"{torch.cuda.get_device_name()}, {on}"
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {on}, torch {torch.__version__}, Python {platform.python_version()}"
-    )
+        hardware = f"{torch.cuda.get_device_name()}, {hardware}"
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, {versions}"
 
 
 def processor() -> str:
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        for line in described.read_text().splitlines():
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()

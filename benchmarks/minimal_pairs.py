@@ -1,11 +1,11 @@
-"""How fast minimal pairs are scored: both sentences of each, by every family with about 5 M parameters.
+"""Speed of scoring minimal pairs, both sentences of each, by every family with about 5 M parameters.
 
     python -m benchmarks.minimal_pairs --path test.parquet [--pairs N | --all] [FAMILY …]
 
-The file has the columns good and bad, as BLiMP's 67,000 pairs (Warstadt et al. 2020). Weights are random and
+The file has the columns good and bad, as BLiMP's 67,000 pairs (Warstadt et al. 2020). Weights are random, and
 the vocabulary of 8,192 is trained on the file itself, so only the times mean something. A seeded subset is
-timed and carried forward to the whole file; an encoder-AE is timed by both pseudo-likelihoods. Goal: all
-pairs by a decoder-AR in 15 minutes on two CPU cores.
+timed and extrapolated to the whole file. An encoder-AE is timed with both pseudo-likelihoods. Goal: a
+decoder-AR scores all pairs in 15 minutes on two CPU cores.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from experiments.evaluation.scoring.scoring import score_texts
 from objectives import OBJECTIVES
 
 VOCABULARY, GOAL = 8192, 15
-# family: its objective, layers of its one stack or of encoder and decoder
+# family: objective, layers (of the encoder), layers of the decoder
 FAMILY = {
     "decoder_ar": ("causal", 4, None),
     "prefix_lm": ("prefix", 4, None),
@@ -39,7 +39,7 @@ FAMILY = {
     "encoder_decoder": ("span", 2, 2),
     "encoder_ae": ("mlm", 4, None),
 }
-WAYS: dict[str, tuple[Pll | None, ...]] = {"encoder_ae": ("original", "word_l2r")}
+PLLS: dict[str, tuple[Pll | None, ...]] = {"encoder_ae": ("original", "word_l2r")}
 
 
 def built(name: str) -> Family:
@@ -60,10 +60,10 @@ def built(name: str) -> Family:
 
 def seconds(family: Family, name: str, tokenizer: Tokenizer, texts: list[str], pll: Pll | None) -> float:
     objective = OBJECTIVES[FAMILY[name][0]](vocabulary(tokenizer), family.layout)
-    asked = (family, objective, tokenizer)
-    score_texts(asked, texts[:64], pll)  # the first pass is slower
+    model = (family, objective, tokenizer)
+    score_texts(model, texts[:64], pll)  # the first pass is slower
     started = time.perf_counter()
-    score_texts(asked, texts, pll)
+    score_texts(model, texts, pll)
     return time.perf_counter() - started
 
 
@@ -74,7 +74,7 @@ def rows(names: list[str], pairs: pd.DataFrame, chosen: pd.DataFrame) -> Iterato
     for name in names:
         family = built(name)
         parameters = sum(each.numel() for each in family.parameters())
-        for pll in WAYS.get(name, (None,)):
+        for pll in PLLS.get(name, (None,)):
             taken = seconds(family, name, tokenizer, texts, pll)
             yield (
                 name,
@@ -92,13 +92,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("families", nargs="*", default=[], metavar="FAMILY")
-    given = parser.parse_args()
-    pairs = pd.read_parquet(given.path, columns=["good", "bad"])
-    chosen = pairs if given.all else pairs.sample(min(given.pairs, len(pairs)), random_state=0)
+    options = parser.parse_args()
+    pairs = pd.read_parquet(options.path, columns=["good", "bad"])
+    chosen = pairs if options.all else pairs.sample(min(options.pairs, len(pairs)), random_state=0)
     table = Table(title=f"{len(chosen):,} of {len(pairs):,} minimal pairs, untrained, float32")
     for name in ("family", "pll", "parameters", "pairs/s", "tokens/s", f"minutes for {len(pairs):,}"):
         table.add_column(name, justify="right")
-    for row in rows(given.families or list(FAMILY), pairs, chosen):
+    for row in rows(options.families or list(FAMILY), pairs, chosen):
         table.add_row(*row)
         print(*row, file=sys.stderr)
     console = Console(width=110)

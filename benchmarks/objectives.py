@@ -1,11 +1,10 @@
-"""How fast batches are built: tokens of raw text a second, on one core.
+"""Speed of building batches: tokens of raw text a second, on one core.
 
     python -m benchmarks.objectives [REPEATS]
 
-Every objective in every layout it can train, the presets of mixtures, whose parts take turns, and MLM with
-every selection and replacement, dynamic and static, on full rows and on packed rows. The median over repeats
-and the middle half of them (the spread).
-Goal: 1 M tokens/s at 64 x 256, so that a loader never starves a step.
+Every objective in every layout that it can train, the presets of mixtures, and MLM with every selection and
+replacement, dynamic and static; on full rows and on packed rows. Shows the median over repeats and their
+middle half (the spread). Goal: 1 M tokens/s at 64 x 256, so that a step never waits for the loader.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ SELECTIONS = (
 )
 CHUNKS = (select.phrases, select.entities)  # never static
 REPLACEMENTS = (replace.bert, replace.mask_only, replace.random_token, replace.keep, similar)
-MIXTURES = {  # presets, and a family that each trains
+MIXTURES = {  # preset: a family that it trains
     "gpt_bert": "decoder_ar",
     "mixture": "prefix_lm",
     "ul2": "encoder_decoder",
@@ -55,14 +54,14 @@ def full_rows(rng: torch.Generator) -> Windows:
 
 
 def packed_rows(rng: torch.Generator) -> Windows:
-    """Documents of some 64 tokens, each with eos at its end."""
+    """Rows of documents of some 64 tokens, each with eos at its end."""
     tokens = full_rows(rng).tokens
     ends = torch.rand(tokens.shape, generator=rng) < 1 / 64
     return Windows(tokens.masked_fill(ends, 2), ends.cumsum(1) - ends.long())
 
 
 def objectives() -> Iterator[tuple[str, str, Objective]]:
-    """Each objective in each layout, the mixtures, then MLM's parts: name, layout or part, the objective."""
+    """(name, layout or part, objective) of each objective in each layout, of mixtures and of MLM's parts."""
     known = vocabulary(VOCABULARY)
     for name, kind in OBJECTIVES.items():
         layouts: dict[Layout, None] = dict.fromkeys(FAMILIES[family].layout for family in kind.families)
@@ -76,7 +75,7 @@ def objectives() -> Iterator[tuple[str, str, Objective]]:
         yield "mlm", pick.__name__, MLM(known, "in_place", select=pick)
     for pick in SELECTIONS:
         yield "mlm", pick.__name__, MLM(known, "in_place", select=pick)
-        # As BERT's: what is hidden and what stands in its place.
+        # As in BERT: what is hidden and what replaces it are both static.
         fixed = partial(select.static, of=pick)
         yield "mlm", f"{pick.__name__}, static", MLM(known, "in_place", fixed, replace.static)
     for write in REPLACEMENTS:
@@ -84,7 +83,7 @@ def objectives() -> Iterator[tuple[str, str, Objective]]:
 
 
 def measure(objective: Objective, windows: Windows, repeats: int) -> torch.Tensor:
-    """Tokens a second of each repeat: (repeats)."""
+    """Tokens a second of each repeat (repeats)."""
     speeds = []
     for seed in range(-3, repeats):
         rng = torch.Generator().manual_seed(abs(seed))

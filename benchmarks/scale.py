@@ -1,12 +1,12 @@
-"""What a training step costs against length, width, depth, vocabulary and batch.
+"""The cost of a training step against length, width, depth, vocabulary and batch.
 
     python -m benchmarks.scale [--families decoder_ar,…] [--rounds N] [--device cpu|cuda] [--figure FILE.svg]
 
-One thing varies at a time around a base shape; all values of an axis take turns in one process. Where the
-length varies the tokens of a batch do not: rows are longer and fewer, so that only what attention costs
-changes. Where the width varies heads stay as wide. The exponent is the slope of log seconds over log value,
-in brackets over the upper half of the values; that of the counted FLOPs stands beside it. A larger one says
-that something other than products costs.
+One axis varies at a time around a base shape; all values of an axis take turns in one process. With a longer
+length a batch has fewer rows and the same tokens, so that only the cost of attention changes. With a larger
+width there are more heads of the same width. The exponent is the slope of log seconds over log value, in
+brackets over the upper half of the values. Beside it is the exponent of the counted FLOPs. If that of the
+seconds is larger, something other than matrix products costs time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BASE = {
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that varies: `shape(base, value)` for each of base's own value times `factors`."""
+    """One axis. of(shape): its value. shape(base, value): sets it. factors: multiply the base's value."""
 
     name: str
     of: Callable[[Shape], int]
@@ -45,12 +45,12 @@ class Axis:
 
 
 def longer(base: Shape, length: int) -> Shape:
-    """As many tokens in rows of this length."""
+    """The same number of tokens in rows of this length."""
     return replace(base, length=length, rows=base.tokens // length)
 
 
 def wider(base: Shape, width: int) -> Shape:
-    """More heads of one width."""
+    """More heads of the same width."""
     return replace(base, width=width, heads=base.heads * width // base.width)
 
 
@@ -65,7 +65,7 @@ AXES = (
 
 @dataclass(frozen=True)
 class Point:
-    """A family's step at one value. flops: of training, as counted, not as a profiler sees them."""
+    """A family's step at one value. flops: of training, as the objective counts them, not as profiled."""
 
     value: int
     shape: Shape
@@ -80,21 +80,21 @@ class Point:
 def measured(
     family: str, axis: Axis, base: Shape, device: torch.device, autocast: bool, rounds: int
 ) -> list[Point]:
-    """The family's step at every value of the axis, in turns."""
+    """Measures the family's step at every value of the axis, in turns."""
     values = axis.values(base)
     steps = [Ours(family, axis.shape(base, value), device=device, autocast=autocast) for value in values]
-    read = [each.batch(0) for each in steps]
+    read_batches = [each.batch(0) for each in steps]
     seconds = in_turns(
         [
             lambda each=each, batch=batch: each.train_on(batch)
-            for each, batch in zip(steps, read, strict=True)
+            for each, batch in zip(steps, read_batches, strict=True)
         ],
         rounds,
         warm_up=2,
     )
     flops = [
         each.learner.objective.flops(each.learner.family, batch)
-        for each, batch in zip(steps, read, strict=True)
+        for each, batch in zip(steps, read_batches, strict=True)
     ]
     return [
         Point(value, each.shape, taken, count)
@@ -103,7 +103,7 @@ def measured(
 
 
 def exponents(points: list[Point], costs: Sequence[float]) -> str:
-    """Of the power law through all points, and through the upper half of them."""
+    """The exponent through all points, and in brackets through the upper half of them."""
     upper = len(points) // 2
     return f"{exponent(points, costs):.2f} ({exponent(points[upper:], costs[upper:]):.2f})"
 
@@ -114,17 +114,17 @@ def exponent(points: list[Point], costs: Sequence[float]) -> float:
 
 
 def table(axis: Axis, points: dict[str, list[Point]], rounds: int) -> Table:
-    what = ", tokens of a batch held" if axis.name == "length" else ""
-    found = Table(title=f"{axis.name}{what}; seconds: median (middle half) of {rounds}")
-    found.add_column("family")
+    note = ", tokens of a batch held" if axis.name == "length" else ""
+    shown = Table(title=f"{axis.name}{note}; seconds: median (middle half) of {rounds}")
+    shown.add_column("family")
     for heading in (axis.name, "ms", "tokens/s", "GFLOPs", "GFLOP/s", "exponent", "of FLOPs"):
-        found.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right")
     for family, row in points.items():
         of_seconds = exponents(row, [point.median for point in row])
         of_flops = exponents(row, [point.flops for point in row])
         for number, point in enumerate(row):
             last = point is row[-1]
-            found.add_row(
+            shown.add_row(
                 "" if number else family,
                 f"{point.value:,}",
                 Spread.of([1e3 * each for each in point.seconds]).shown(",.1f"),
@@ -135,7 +135,7 @@ def table(axis: Axis, points: dict[str, list[Point]], rounds: int) -> Table:
                 of_flops if last else "",
                 end_section=last,
             )
-    return found
+    return shown
 
 
 def main() -> None:
@@ -144,22 +144,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", choices=BASE, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--figure", type=Path, help="an SVG: a panel for each axis, a line for each family")
-    asked = parser.parse_args()
-    families, rounds = families_of(asked.families), command.rounds(asked.rounds)
-    base, device = BASE[asked.device], command.device(asked.device)
-    console, found = Console(), {}
+    options = parser.parse_args()
+    families, rounds = families_of(options.families), command.rounds(options.rounds)
+    base, device = BASE[options.device], command.device(options.device)
+    console, points_by_axis = Console(), {}
     for axis in AXES:
-        found[axis.name] = {
-            family: measured(family, axis, base, device, asked.device == "cuda", rounds)
+        points_by_axis[axis.name] = {
+            family: measured(family, axis, base, device, options.device == "cuda", rounds)
             for family in families
         }
-        console.print(table(axis, found[axis.name], rounds))
+        console.print(table(axis, points_by_axis[axis.name], rounds))
     console.print(f"base: {base}", highlight=False)
     console.print(machine(), highlight=False)
-    if asked.figure:
+    if options.figure:
         from benchmarks.scale_figure import draw
 
-        draw(asked.figure, found, {axis.name: axis.of(base) for axis in AXES})
+        draw(options.figure, points_by_axis, {axis.name: axis.of(base) for axis in AXES})
 
 
 if __name__ == "__main__":

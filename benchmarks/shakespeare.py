@@ -1,10 +1,10 @@
-"""nanoGPT's two points on the characters of tinyshakespeare, by our decoder-AR and by a plain GPT-2.
+"""nanoGPT's two results on the characters of tinyshakespeare, with our decoder-AR and with a plain GPT-2.
 
     python -m benchmarks.shakespeare --text FOLDER_OR_FILE [--setting cpu|gpu] [--system pentarch|reference]
 
-Both take the same batches under one optimiser and schedule, 250 iterations of one and 250 of the other in
-turn. What nanoGPT's README fixes is fixed here (Karpathy, github.com/karpathy/nanoGPT): its points are 1.88
-nats a character (cpu), and 1.4697 (gpu) as the best of its evaluations.
+Both read the same batches with the same optimiser and schedule, in turns of 250 iterations. The settings are
+those of nanoGPT's README (Karpathy, github.com/karpathy/nanoGPT). Its results are 1.88 nats a character (cpu)
+and 1.4697 (gpu), the best of its evaluations.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLUMNS += ("seconds", "characters/s", "times as fast")
 
 
 def trained(systems: list[str], seed: int, setting: Setting, text: Text, device: torch.device) -> list[Run]:
-    """The systems after all iterations, taken in turns."""
+    """Trains the systems in turns and returns them after all iterations."""
     runs = [Run(system, seed, setting, text, device) for system in systems]
     block = min(EVALUATE_EVERY, -(-setting.iterations // 2))
     for start in range(0, setting.iterations, block):
@@ -46,7 +46,7 @@ def trained(systems: list[str], seed: int, setting: Setting, text: Text, device:
 
 
 def rows(runs: list[Run]) -> Iterator[tuple[str, ...]]:
-    """Of one seed, the first system being what the others' speed is told by."""
+    """Table rows of one seed; speeds are relative to the first system."""
     for run in runs:
         losses = (run.whole[-1], min(run.whole), run.estimated[-1], min(run.estimated))
         faster = "" if run is runs[0] else ratio(run.seconds, runs[0].seconds).shown(".2f")
@@ -69,21 +69,21 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="in place of the setting's, 2 or more")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--device", choices=("cpu", "cuda"), help="in place of the setting's")
-    given = parser.parse_args()
-    if given.iterations is not None and given.iterations < 2:
-        raise UserError(f"--iterations {given.iterations}: give 2 or more, each block of them is timed")
-    device = command.device(given.device or DEVICES[given.setting])
-    setting = SETTINGS[given.setting]
-    setting = replace(setting, iterations=given.iterations or setting.iterations)
-    file = given.text / FILE if given.text.is_dir() else given.text
+    options = parser.parse_args()
+    if options.iterations is not None and options.iterations < 2:
+        raise UserError(f"--iterations {options.iterations}: give 2 or more, each block of them is timed")
+    device = command.device(options.device or DEVICES[options.setting])
+    setting = SETTINGS[options.setting]
+    setting = replace(setting, iterations=options.iterations or setting.iterations)
+    file = options.text / FILE if options.text.is_dir() else options.text
     if not file.is_file():
-        raise UserError(f"--text {given.text}: no file '{file}'; give a text, or the folder of {FILE}")
+        raise UserError(f"--text {options.text}: no file '{file}'; give a text, or the folder of {FILE}")
     text = Text(file.read_text(encoding="utf-8"))
-    systems = list(SYSTEMS) if given.system == "both" else [given.system]
-    table = Table(title=f"{file.name}, setting {given.setting}; nanoGPT states {POINTS[given.setting]}")
+    systems = list(SYSTEMS) if options.system == "both" else [options.system]
+    table = Table(title=f"{file.name}, setting {options.setting}; nanoGPT states {POINTS[options.setting]}")
     for name in COLUMNS:
         table.add_column(name, justify="right")
-    for seed in given.seeds:
+    for seed in options.seeds:
         for row in rows(trained(systems, seed, setting, text, device)):
             table.add_row(*row)
     console = Console(width=140)

@@ -1,12 +1,12 @@
-"""How fast each family trains, against peers on the same work and against the machine's limit.
+"""Training speed of each family against peers on the same work and against the machine's limit.
 
     python -m benchmarks.train [--families encoder_ae,decoder_ar] [--rounds 15] [--compile] [--memory]
     python -m benchmarks.train --gpu [--families …] [--length 512]    # the shapes of the GPU's goals
 
-A step is forward, backward, clipping, optimiser and, for ours, its data; peers have theirs ready. All systems
-of a family take turns in one process. A row has the median over rounds and the middle half of them.
-"pentarch is": how many times as fast as this peer, by neighbours in time. "of limit": what the needed FLOPs
-would take at the machine's own rate for the same matrix products, over what the step took
+A step is forward, backward, clipping and optimiser, and for ours also its data; peers have their data ready.
+All systems of a family take turns in one process. A row has the median over rounds and their middle half.
+"pentarch is": how many times as fast as this peer, from neighbouring steps. "of limit": the time that the
+needed FLOPs would take at the machine's rate for the same matrix products, over the time of the step
 (benchmarks/limit.py).
 """
 
@@ -35,14 +35,14 @@ GOALS = {  # on two CPU cores, at the default shape: times as fast
     "Hugging Face T5": ("encoder_decoder", 2.0),
     "Hugging Face XLNet": ("permuted_lm", 3.0),
 }
-GPU_GOALS = {"nanoGPT": 1.0}  # times as fast; of Hugging Face's 1.5
-GPU_OF_RATE = {"decoder_ar": 0.45, "encoder_ae": 0.45}  # of the others 0.35
+GPU_GOALS = {"nanoGPT": 1.0}  # times as fast; 1.5 for Hugging Face
+GPU_OF_RATE = {"decoder_ar": 0.45, "encoder_ae": 0.45}  # 0.35 for the other families
 GPU = {"layers": 12, "width": 768, "heads": 12, "vocabulary": 32768}
 GPU_LENGTHS, GPU_TOKENS = (512, 1024), 2**14
 
 
 def table(measured: Measured) -> tuple[Table, bool]:
-    """The family's table, and whether a goal was missed."""
+    """The family's table, and whether it misses a goal."""
     settings = measured.settings
     shown = Table(title=f"{measured.family}: {described(settings)}")
     headings = ["system", "parameters", "tokens/s", "targets/s", "pentarch is", "of limit", "goal"]
@@ -61,7 +61,7 @@ def table(measured: Measured) -> tuple[Table, bool]:
 
 
 def compare(measured: Measured, row: Row) -> tuple[list[str], bool | None]:
-    """The cells of a row, and whether its goal was reached, None where it has none."""
+    """The cells of a row, and whether it reaches its goal; None without a goal."""
     if row.missing:
         return [f"{row.system}: {row.missing}", "not installed", "", "", "", "", ""], None
     system, speed = row.system, Spread.of([row.tokens / each for each in row.seconds])
@@ -82,14 +82,14 @@ def compare(measured: Measured, row: Row) -> tuple[list[str], bool | None]:
     if goal is None:
         return cells, None
     least, form = goal
-    got = share if system == OURS else times
-    assert got is not None
-    cells[6] = f"{least:{form}}: {'reached' if got.median >= least else 'missed'}"
-    return cells, got.median >= least
+    value = share if system == OURS else times
+    assert value is not None
+    cells[6] = f"{least:{form}}: {'reached' if value.median >= least else 'missed'}"
+    return cells, value.median >= least
 
 
 def goal_of(measured: Measured, system: str) -> tuple[float, str] | None:
-    """The least that is wanted of this row and how it is written."""
+    """The goal of a row and the format to print it in; None without a goal."""
     settings = measured.settings
     if settings.packed or settings.alone:
         return None
@@ -124,7 +124,7 @@ def described(settings: Settings) -> str:
 
 
 def variants(settings: Settings, families: list[str]) -> Table:
-    """Ours beside ours."""
+    """A table of the pairs of our own steps (benchmarks/variants.py)."""
     shown = Table(title=f"pentarch beside itself: {described(settings)}")
     for heading in ("step of", "over a step of", "times as long", "goal"):
         shown.add_column(heading, justify="right" if heading == "times as long" else "left")
@@ -159,42 +159,42 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def settings_of(given: argparse.Namespace) -> Iterator[Settings]:
-    """One, or with --gpu one for each length."""
-    own = {part.name: value for part in fields(Shape) if (value := getattr(given, part.name)) is not None}
+def settings_of(options: argparse.Namespace) -> Iterator[Settings]:
+    """The settings to measure: one, or with --gpu one for each length."""
+    own = {part.name: value for part in fields(Shape) if (value := getattr(options, part.name)) is not None}
     shapes = [Shape(**own)]
-    if given.gpu:
-        lengths = (given.length,) if given.length else GPU_LENGTHS
+    if options.gpu:
+        lengths = (options.length,) if options.length else GPU_LENGTHS
         shapes = [Shape(**(GPU | {"rows": GPU_TOKENS // each} | own | {"length": each})) for each in lengths]
     for shape in shapes:
         yield Settings(
             shape,
-            command.device("cuda" if given.gpu else given.device),
-            command.rounds(given.rounds),
-            compiled=given.compile or given.gpu,
-            packed=given.packed,
-            autocast=given.gpu,
-            alone=given.ours,
-            memory=given.memory,
+            command.device("cuda" if options.gpu else options.device),
+            command.rounds(options.rounds),
+            compiled=options.compile or options.gpu,
+            packed=options.packed,
+            autocast=options.gpu,
+            alone=options.ours,
+            memory=options.memory,
         )
 
 
 def main() -> int:
-    given = arguments()
-    families = families_of(given.families)
+    options = arguments()
+    families = families_of(options.families)
     console, rows, any_missed = Console(width=None if sys.stdout.isatty() else 150), [], False
-    for settings in settings_of(given):
+    for settings in settings_of(options):
         for family in families:
             measured = Measured(settings, family)
             shown, missed = table(measured)
             console.print(shown)
             rows += measured.rows
             any_missed |= missed
-        if given.variants or given.gpu:
+        if options.variants or options.gpu:
             console.print(variants(settings, families))
     console.print(machine())
-    if given.json is not None:
-        given.json.write_text(json.dumps([asdict(row) for row in rows]))
+    if options.json is not None:
+        options.json.write_text(json.dumps([asdict(row) for row in rows]))
     return 1 if any_missed else 0
 
 

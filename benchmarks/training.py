@@ -1,4 +1,4 @@
-"""What one training step costs: a family of ours, its peers and the machine's limit, in turns."""
+"""The cost of one training step: a family of ours, its peers and the machine's limit, in turns."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from benchmarks.workload import Ours, Shape, batches
 
 OURS = "pentarch"
 LIMIT, LIMIT_OF_TORCH, RATE = "limit", "limit of torch.mm", "the card's rate"
-LARGE = Product(1, 8192, 8192, 8192)  # at which a card's rate is measured
+LARGE = Product(1, 8192, 8192, 8192)  # the product that measures a card's rate
 SMALL = Shape(layers=2, width=64, heads=2, vocabulary=512, rows=2, length=32)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """autocast: bfloat16; alone: neither peers nor limit; memory: measured too."""
+    """How to measure. autocast: use bfloat16. alone: neither peers nor limit. memory: measure it too."""
 
     shape: Shape
     device: torch.device
@@ -41,12 +41,12 @@ class Settings:
 
     @property
     def warm_up(self) -> int:
-        """Steps. Compiled, one of each batch: another number of targets is another graph."""
+        """Untimed steps. If compiled, one for each batch: another number of targets needs another graph."""
         return 8 if self.compiled else 3
 
     @property
     def block(self) -> int:
-        """Steps in a row of a turn."""
+        """Steps in a row in each turn."""
         return 8 if self.device.type == "cuda" else 1
 
     def ours(self, family: str) -> Ours:
@@ -59,11 +59,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds of each round's step, none of a peer that is `missing`, and what each step did.
+    """A system's seconds in each round and the work of one step.
 
-    tokens of raw text, supervised targets, the FLOPs that ours needs for it. A limit's seconds are the least
-    that those FLOPs could take, and it has no parameters. memory: bytes at most beyond what the process held
-    before the model was built.
+    tokens: of raw text. targets: supervised ones. flops: what ours needs for the step. A limit's seconds are
+    the least time of those FLOPs; it has no parameters. memory: the most bytes beyond those that the process
+    held before the model was built. missing: why a peer is not measured; it has no seconds.
     """
 
     family: str
@@ -79,7 +79,7 @@ class Row:
 
 @dataclass
 class Measured:
-    """A family's systems, ours first."""
+    """The measured systems of a family, ours first."""
 
     settings: Settings
     family: str
@@ -118,9 +118,10 @@ class Measured:
         return next(row for row in self.rows if row.system == system)
 
     def limits(self) -> dict[str, Products]:
-        """On a CPU by any library, and by torch.mm's, all that peers could use. On a GPU its rate.
+        """The limits. On a CPU: with our library, and with torch.mm's own, which is all that peers can use.
 
-        There scores never leave the chip, so that products of attention by themselves are no limit.
+        On a GPU: the card's rate. Scores of attention never leave its chip, so that the products of attention
+        alone are no limit there.
         """
         settings = self.settings
         if not self.on_cpu:
@@ -132,22 +133,22 @@ class Measured:
         }
 
     def peaks(self) -> dict[str, int]:
-        """Bytes by system. Resident memory never falls, so that on a CPU each has a process of its own."""
-        found = {}
+        """Peak bytes by system. On a CPU each has its own process, since peak resident memory never falls."""
+        bytes_by_system = {}
         for name in (OURS, *(() if self.settings.alone else PEERS[self.family])):
             try:
                 if self.settings.device.type == "cuda":
-                    found[name] = peak(self.settings, self.family, name)
+                    bytes_by_system[name] = peak(self.settings, self.family, name)
                     continue
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-                    found[name] = fresh.submit(peak, self.settings, self.family, name).result()
+                    bytes_by_system[name] = fresh.submit(peak, self.settings, self.family, name).result()
             except ImportError:
-                continue  # the row says so
-        return found
+                continue  # the peer's row says that it is missing
+        return bytes_by_system
 
 
 def step_of(ours: Ours) -> tuple[float, float]:
-    """FLOPs and targets of a step, the mean over the batches."""
+    """The mean FLOPs and targets of a step over the batches."""
     objective, family = ours.learner.objective, ours.learner.family
     ready = batches(ours.family, ours.shape, ours.packed, ours.device)
     flops = statistics.mean(objective.flops(family, batch) for batch in ready)
@@ -155,7 +156,7 @@ def step_of(ours: Ours) -> tuple[float, float]:
 
 
 def peak(settings: Settings, family: str, system: str) -> int:
-    """Bytes that three steps of it take at most, its weights and its optimiser's state included."""
+    """The most bytes that three steps of a system take, with its weights and its optimiser's state."""
     build = None if system == OURS else builder(family, system)
 
     def work(settings: Settings) -> None:
@@ -163,7 +164,8 @@ def peak(settings: Settings, family: str, system: str) -> int:
         for _ in range(3):
             working.step()
 
-    work(replace(settings, shape=SMALL, compiled=False))  # what is loaded at first use is not the model's
+    # A small run first: libraries that load at first use are not the model's memory.
+    work(replace(settings, shape=SMALL, compiled=False))
     if settings.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(settings.device)
     before = peak_memory(settings.device)

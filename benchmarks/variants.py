@@ -1,4 +1,4 @@
-"""What of ours costs how much more than another of ours, in turns: packed rows, a prefix, an order."""
+"""The cost of one step of ours relative to another, in turns: packed rows, a prefix, an order."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from benchmarks.measuring import Spread, in_turns, ratio
 from benchmarks.training import Settings
 from benchmarks.workload import OBJECTIVE
 
-K = 6  # one token in K is asked of a permuted LM
+K = 6  # a permuted LM predicts one token in K
 PLAIN, PACKED = "plain", "packed"
 
 
 @dataclass(frozen=True)
 class Beside:
-    """goal: at most so many times as long."""
+    """A pair of (family, rows) to compare. goal: the most times as long that `work` may take as `base`."""
 
     work: tuple[str, str]
     base: tuple[str, str]
@@ -30,7 +30,7 @@ BESIDE = (
 
 
 def compared(settings: Settings, families: list[str]) -> list[tuple[Beside, Spread]]:
-    """How many times as long each takes as what it stands beside, of those between these families."""
+    """Each pair of these families, and how many times as long its work takes as its base."""
     pairs = [pair for pair in BESIDE if {pair.work[0], pair.base[0]} <= set(families)]
     kinds = list(dict.fromkeys(kind for pair in pairs for kind in (pair.base, pair.work)))
     steps = [replace(settings, packed=rows == PACKED).ours(family).step for family, rows in kinds]

@@ -1,6 +1,6 @@
 """The work that training benchmarks time: one optimiser step of a family on random text.
 
-Random tokens cost what real ones do: no product's shape depends on which they are.
+Random tokens cost as much as real ones, because no product's shape depends on the tokens.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from objectives.base import Vocabulary, Windows
 from objectives.marks import BLANK, FUNCTION, NUMBER, UPPER
 
 SPECIAL = 6 + 100
-WORKERS, FAR = 4, 10**9  # of the loader on a GPU; more steps than anybody takes
-WINDOWS = 8  # steps of which the text is another; then it begins anew
-Asked = TypeVar("Asked")  # what a model's loss is computed from
-OBJECTIVE = {  # of each family, as in the sweep five_families
+WORKERS, FAR = 4, 10**9  # workers of the loader on a GPU; more steps than any benchmark takes
+WINDOWS = 8  # steps with different text, which then repeats
+Question = TypeVar("Question")  # what a model's loss is computed from
+OBJECTIVE = {  # by family, as in the sweep five_families
     "encoder_ae": "mlm",
     "decoder_ar": "causal",
     "encoder_decoder": "span",
@@ -41,17 +41,20 @@ ALL = ",".join(OBJECTIVE)
 
 
 def families_of(names: str) -> list[str]:
-    """Of names with commas between them. Raises UserError for one that is none."""
-    found = names.split(",")
-    for family in found:
+    """The families of a comma-separated list. Raises UserError for an unknown one."""
+    families = names.split(",")
+    for family in families:
         if family not in OBJECTIVE:
             raise unknown("family", family, OBJECTIVE)
-    return found
+    return families
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a model and of a batch: `rows` windows of `length` tokens. An encoder-decoder has halves."""
+    """The shape of a model and of a batch: `rows` windows of `length` tokens.
+
+    An encoder-decoder has half of the layers in each stack.
+    """
 
     layers: int = 4
     width: int = 256
@@ -62,7 +65,7 @@ class Shape:
 
     @property
     def tokens(self) -> int:
-        """Of raw text a step."""
+        """Tokens of raw text in a step."""
         return self.rows * self.length
 
     def config(self, family: str) -> CoreConfig:
@@ -83,9 +86,9 @@ class Shape:
 class Ours:
     """A family of ours at this shape, ready to take steps, each on a batch from the loader.
 
-    The batch is built in the step, but for a GPU ahead of time by workers, as `training=gpu` has it.
+    The batch is built within the step; for a GPU workers build it ahead of time, as in `training=gpu`.
 
-    packed: rows hold documents of some 64 tokens, as real text's do; else each row is one document.
+    packed: rows hold documents of some 64 tokens, as rows of real text do; else each row is one document.
     """
 
     family: str
@@ -96,7 +99,7 @@ class Ours:
     autocast: bool = False  # bfloat16
 
     def __post_init__(self) -> None:
-        keep_freed_memory()  # as `training.devices.fit`; of the whole process, so for peers in it too
+        keep_freed_memory()  # as in `training.devices.fit`; for the whole process, so for peers too
         torch.manual_seed(0)
         family = FAMILIES[self.family](self.shape.config(self.family))
         self.learner = Learner(family, objective(self.family, self.shape)).to(self.device)
@@ -109,21 +112,21 @@ class Ours:
         self.building = building(self.learner.objective, self.shape, self.packed)
         loader = Loader(Steps(self.building), 1, FAR, WORKERS if self.device.type == "cuda" else 0)
         self.loaded = iter(loader)
-        finalize(self, loader.close)  # workers that are not told would outlive whoever ends without a word
+        finalize(self, loader.close)  # otherwise workers would outlive a process that ends abruptly
 
     @property
     def parameters(self) -> int:
         return sum(each.numel() for each in self.learner.parameters())
 
     def batch(self, step: int) -> Batch:
-        """Of step `step`, on the device."""
+        """The batch of step `step`, on the device."""
         return self.building(step).to(self.device)
 
     def loss(self, batch: Batch) -> Tensor:
         return self.learner(batch).value
 
     def step(self) -> Tensor:
-        """One optimiser step with its data; the loss before it."""
+        """Takes one optimiser step with its data; returns the loss before it."""
         return self.train_on(next(self.loaded).to(self.device, non_blocking=True))
 
     def train_on(self, batch: Batch) -> Tensor:
@@ -136,24 +139,24 @@ def objective(family: str, shape: Shape) -> Objective:
 
 
 def batches(family: str, shape: Shape, packed: bool, device: torch.device) -> list[Batch]:
-    """Those of the first steps of `Ours`, for peers, which have them ready."""
+    """The batches of the first steps of `Ours`, built ahead of time for peers."""
     build = building(objective(family, shape), shape, packed)
     return [build(step).to(device) for step in range(1, WINDOWS + 1)]
 
 
 def building(objective: Objective, shape: Shape, packed: bool) -> Building:
-    """Of batches from a few windows in turn."""
+    """Builds batches from a few steps of windows, in turn."""
     text = windows(shape, packed)
     return Building(objective, lambda step: text[step % len(text)], seed=0, steps=None)
 
 
 def trainer(
-    model: nn.Module, loss_of: Callable[[Asked], Tensor], device: torch.device, autocast: bool
-) -> Callable[[Asked], Tensor]:
-    """A step of AdamW on what `loss_of` gives, clipped at 1: the same for ours and for peers."""
+    model: nn.Module, loss_of: Callable[[Question], Tensor], device: torch.device, autocast: bool
+) -> Callable[[Question], Tensor]:
+    """A call that takes a step of AdamW on `loss_of(batch)`, clipped at 1; the same for ours and peers."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 
-    def train(batch: Asked) -> Tensor:
+    def train(batch: Question) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             loss = loss_of(batch)
         loss.backward()
@@ -170,22 +173,23 @@ def generator(seed: int) -> torch.Generator:
 
 
 def windows(shape: Shape, packed: bool = False, steps: int = WINDOWS) -> list[Windows]:
-    """Random text of some steps."""
-    rng, found = generator(0), []
+    """Windows of random text, one for each step."""
+    rng, windows_of_steps = generator(0), []
     for _ in range(steps):
         tokens = torch.randint(SPECIAL, shape.vocabulary, (shape.rows, shape.length), generator=rng)
         segments = None
         if packed:
             ends = torch.rand(tokens.shape, generator=rng) < 1 / 64
             tokens, segments = tokens.masked_fill(ends, 2), ends.cumsum(1) - ends.long()
-        found.append(Windows(tokens, segments))
-    return found
+        windows_of_steps.append(Windows(tokens, segments))
+    return windows_of_steps
 
 
 def vocabulary(size: int) -> Vocabulary:
-    """Six special tokens, a hundred sentinels; two pieces in three start words, one in 20 ends a sentence.
+    """A vocabulary with six special tokens and a hundred sentinels.
 
-    One in eight is a common word, one in ten has an upper-case letter, one in 50 is a number; ten neighbours.
+    Of three pieces two start a word. One in 20 ends a sentence, one in eight is a common word, one in ten has
+    an upper-case letter, one in 50 is a number. Each has ten neighbours.
     """
     ids = torch.arange(size)
     kinds = FUNCTION * (ids % 8 == 1) | UPPER * (ids % 10 == 2) | NUMBER * (ids % 50 == 3)

@@ -1,9 +1,9 @@
-"""What it costs to have a task's test written by families of the default size, untrained.
+"""Speed of writing the test of a generation task, by untrained families of the default size.
 
     python -m benchmarks.writing [TEXTS]
 
-Sources of 24 to 64 tokens, each text as long as allowed, 48 tokens: the most that so many texts can cost. One
-thread; processor time, so that other work on the machine counts little.
+Sources have 24 to 64 tokens. Each text has 48 tokens, the most allowed, so this is the highest cost of so
+many texts. Measured in processor time of one thread, so that other work on the machine counts little.
 """
 
 from __future__ import annotations

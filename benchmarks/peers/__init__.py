@@ -1,9 +1,9 @@
-"""Other libraries' models, asked what our batches ask, as their users ask it.
+"""Other libraries' models on our batches, called as their users call them.
 
-A peer is given tensors built beforehand from the batches that ours builds in its own time, so data costs it
-nothing: the comparison is in its favour. It has its library's own defaults (attention, head at all positions
-with labels of -100 where nothing is asked) but no dropout, and as many parameters as its architecture allows
-to be near ours. No peer is told where documents end in packed rows, which is in its favour too.
+A peer reads tensors that were built beforehand from our batches, while ours builds its batches within the
+step: data costs a peer nothing, which is in its favour. It has its library's defaults (attention, a head at
+all positions, labels of -100 where there is no target) but no dropout. Its number of parameters is as near to
+ours as its architecture allows. In packed rows no peer separates documents, which is in its favour too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.workload import Shape, trainer
 
 IGNORED = -100
 Question = dict[str, Tensor]
-# Of each family: what it is compared with, and the function of a Shape that builds it.
+# {family: {peer: the function that builds it for a Shape}}
 PEERS: dict[str, dict[str, str]] = {
     "encoder_ae": {
         "Hugging Face BERT": "hugging_face.bert",
@@ -49,14 +49,17 @@ PEERS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Peer:
-    """`model(**question(batch))` is the mean loss in nats; a question has `labels`, IGNORED = not asked."""
+    """A peer: `model(**question(batch))` is the mean loss in nats.
+
+    A question has `labels`; IGNORED = no target.
+    """
 
     model: nn.Module
     question: Callable[[Batch], Question]
 
 
 class Output(nn.Module):
-    """The `loss` in a model's output."""
+    """Wraps a model to return the `loss` of its output."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -67,18 +70,18 @@ class Output(nn.Module):
 
 
 def builder(family: str, name: str) -> Callable[[Shape], Peer]:
-    """Raises ImportError where the library is not installed."""
+    """The function that builds a peer. Raises ImportError if its library is not installed."""
     module, function = PEERS[family][name].split(".")
     return getattr(import_module(f"benchmarks.peers.{module}"), function)
 
 
 def labels(batch: Batch) -> Tensor:
-    """(B,T)"""
+    """Labels (B,T): the batch's targets, IGNORED where there is none."""
     return batch.targets.masked_fill(batch.weights == 0, IGNORED)
 
 
 class Theirs:
-    """A peer, ready to take the steps that ours takes, with the same optimiser."""
+    """A peer, ready to take the same steps as ours with the same optimiser."""
 
     def __init__(
         self,
@@ -100,15 +103,15 @@ class Theirs:
         self.check([batch.supervised for batch in batches], shape.vocabulary)
 
     def check(self, supervised: list[int], vocabulary: int) -> None:
-        """Raises AssertionError unless it is asked as many targets as ours and begins by guessing."""
-        asked = [int((question["labels"] != IGNORED).sum()) for question in self.questions]
-        if asked != supervised:
-            raise AssertionError(f"the peer is asked {asked} targets, ours {supervised}")
+        """Raises AssertionError unless the peer has as many targets as ours and starts by guessing."""
+        targets = [int((question["labels"] != IGNORED).sum()) for question in self.questions]
+        if targets != supervised:
+            raise AssertionError(f"the peer is asked {targets} targets, ours {supervised}")
         first, guess = float(self.step()), math.log(vocabulary)
-        if not abs(first - guess) < 1.2:  # T5's untrained logits have a variance of 1, which costs a nat
+        if not abs(first - guess) < 1.2:  # T5's untrained logits have a variance of 1, which costs one nat
             raise AssertionError(f"the peer begins at {first:.2f} nats, where a guess costs {guess:.2f}")
 
     def step(self) -> Tensor:
-        """One optimiser step; the loss before it."""
+        """Takes one optimiser step; returns the loss before it."""
         self.taken += 1
         return self.train(self.questions[(self.taken - 1) % len(self.questions)])

@@ -1,6 +1,6 @@
 """Hugging Face's BERT, ModernBERT, GPT-2, Llama, T5 and XLNet, from their configurations, untrained.
 
-Gated feed-forwards have two thirds of the hidden units, so as many parameters.
+Gated feed-forwards have two thirds of the hidden units, so that they have the same number of parameters.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def gpt2(shape: Shape) -> Peer:
 
 
 def prefix_gpt2(shape: Shape) -> Peer:
-    """GPT-2 under a dense mask, which sees the prefix both ways."""
+    """GPT-2 under a dense mask that sees the prefix in both directions."""
     return Peer(gpt2(shape).model, with_prefix)
 
 
@@ -78,7 +78,7 @@ def llama(shape: Shape) -> Peer:
 
 
 def t5(shape: Shape) -> Peer:
-    """Halves: as many layers in both stacks together as the single stacks have."""
+    """Half of the layers in each stack, so that both together have as many as a single stack."""
     config = T5Config(
         vocab_size=shape.vocabulary,
         d_model=shape.width,
@@ -117,7 +117,7 @@ def sizes(shape: Shape) -> dict[str, Any]:
 
 
 def gated(width: int) -> int:
-    """Hidden units, in eights."""
+    """Hidden units of a gated feed-forward, a multiple of eight."""
     return round(4 * width * 2 / 3 / 8) * 8
 
 
@@ -126,9 +126,9 @@ def in_place(batch: Batch) -> Question:
 
 
 def aligned(batch: Batch) -> Question:
-    """Our tokens are shifted already: their labels must not be."""
-    asked = labels(batch)
-    return {"input_ids": batch.tokens, "labels": asked, "shift_labels": asked}
+    """The question of a causal model. Our tokens are shifted already, so the labels must not be."""
+    targets = labels(batch)
+    return {"input_ids": batch.tokens, "labels": targets, "shift_labels": targets}
 
 
 def with_prefix(batch: Batch) -> Question:
@@ -147,7 +147,7 @@ def from_source(batch: Batch) -> Question:
 
 
 def permuted(batch: Batch) -> Question:
-    """The same order: a row sees those of lower rank, and the given context, of rank 0, sees itself."""
+    """The question in our order: a row sees rows of lower rank; the given context, of rank 0, sees itself."""
     rank, queries = batch.rank, batch.queries
     assert rank is not None
     assert queries is not None

@@ -1,7 +1,7 @@
-"""A plain GPT-2 in the manner of nanoGPT: the smallest program that does a decoder-AR's work.
+"""A plain GPT-2 in the manner of nanoGPT: a minimal program that does the work of a decoder-AR.
 
 Learned positions, pre-norm layers, GELU, fused causal attention, a head tied to the embeddings and logits at
-every position (Radford et al. 2019). Written for the benchmarks; none of it is of the product.
+every position (Radford et al. 2019). Written for the benchmarks; the product does not use it.
 """
 
 from __future__ import annotations

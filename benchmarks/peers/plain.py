@@ -11,7 +11,7 @@ from benchmarks.workload import Shape
 
 
 class Named(nn.Module):
-    """Its targets by the name that all peers' questions give them."""
+    """NanoGPT with its targets named `labels`, as in the questions of all peers."""
 
     def __init__(self, model: NanoGPT) -> None:
         super().__init__()

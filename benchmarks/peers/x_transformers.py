@@ -1,6 +1,6 @@
-"""x-transformers (github.com/lucidrains/x-transformers).
+"""x-transformers (github.com/lucidrains/x-transformers) as a peer.
 
-With its flash attention, rotary positions and RMS norms, as its README advises.
+With its flash attention, rotary positions and RMS norms, as its README recommends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from archs.batch import Batch
 from benchmarks.peers import Peer, Question, labels
 from benchmarks.workload import Shape
 
-# By name, so that types are checked where it is not installed too.
+# Imported by name, so that type checking works without it too.
 library: Any = import_module("x_transformers.x_transformers")
 
 
@@ -31,16 +31,16 @@ class LanguageModel(nn.Module):
 
 
 class SourceToTarget(nn.Module):
-    """As the library's XTransformer, which ties only embeddings and would shift our tokens again."""
+    """As the library's XTransformer, which would shift our tokens a second time; it ties only embeddings."""
 
     def __init__(self, encoder: Any, decoder: Any) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, LanguageModel(decoder)
         decoder.token_emb = encoder.token_emb
 
-    def forward(self, source: Tensor, mask: Tensor | None = None, **asked: Tensor) -> Tensor:
+    def forward(self, source: Tensor, mask: Tensor | None = None, **question: Tensor) -> Tensor:
         context = self.encoder(source, mask=mask, return_embeddings=True)
-        return self.decoder(context=context, context_mask=mask, **asked)
+        return self.decoder(context=context, context_mask=mask, **question)
 
 
 def encoder(shape: Shape) -> Peer:
@@ -56,7 +56,7 @@ def prefix_decoder(shape: Shape) -> Peer:
 
 
 def encoder_decoder(shape: Shape) -> Peer:
-    """Halves: as many layers in both stacks together as the single stacks have."""
+    """Half of the layers in each stack, so that both together have as many as a single stack."""
     one, two = (
         stack(shape, library.Encoder, parts=2),
         stack(shape, library.Decoder, parts=2, cross_attend=True),

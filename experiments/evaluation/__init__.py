@@ -1,1 +1,1 @@
-"""A trained run is asked: likelihood, information flow, tasks in each mode, text."""
+"""Evaluates a trained run: likelihood, information flow, tasks in each mode, generated text."""

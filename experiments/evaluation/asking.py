@@ -1,4 +1,4 @@
-"""A task asked of a trained run: from its files to tasks/<task>-<mode>.json and .parquet of the run."""
+"""Evaluates a trained run on a task and writes tasks/<task>-<mode>.json and .parquet to its folder."""
 
 from __future__ import annotations
 
@@ -33,26 +33,32 @@ from experiments.tasks.modes import mode_of, options_of, scores_table
 
 
 def ask_run(folder: Path, ask: AskConfig) -> Path:
-    """Asks a task of a run and writes what came out; the summary's path. Raises UserError for bad tasks."""
+    """Evaluates a run on a task, writes the result and returns the summary's path.
+
+    Raises UserError for a task that is wrong or does not fit the run.
+    """
     with RunFolder(folder).alone():
         return answered(restore(folder), ask)[0]
 
 
 def answered(run: Run, ask: AskConfig) -> tuple[Path, Family | None]:
-    """As `ask_run`, of a run that is at hand; and its family as the task's finetuning left it, if it was."""
+    """As `ask_run`, for a run that is already loaded.
+
+    Returns the summary's path, and the run's family after finetuning on the task (None without finetuning).
+    """
     kind, mode = KINDS[ask.task.kind], mode_of(ask)
     metrics = metrics_of(ask, kind)
     data = examples_of(ask)
-    place = run.folder.tasks / f"{'-'.join((ask.task.name, mode, *options_of(ask)))}.json"
-    check_unchanged(place, ask, data)
+    path = run.folder.tasks / f"{'-'.join((ask.task.name, mode, *options_of(ask)))}.json"
+    check_unchanged(path, ask, data)
     for note in data.notes:
         print(f"{ask.task.name}: {note}", file=sys.stderr)
     started = time.perf_counter()
     answer = MODES[ask.task.kind][mode](Question(run, ask, data))
     seconds = time.perf_counter() - started
-    _tell_cut(ask, kind, answer.cut, run)
-    found, beside = (
-        [_shared_out(one, metrics[0]) for one in outcomes]
+    _print_cut(ask, kind, answer.cut, run)
+    results, baselines = (
+        [_with_values(outcome, metrics[0]) for outcome in outcomes]
         for outcomes in (answer.outcomes, baselines_of(kind.name, data, max(ask.examples)))
     )
     content = {
@@ -65,68 +71,76 @@ def answered(run: Run, ask: AskConfig) -> tuple[Path, Family | None]:
         "data": {part: len(getattr(data, part)) for part in ("train", "validation", "test", "apart")}
         | {"digest": data.digest, "notes": data.notes},
         "cut": answer.cut | {"policy": kind.truncation},
-        "outcomes": [_numbers(one, metrics) | {"baseline": one in beside} for one in (*found, *beside)],
+        "outcomes": [
+            _summary(outcome, metrics) | {"baseline": outcome in baselines}
+            for outcome in (*results, *baselines)
+        ],
         "trials": answer.trials,
         "overlap": {name: asdict(each) for name, each in _overlap(run, kind, ask, data).items()},
         "seconds": seconds,
         "environment": software(),
         **answer.more,
     }
-    table = together([*found, *beside])
-    place.parent.mkdir(exist_ok=True)
-    write_table(place.with_suffix(".parquet"), table)
+    table = together([*results, *baselines])
+    path.parent.mkdir(exist_ok=True)
+    write_table(path.with_suffix(".parquet"), table)
     scores = items_of(content, table)
-    # What claims are decided on is what the recipe asked, however else the run was asked besides.
+    # Claims read the tasks of the recipe alone: a result that was asked for later must not change them.
     if scores is not None and ask in run.recipe.evaluation.tasks:
         write_table(run.folder.scores / f"{scores_table(ask.task.name, mode)}.parquet", scores)
-    write_json(place, content)
-    return place, answer.finetuned
+    write_json(path, content)
+    return path, answer.finetuned
 
 
 def items_of(content: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame | None:
-    """One row a test item of the chosen outcome: item, value, the digest of the task, the unit if it has any.
+    """One row for each test item of the chosen outcome: item, value, digest of the task, unit if any.
 
-    content, table: an answer's files. None where the outcome has nothing that the primary metric reads.
+    content, table: the two files of a result. None if the outcome lacks what the primary metric reads.
     """
     main = chosen(content["outcomes"])
     rows = None if main is None else of_variant(table, main["variant"])
     if rows is None or "value" not in rows or not np.isfinite(rows["value"]).any():
         return None
-    found = by_item(rows).reset_index().assign(digest=content["data"]["digest"])
-    return found.assign(unit=rows["unit"].iloc[0]) if "unit" in rows else found
+    items = by_item(rows).reset_index().assign(digest=content["data"]["digest"])
+    return items.assign(unit=rows["unit"].iloc[0]) if "unit" in rows else items
 
 
 def check(ask: AskConfig) -> None:
-    """Raises UserError for what is wrong with a task whatever run is asked it, its files among it."""
+    """Checks a task and its files without a run. Raises UserError for a mistake in them."""
     mode_of(ask)
     metrics_of(ask, KINDS[ask.task.kind])
     examples_of(ask)
 
 
-def check_unchanged(place: Path, ask: AskConfig, data: Data) -> None:
-    """Raises UserError if the file holds the answer to another question: it would be lost."""
-    there = read_record(place, "ask", "data")
-    if there is None:
+def check_unchanged(path: Path, ask: AskConfig, data: Data) -> None:
+    """Raises UserError if the file holds the answer to another question, for writing would destroy it."""
+    previous = read_record(path, "ask", "data")
+    if previous is None:
         return
     before, now = (
-        flatten({key: value for key, value in one.items() if key != "task"})
-        for one in (there["ask"], ask.model_dump(mode="json"))
+        flatten({key: value for key, value in each.items() if key != "task"})
+        for each in (previous["ask"], ask.model_dump(mode="json"))
     )
-    told = [f"{key} ({before.get(key)} there, {now[key]} now)" for key in now if before.get(key) != now[key]]
-    if there["data"]["digest"] != data.digest:
-        told.append("its items")
-    if told:
+    changed = [
+        f"{key} ({before.get(key)} there, {now[key]} now)" for key in now if before.get(key) != now[key]
+    ]
+    if previous["data"]["digest"] != data.digest:
+        changed.append("its items")
+    if changed:
         raise UserError(
-            f"'{place}' has the answer to another question, which differs in {', '.join(told)}; set "
+            f"'{path}' has the answer to another question, which differs in {', '.join(changed)}; set "
             "task.name=… for a file of its own, or delete that one"
         )
 
 
 def metrics_of(ask: AskConfig, kind: Kind) -> list[Metric]:
-    """The primary one first. Raises UserError for a metric that the kind's rows cannot give."""
-    names, usual = ask.task.metrics or list(kind.metrics), [METRICS[name] for name in kind.metrics]
-    there = {column for metric in usual for column in metric.columns}
-    allowed = [name for name, metric in METRICS.items() if set(metric.columns) <= there]
+    """The task's metrics, the primary one first.
+
+    Raises UserError for one that the kind's rows cannot give.
+    """
+    names, defaults = ask.task.metrics or list(kind.metrics), [METRICS[name] for name in kind.metrics]
+    columns = {column for metric in defaults for column in metric.columns}
+    allowed = [name for name, metric in METRICS.items() if set(metric.columns) <= columns]
     for name in names:
         if name not in allowed:
             raise unknown(f"metric of kind {kind.name}", name, allowed)
@@ -134,12 +148,12 @@ def metrics_of(ask: AskConfig, kind: Kind) -> list[Metric]:
 
 
 def together(outcomes: list[Outcome]) -> pd.DataFrame:
-    """All rows in one table, the variant's words as columns."""
-    return pd.concat([one.rows.assign(**one.variant) for one in outcomes], ignore_index=True)
+    """All rows in one table, with a column for each entry of the variant."""
+    return pd.concat([outcome.rows.assign(**outcome.variant) for outcome in outcomes], ignore_index=True)
 
 
-def _shared_out(outcome: Outcome, primary: Metric) -> Outcome:
-    """With each row's share of the primary metric, where the rows have what that metric reads."""
+def _with_values(outcome: Outcome, primary: Metric) -> Outcome:
+    """The outcome with a column `value`: each row's share of the primary metric, if the rows allow it."""
     if not _reads(primary, outcome):
         return outcome
     return replace(outcome, rows=outcome.rows.assign(value=values(primary, outcome.rows)))
@@ -149,12 +163,12 @@ def _reads(metric: Metric, outcome: Outcome) -> bool:
     return set(metric.columns) <= set(outcome.rows.columns)
 
 
-def _numbers(outcome: Outcome, metrics: list[Metric]) -> dict[str, Any]:
-    """An outcome's metrics with their intervals; of those whose columns its rows have."""
-    there = [metric for metric in metrics if _reads(metric, outcome)]
-    found = {metric.name: asdict(measured(metric, outcome.rows)) for metric in there}
-    items = next((each["items"] for each in found.values()), len(outcome.rows))
-    return {"variant": outcome.variant, "items": items, "metrics": found}
+def _summary(outcome: Outcome, metrics: list[Metric]) -> dict[str, Any]:
+    """An outcome's metrics with their intervals, as far as its rows have the columns."""
+    readable = [metric for metric in metrics if _reads(metric, outcome)]
+    measurements = {metric.name: asdict(measured(metric, outcome.rows)) for metric in readable}
+    items = next((each["items"] for each in measurements.values()), len(outcome.rows))
+    return {"variant": outcome.variant, "items": items, "metrics": measurements}
 
 
 def _overlap(run: Run, kind: Kind, ask: AskConfig, data: Data) -> Any:
@@ -162,12 +176,12 @@ def _overlap(run: Run, kind: Kind, ask: AskConfig, data: Data) -> Any:
     return overlaps(run.corpus, texts, Path(run.recipe.data.cache))
 
 
-def _tell_cut(ask: AskConfig, kind: Kind, cut: dict[str, int], run: Run) -> None:
+def _print_cut(ask: AskConfig, kind: Kind, cut: dict[str, int], run: Run) -> None:
     if any(cut.values()):
-        told = ", ".join(f"{count:,} of {part}" for part, count in cut.items() if count)
+        counts = ", ".join(f"{count:,} of {part}" for part, count in cut.items() if count)
         length = run.recipe.size.length
         print(
-            f"{ask.task.name}: cut to {length} tokens: {told} ({kind.truncation}); "
+            f"{ask.task.name}: cut to {length} tokens: {counts} ({kind.truncation}); "
             "size.length sets the window",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""Texts as a model reads them: [cls] A [sep] B [sep], cut to its window, and what was cut, counted.
+"""Texts as a model reads them: [cls] A [sep] B [sep], cut to its window, with a count of what was cut.
 
 Axes: n texts, W tokens of the longest.
 """
@@ -19,7 +19,7 @@ from experiments.tasks.kind import Example
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Rows of token ids, `parts` neighbouring ones an item; how many items were cut."""
+    """Rows of token ids. An item has `parts` neighbouring rows; `cut` items were too long for the window."""
 
     rows: list[list[int]]
     parts: int
@@ -30,18 +30,18 @@ class Encoded:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Of each item's longest row, in tokens (n)."""
+        """Tokens of each item's longest row (n)."""
         each = np.array([len(row) for row in self.rows])
         return each.reshape(-1, self.parts).max(axis=1)
 
     def batch(self, items: Sequence[int] | np.ndarray, pad: int) -> tuple[Tensor, Tensor]:
-        """tokens, segments (parts x items, W) of some items; segment -1 = padding."""
+        """tokens, segments (parts x items, W) of the given items; segment -1 = padding."""
         rows = [self.rows[item * self.parts + part] for item in items for part in range(self.parts)]
         return padded(rows, pad)
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """tokens, segments (n,W)."""
+    """tokens, segments (n,W); segment -1 = padding."""
     width = max(len(row) for row in rows)
     tokens, segments = torch.full((len(rows), width), pad), torch.full((len(rows), width), -1)
     for number, row in enumerate(rows):
@@ -51,7 +51,7 @@ def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
 
 
 def encoded(run: Run, examples: Sequence[Example], pair: str) -> Encoded:
-    """The roles text and text_pair, read "joined" in one row or "apart" in two."""
+    """Encodes the roles text and text_pair: "joined" in one row, or "apart" in two."""
     first = run.corpus.tokenizer.encode_batch([example["text"] for example in examples])
     seconds = [example.get("text_pair") for example in examples]
     if not examples or seconds[0] is None:
@@ -77,7 +77,7 @@ def _framed(run: Run, rows: list[list[list[int]]], parts: int) -> Encoded:
 
 
 def frame(run: Run) -> tuple[int, int]:
-    """What stands before a text and after each: cls and sep, or bos and eos where there are none."""
+    """The token before the first text and the token after each: cls and sep, or bos and eos without them."""
     words = run.corpus.vocabulary
     cls = words.bos if words.cls is None else words.cls
     return cls, words.eos if words.sep is None else words.sep

@@ -1,4 +1,4 @@
-"""Everything that is asked of a trained run, through one interface for every family."""
+"""The whole evaluation of a trained run, through one interface for every family."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Answer = TypeVar("Answer")
 
 
 def evaluate_run(folder: Path, group: str = "train") -> None:
-    """Scores a trained run: scores/*.parquet, samples.json, evaluation.json; then it is done.
+    """Evaluates a trained run, writes scores/*.parquet, samples.json and evaluation.json, and sets it "done".
 
     Scores are a pure function of weights and recipe. group: the W&B group, the sweep's name. Raises UserError
-    if another process is writing there.
+    if another process is writing to the folder.
     """
     with RunFolder(folder).alone():
         RunFolder(folder).remove_partial()
@@ -38,18 +38,22 @@ def evaluate_run(folder: Path, group: str = "train") -> None:
 
 def _evaluate(folder: Path, group: str) -> None:
     run = restore(folder)
-    of, clock = Evaluation(run), Clock(f"{run.recipe.label} seed {run.recipe.seed}")
-    flow, told = clock.time("information flow", lambda: measured_flow(run))
+    evaluation, clock = Evaluation(run), Clock(f"{run.recipe.label} seed {run.recipe.seed}")
+    flow, flow_text = clock.time("information flow", lambda: measured_flow(run))
     content: dict[str, Any] = {
-        "flow": {"ok": flow.ok, "text": told},
+        "flow": {"ok": flow.ok, "text": flow_text},
         "gates": read_json(folder / "gates.json"),
         "language_model": run.objective.language_model,
     }
-    for each in MEASUREMENTS:
-        content[each.name] = clock.time(each.name, partial(each.ask, of)) if each.wanted(run) else None
-    content["not_asked"] = ask_tasks(of, clock)
+    for measurement in MEASUREMENTS:
+        content[measurement.name] = (
+            clock.time(measurement.name, partial(measurement.ask, evaluation))
+            if measurement.wanted(run)
+            else None
+        )
+    content["not_asked"] = ask_tasks(evaluation, clock)
     if FORGETTING.wanted(run):
-        content["forgetting"] = clock.time(FORGETTING.name, partial(FORGETTING.ask, of))
+        content["forgetting"] = clock.time(FORGETTING.name, partial(FORGETTING.ask, evaluation))
     write_json(folder / "samples.json", clock.time("samples", lambda: samples(run)))
     write_json(folder / "evaluation.json", content | {"seconds": clock.seconds, "environment": software()})
     follow = tracker(run.recipe, folder, group, read_json(run.folder.audit)["spent"]["steps"] + 1)
@@ -60,24 +64,24 @@ def _evaluate(folder: Path, group: str) -> None:
     run.folder.set_status("done")
 
 
-def ask_tasks(of: Evaluation, clock: Clock) -> dict[str, str]:
-    """Asks the recipe's tasks; returns {task: reason} of those that could not be asked."""
+def ask_tasks(evaluation: Evaluation, clock: Clock) -> dict[str, str]:
+    """Evaluates the run on the recipe's tasks. Returns {task: reason} of tasks that could not be asked."""
     not_asked: dict[str, str] = {}
-    for ask in of.run.recipe.evaluation.tasks:
+    for ask in evaluation.run.recipe.evaluation.tasks:
         name = f"{ask.task.name}, {mode_of(ask)}"
         try:
-            _, family = clock.time(name, partial(answered, of.run, ask))
-        except UserError as error:  # of one task: the run is evaluated on the others all the same
+            _, family = clock.time(name, partial(answered, evaluation.run, ask))
+        except UserError as error:  # one bad task must not stop the others
             print(f"error: not asked {name}: {error}", file=sys.stderr, flush=True)
             not_asked[name] = str(error)
         else:
             if family is not None:
-                of.finetuned[f"task:{ask.task.name}"] = family
+                evaluation.finetuned[f"task:{ask.task.name}"] = family
     return not_asked
 
 
 class Clock:
-    """Seconds that each part of an evaluation took, by name; prints which part begins."""
+    """Times each part of an evaluation, by name, and prints the part that begins."""
 
     def __init__(self, label: str) -> None:
         self.label = label

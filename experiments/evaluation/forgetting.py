@@ -1,8 +1,7 @@
 """What later stages forget: bits per byte on the first stage's validation text, after every stage.
 
-The measurement is that of `evaluation/scoring/likelihood.py`, on the first run's text in its windows, of
-the run, of every run that it goes back to, and of the run once it is finetuned. A chain's runs have one
-tokenizer.
+The instrument is `evaluation/scoring/likelihood.py`, on the first run's text in the first run's windows. It
+scores every run of the chain, then the last run after each finetuning. All runs of a chain share a tokenizer.
 """
 
 from __future__ import annotations
@@ -29,32 +28,36 @@ SPLIT = "validation"
 
 @dataclass(frozen=True)
 class Forgetting:
-    """told: for evaluation.json; rows: one a stage and window: place, stage, item, document, nats, tokens,
-    bytes, unit."""
+    """summary: for evaluation.json. rows: one for each stage and window, with place, stage, item, document,
+    nats, tokens, bytes and unit.
+    """
 
-    told: dict[str, Any]
+    summary: dict[str, Any]
     rows: pd.DataFrame
 
 
 def forgetting(run: Run, finetuned: dict[str, Family]) -> Forgetting:
-    """Of a run that began from another. finetuned: copies of its family, by the task they are finetuned on.
+    """Scores all stages of a run that began from another.
 
-    Raises UserError if a run that it goes back to is no longer where it was, or was trained again.
+    finetuned: copies of the run's family, by the task they were finetuned on. Raises UserError if an earlier
+    run of the chain is no longer in its folder, or was trained again.
     """
     chain = Chain.of(read_json(run.folder.audit)["chain"]).stages
     first = _restored(chain[0])
     by_stage: list[dict[str, Any]] = []
     tables: list[pd.DataFrame] = []
-    for place, (name, asked, of) in enumerate(_asked(run, first, chain, finetuned)):
-        told: dict[str, Any] = {"stage": name, "run": str(of.folder.path), "unit": of.family.unit}
-        if not of.objective.language_model:
-            by_stage.append({**told, "bits_per_byte": None, "windows": 0})
+    for place, (name, family, owner) in enumerate(_families_by_stage(run, first, chain, finetuned)):
+        entry: dict[str, Any] = {"stage": name, "run": str(owner.folder.path), "unit": owner.family.unit}
+        if not owner.objective.language_model:
+            by_stage.append({**entry, "bits_per_byte": None, "windows": 0})
             continue
-        rows = second_halves(replace(of, family=asked), first.corpus, SPLIT, first.recipe)
+        rows = second_halves(replace(owner, family=family), first.corpus, SPLIT, first.recipe)
         rows.insert(0, "stage", name)
         rows.insert(0, "place", place)
         tables.append(rows)
-        by_stage.append({**told, "bits_per_byte": bits_per_byte(rows.nats, rows.bytes), "windows": len(rows)})
+        by_stage.append(
+            {**entry, "bits_per_byte": bits_per_byte(rows.nats, rows.bytes), "windows": len(rows)}
+        )
     text = {
         "run": str(first.folder.path),
         "stage": chain[0].stage,
@@ -68,10 +71,10 @@ def forgetting(run: Run, finetuned: dict[str, Family]) -> Forgetting:
     )
 
 
-def _asked(
+def _families_by_stage(
     run: Run, first: Run, chain: list[Stage], finetuned: dict[str, Family]
 ) -> Iterator[tuple[str, Family, Run]]:
-    """Each stage by name, the family that is asked, and whose it is; one run is held at a time."""
+    """Yields each stage's name, the family to score and the run it belongs to; loads one run at a time."""
     yield chain[0].stage, first.family, first
     for stage in chain[1:-1]:
         between = _restored(stage)
@@ -97,8 +100,8 @@ def _restored(stage: Stage) -> Run:
 
 
 def _overlap(run: Run, first: Run) -> dict[str, Any]:
-    """Of the windows that are asked: what this stage's own training text has of them."""
+    """How much of the scored windows stands in the last stage's own training text."""
     rows = windows_of(first.corpus, SPLIT, first.recipe).tokens.tolist()
     texts = [first.corpus.tokenizer.decode(row) for row in rows]
-    (found,) = overlaps(run.corpus, {"forgetting": texts}, Path(run.recipe.data.cache)).values()
-    return asdict(found)
+    (shared,) = overlaps(run.corpus, {"forgetting": texts}, Path(run.recipe.data.cache)).values()
+    return asdict(shared)

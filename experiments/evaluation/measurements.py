@@ -1,4 +1,4 @@
-"""What is measured of every trained run, one entry each. A new measurement is a function and an entry."""
+"""The measurements of a trained run. A new one is a function here and an entry in MEASUREMENTS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 from archs.families.family import Family
 from experiments.data.overlap import GRAM, overlaps
 from experiments.evaluation.builtin import order
-from experiments.evaluation.builtin.asked import INFILL_TEST, asked
+from experiments.evaluation.builtin.asked import INFILL_TEST, texts_by_task
 from experiments.evaluation.builtin.classify import classifier, predictions
 from experiments.evaluation.builtin.fill import fill
 from experiments.evaluation.builtin.probe import POOLINGS
@@ -29,7 +29,10 @@ from experiments.tasks.builtin import infill, party
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A run that is evaluated. finetuned: by task, the family as finetuning left it, for forgetting."""
+    """A run under evaluation.
+
+    finetuned: the family after finetuning, by task; forgetting is measured of it.
+    """
 
     run: Run
     finetuned: dict[str, Family] = field(default_factory=dict)
@@ -37,8 +40,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Measurement:
-    """name: its key in evaluation.json. wanted: whether the recipe asks for it. ask: its numbers; it writes
-    its rows to scores/.
+    """One measurement.
+
+    name: its key in evaluation.json. wanted: whether the recipe asks for it. ask: returns its numbers and
+    writes its rows to scores/.
     """
 
     name: str
@@ -46,9 +51,9 @@ class Measurement:
     ask: Callable[[Evaluation], Any]
 
 
-def likelihood_of(of: Evaluation) -> dict[str, Any] | None:
+def likelihood_of(evaluation: Evaluation) -> dict[str, Any] | None:
     """Bits per byte of held-out text; None if the objective leaves the head for tokens untrained."""
-    run = of.run
+    run = evaluation.run
     if not run.objective.language_model:
         return None
     rows = likelihood(run)
@@ -68,27 +73,27 @@ def likelihood_of(of: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def party_of(of: Evaluation) -> dict[str, Any]:
-    run = of.run
+def party_of(evaluation: Evaluation) -> dict[str, Any]:
+    run = evaluation.run
     data, baselines = party_data(run.recipe.evaluation.finetune.examples)
-    by = classifier(run, data.train, classes=len(party.LABELS))
-    of.finetuned["party"] = by.learner.family
-    rows = predictions(run, by, data.test)
+    finetuned = classifier(run, data.train, classes=len(party.LABELS))
+    evaluation.finetuned["party"] = finetuned.learner.family
+    rows = predictions(run, finetuned, data.test)
     save(run, "party", rows)
-    beside = {name: each.accuracy for name, each in baselines.items()}
-    return {"accuracy": float(rows.correct.mean()), "items": len(rows), **beside}
+    accuracies = {name: each.accuracy for name, each in baselines.items()}
+    return {"accuracy": float(rows.correct.mean()), "items": len(rows), **accuracies}
 
 
 @cache
 def party_data(examples: int) -> tuple[party.PartyData, dict[str, party.Baseline]]:
-    """The task with so many training examples and the baselines fitted on the same, made once a process."""
+    """The task with its first `examples` training examples, and baselines fitted on them; once a process."""
     data = party.load()
     data = replace(data, train=data.train[:examples])
     return data, party.baselines(data)
 
 
-def infill_of(of: Evaluation) -> dict[str, Any]:
-    run = of.run
+def infill_of(evaluation: Evaluation) -> dict[str, Any]:
+    run = evaluation.run
     rows = fill(run, *gaps(run))
     save(run, "infill", rows)
     return {
@@ -100,14 +105,14 @@ def infill_of(of: Evaluation) -> dict[str, Any]:
 
 
 def gaps(run: Run) -> tuple[infill.Infill, infill.Infill]:
-    """Those of train and of test: the same for every seed of an arm."""
-    corpus, wanted = run.corpus, run.recipe.evaluation.finetune.examples
-    train = infill.examples(corpus.train, corpus.vocabulary, corpus.tokenizer, wanted, seed=0)
+    """The gaps of train and of test, the same for every seed of an arm."""
+    corpus, examples = run.corpus, run.recipe.evaluation.finetune.examples
+    train = infill.examples(corpus.train, corpus.vocabulary, corpus.tokenizer, examples, seed=0)
     return train, infill.examples(corpus.test, corpus.vocabulary, corpus.tokenizer, INFILL_TEST, seed=0)
 
 
-def target_of(of: Evaluation) -> dict[str, Any]:
-    run = of.run
+def target_of(evaluation: Evaluation) -> dict[str, Any]:
+    run = evaluation.run
     rows = target(run, *gaps(run))
     save(run, "target", rows)
     nats, count = float(rows.nats.to_numpy().sum()), float(rows.bytes.to_numpy().sum())
@@ -119,31 +124,31 @@ def target_of(of: Evaluation) -> dict[str, Any]:
     }
 
 
-def order_of(of: Evaluation) -> dict[str, Any]:
-    run = of.run
-    rows, beside = order.probe(run)
+def order_of(evaluation: Evaluation) -> dict[str, Any]:
+    run = evaluation.run
+    rows, baselines = order.probe(run)
     save(run, "order", rows)
     accuracy = {f"accuracy_{name}": rows[f"correct_{name}"].to_numpy().mean().item() for name in POOLINGS}
-    return {**accuracy, "items": len(rows), **beside}
+    return {**accuracy, "items": len(rows), **baselines}
 
 
-def overlap_of(of: Evaluation) -> dict[str, dict[str, Any]]:
-    """How much of each task's test items stands in the training text; printed on stderr."""
-    run = of.run
-    found = overlaps(run.corpus, asked(run), Path(run.recipe.data.cache))
-    told = "; ".join(f"{name}: {each}" for name, each in found.items())
-    print(f"overlap of {GRAM}-grams with the training text: {told or 'no task'}", file=sys.stderr, flush=True)
-    return {name: asdict(each) for name, each in found.items()}
+def overlap_of(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """How much of each task's test items stands in the training text; also printed to stderr."""
+    run = evaluation.run
+    shared = overlaps(run.corpus, texts_by_task(run), Path(run.recipe.data.cache))
+    text = "; ".join(f"{name}: {each}" for name, each in shared.items())
+    print(f"overlap of {GRAM}-grams with the training text: {text or 'no task'}", file=sys.stderr, flush=True)
+    return {name: asdict(each) for name, each in shared.items()}
 
 
-def forgetting_of(of: Evaluation) -> dict[str, Any]:
-    found = forgetting(of.run, of.finetuned)
-    save(of.run, "forgetting", found.rows)
-    return found.told
+def forgetting_of(evaluation: Evaluation) -> dict[str, Any]:
+    forgotten = forgetting(evaluation.run, evaluation.finetuned)
+    save(evaluation.run, "forgetting", forgotten.rows)
+    return forgotten.summary
 
 
 def save(run: Run, name: str, rows: pd.DataFrame) -> None:
-    """scores/<name>.parquet, whole or not at all."""
+    """Writes scores/<name>.parquet, whole or not at all."""
     write_table(run.folder.scores / f"{name}.parquet", rows)
 
 
@@ -155,5 +160,5 @@ MEASUREMENTS = (
     Measurement("order", lambda run: run.recipe.evaluation.order, order_of),
     Measurement("overlap", lambda run: True, overlap_of),
 )
-# After the tasks of the recipe, whose finetuned families it is measured of too.
+# Runs after the recipe's tasks, because it also scores the families that they finetuned.
 FORGETTING = Measurement("forgetting", lambda run: run.recipe.init_from is not None, forgetting_of)

@@ -1,4 +1,4 @@
-"""How a task of each kind is asked of a run: one function for each kind and mode."""
+"""The function that evaluates a run on a task, for each kind of task and each mode."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ask = Callable[[Question], Answer]
 
 
 def classes(question: Question) -> int | None:
-    """How many classes the task has; None where its answer is a number."""
+    """The number of classes of the task; None if its answer is a number."""
     return len(question.task.labels) if question.task.kind == "classification" else None
 
 

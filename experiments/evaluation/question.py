@@ -1,4 +1,4 @@
-"""What passes between a task and a way of asking it: the question, and its answer."""
+"""What a mode of evaluation receives and returns: a question and its answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def primary(question: Question) -> Metric:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a mode is given: a trained run, the task and how it is asked, and the task's examples."""
+    """A trained run, the task with its options, and the task's examples."""
 
     run: Run
     ask: AskConfig
@@ -33,13 +33,13 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A mode's answer: outcomes, the main one first.
+    """A mode's outcomes, the main one first.
 
-    trials: what was tried on validation, one dict a trial, and, without a score there, what became of the
-    further seeds of a finetuning. cut: how many texts of each part were longer than the model's window, and
-    so cut. more: whatever else is told in the result's file. finetuned: for whoever asks what it has
-    forgotten, the run's own family after finetuning: the first outcome's, or of generation where the prefix
-    mask makes another family of it, that of its own way.
+    trials: one dict for each trial on validation; the further seeds of a finetuning follow, without a score.
+    cut: how many texts of each part were longer than the model's window and so cut. more: further keys of the
+    result's file. finetuned: the run's own family after finetuning, for the measurement of forgetting. It is
+    the first outcome's; for generation, if the prefix mask makes another family of the run's, it is that of
+    the decoding "own".
     """
 
     outcomes: list[Outcome]

@@ -18,9 +18,9 @@ TEMPERATURE = 0.8
 
 
 def samples(run: Run) -> list[dict[str, str]]:
-    """Continuations of held-out text by the pretrained family, in its objective's own way of being asked.
+    """Continuations of held-out text by the pretrained family, prompted as its objective prompts it.
 
-    None of a family whose head was not trained to predict tokens.
+    [] if the objective did not train a head that predicts tokens.
     """
     wanted = run.recipe.evaluation.samples
     if not wanted or not run.objective.language_model:
@@ -35,7 +35,7 @@ def samples(run: Run) -> list[dict[str, str]]:
 
 
 def continue_text(run: Run, prompts: torch.Tensor, length: int, how: Decoding) -> torch.Tensor:
-    """prompts (B,L) -> (B,length) new tokens, never special ones."""
+    """prompts (B,L) -> new tokens (B,length), never special ones."""
     batch = run.objective.prompt(prompts, length).to(run.device)
     rng = torch.Generator(run.device).manual_seed(run.recipe.seed)
     how = replace(how, forbid=run.corpus.vocabulary.special)
@@ -44,7 +44,7 @@ def continue_text(run: Run, prompts: torch.Tensor, length: int, how: Decoding) -
 
 def generate_text(folder: Path, prompt: str, length: int, how: Decoding) -> str:
     """The prompt and `length` more tokens, by the run's own decoder."""
-    check_length(length)  # before an objective makes room for them
+    check_length(length)  # before the objective builds a prompt of this length
     run = restore(folder)
     require_language_model(run.objective)
     lay_out_for_rows(run.family)

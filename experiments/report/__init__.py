@@ -1,6 +1,6 @@
-"""A sweep's report: one page, the same as Markdown and LaTeX, its results, and tables in the terminal.
+"""A sweep's report: a page, the same in Markdown and LaTeX, a table of results, and tables in the terminal.
 
-Everything is read from the run folders; every result is computed again from `scores/*.parquet`.
+Everything is read from the run folders. Every result is computed anew from `scores/*.parquet`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from experiments.storage.whole import write_whole
 
 
 def write(folder: Path) -> Path:
-    """Writes `folder`/results.parquet and into `folder`/report/, and prints tables to stdout.
+    """Writes the report of a sweep, prints its tables to stdout, and returns the path of index.html.
 
-    There: index.html, which it returns, report.md, table.tex, and verdicts.json if there are claims.
-    `folder` is `runs/<sweep>/`. Raises UserError if it holds no run, or cannot be written.
+    folder: `runs/<sweep>/`. It gets results.parquet and, in report/, index.html, report.md, table.tex and, if
+    the sweep makes claims, verdicts.json. Raises UserError if the folder holds no run or cannot be written.
     """
     sweep = load(folder)
     report = Report(sweep, measure(sweep), claimed(sweep))
@@ -48,9 +48,9 @@ def write(folder: Path) -> Path:
 
 
 def compare(one: Path, two: Path) -> Path:
-    """Writes what two sweeps have in common and what not to `one`/report/vs-TWO.html, which it returns.
+    """Writes a comparison of two sweeps to `one`/report/vs-TWO.html and returns its path.
 
-    Raises UserError if a folder holds no run, both are one, or the page cannot be written.
+    Raises UserError if a folder holds no run, both are the same folder, or the page cannot be written.
     """
     if one.resolve() == two.resolve():
         raise UserError(f"'{one}' twice: give two different sweeps to compare")
@@ -60,7 +60,7 @@ def compare(one: Path, two: Path) -> Path:
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Raises UserError if one cannot be written."""
+    """Writes files by their path in the folder. Raises UserError if one cannot be written."""
     try:
         for name, content in files.items():
             (folder / name).parent.mkdir(exist_ok=True)
@@ -73,9 +73,9 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def failed_controls(folder: Path) -> list[Outcome]:
-    """The controls of `runs/<sweep>/` that do not hold, by the runs that are there."""
-    said = registered(folder)
-    return [] if said is None else failed(controls(load(folder), said))
+    """The controls of `runs/<sweep>/` that do not hold in its runs so far; [] if it makes no claims."""
+    registration = registered(folder)
+    return [] if registration is None else failed(controls(load(folder), registration))
 
 
 __all__ = ["compare", "failed_controls", "write"]

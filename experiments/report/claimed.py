@@ -1,4 +1,4 @@
-"""A sweep that makes claims: what it said, what came of it, and at which scale."""
+"""A sweep that makes claims: what it registered, what was decided, and at which scale."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from experiments.runs.reading import SweepRecord
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a sweep said it would decide, and what came of it. here: its own scale in a phrase."""
+    """What a sweep registered before training and what was decided. here: its scale, in a phrase."""
 
-    said: Registered
+    registered: Registered
     decision: Decision
     here: str
 
     def deciding(self, outcome: Outcome) -> list[Reading]:
-        """The readings that decide: the endpoint's own pooling at the own scale, under each budget."""
-        own = self.said.cells[0].scale
+        """The readings that decide: the endpoint's own pooling, the sweep's own scale, each budget."""
+        own = self.registered.cells[0].scale
         return [each for each in outcome.readings if each.pooling == "" and each.cell.scale == own]
 
     def decides(self, outcome: Outcome, reading: Reading) -> bool:
         return any(reading is each for each in self.deciding(outcome))
 
     def level(self, outcome: Outcome) -> float:
-        return level(self.said.claims, outcome.name)
+        return level(self.registered.claims, outcome.name)
 
     @property
     def registered_on(self) -> str:
-        return date(self.said.written)
+        return date(self.registered.written)
 
     @property
     def failed(self) -> list[str]:
@@ -47,13 +47,17 @@ def date(seconds: float) -> str:
 
 def claimed(sweep: SweepRecord) -> Claimed | None:
     """None for a sweep without claims."""
-    said = registered(sweep.folder)
-    return None if said is None else Claimed(said, decision(sweep, said), here(sweep, said))
+    registration = registered(sweep.folder)
+    return (
+        None
+        if registration is None
+        else Claimed(registration, decision(sweep, registration), here(sweep, registration))
+    )
 
 
-def here(sweep: SweepRecord, said: Registered) -> str:
-    """`10,622,976 core parameters, 61,210,624 raw tokens`: of the arms of claims."""
-    arms = {arm for claim in said.claims.values() if claim.role == "claim" for arm in claim.arms}
+def here(sweep: SweepRecord, registration: Registered) -> str:
+    """The scale of the arms of claims, as `10,622,976 core parameters, 61,210,624 raw tokens`."""
+    arms = {arm for claim in registration.claims.values() if claim.role == "claim" for arm in claim.arms}
     audits = [run.audit for run in sweep.runs if run.audit and run.arm in arms]
     if not audits:
         return "nothing trained yet"

@@ -1,6 +1,7 @@
-"""The sections of a report in their order: of the page, of its table of contents, and of report.md.
+"""The sections of a report, in the order of the page, its table of contents and report.md.
 
-A new section is a file in `sections/` with a `SECTION`, its template in `page/`, and an entry here.
+To add a section, write a file in `sections/` with a `SECTION` and a template in `page/`, and add an entry
+here.
 """
 
 from __future__ import annotations

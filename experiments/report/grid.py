@@ -1,4 +1,4 @@
-"""A table before it is HTML, Markdown or LaTeX, so that the three show the same numbers."""
+"""A table that is independent of HTML, Markdown and LaTeX, so that all three show the same numbers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Cell:
-    """text, and under it what is smaller. kind: "good" or "bad" colour what the text says, "prose" wraps it.
+    """A cell.
 
-    arm: whether the text is an arm's name, which the page draws beside its colour.
+    small: the smaller text below `text`. kind: "good" and "bad" colour the cell, "prose" wraps its text.
+
+    arm: whether the text is an arm's name, which the page shows with the arm's colour.
     """
 
     text: str
@@ -21,7 +23,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """The first cell of a row says what the row is about."""
+    """A table. The first cell of a row names the subject of the row."""
 
     label: str
     heads: list[Cell]
@@ -29,17 +31,17 @@ class Grid:
 
     @classmethod
     def of(cls, label: str, heads: Sequence[str | Cell], rows: Sequence[Sequence[str | Cell]]) -> Grid:
-        """Plain text where a cell is nothing more."""
+        """Builds a grid in which a cell may be given as plain text."""
         return cls(label, _cells(heads), [_cells(row) for row in rows])
 
     def left(self, column: int) -> bool:
-        """Whether a column is of words, to be read from the left."""
+        """Whether a column holds words and is aligned to the left."""
         return any(kind in row[column].kind for row in self.rows for kind in ("prose", "verdict", "code"))
 
     def continues(self, row: int) -> bool:
-        """Whether a row goes on with what the row before it is about."""
+        """Whether a row has the same subject as the row before it."""
         return row > 0 and self.rows[row][0].text == self.rows[row - 1][0].text
 
 
-def _cells(of: Sequence[str | Cell]) -> list[Cell]:
-    return [Cell(each) if isinstance(each, str) else each for each in of]
+def _cells(cells: Sequence[str | Cell]) -> list[Cell]:
+    return [Cell(cell) if isinstance(cell, str) else cell for cell in cells]

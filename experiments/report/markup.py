@@ -1,4 +1,4 @@
-"""Markdown from grids, lists and text."""
+"""Turns grids, lists and text into Markdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from experiments.report.grid import Cell, Grid
 
 
 def table(grid: Grid) -> str:
-    """A Markdown table; what is small stands in brackets."""
+    """A Markdown table, with small text in brackets."""
     lines = [grid.heads, [Cell("---")] * len(grid.heads), *grid.rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
@@ -25,7 +25,7 @@ def listed(lines: Iterable[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Nothing in it that Markdown would take for markup."""
+    """The text on one line, with Markdown's special characters escaped."""
     text = " ".join(text.split()).replace("\\", "\\\\")
     for mark in "|*_`<>#":
         text = text.replace(mark, f"\\{mark}")

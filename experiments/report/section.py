@@ -1,4 +1,4 @@
-"""What a section of a report is, and what it reads."""
+"""The interface of a section, and the data that all sections read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from experiments.runs.reading import SweepRecord
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What all sections read: a sweep's runs, the table of its results, and its claims if it makes any."""
+    """The data that all sections read: a sweep's runs, its results, and its claims (None without)."""
 
     sweep: SweepRecord
     results: pd.DataFrame
@@ -25,17 +25,17 @@ class Report:
 
     @cached_property
     def metrics(self) -> list[Metric]:
-        """Those that some finished run has, in their fixed order."""
+        """The metrics that some finished run has, in their fixed order."""
         return [metric for metric in METRICS if metric.name in set(self.results["metric"])]
 
     @property
     def seeds(self) -> int:
-        """How many seeds an arm has, as registered or as run."""
-        return self.claimed.said.seeds if self.claimed else len(self.sweep.seeds)
+        """The number of seeds of an arm: as registered, or without claims as run."""
+        return self.claimed.registered.seeds if self.claimed else len(self.sweep.seeds)
 
     @cached_property
     def tuning(self) -> Tuning | None:
-        """What every arm tried; None if nothing was tuned."""
+        """The trials of every arm; None if nothing was tuned."""
         tuning = Tuning.load(self.sweep.folder)
         return tuning if tuning is not None and any(tuning.trials.values()) else None
 
@@ -44,9 +44,9 @@ class Report:
 class Section:
     """One section.
 
-    id: its anchor, and its template `page/ID.html.j2`. title: its name in the contents. shown: whether this
-    report has it. html: the values that its template needs. markdown: its paragraphs in report.md; None for a
-    section of pictures. links: further (anchor, name) pairs in the contents.
+    id: its anchor on the page; its template is `page/ID.html.j2`. title: its name in the contents. html: the
+    values for its template. markdown: its paragraphs in report.md; None for a section of pictures. shown:
+    whether a report has the section. links: further (anchor, name) pairs in the contents.
     """
 
     id: str

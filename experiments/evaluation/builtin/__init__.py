@@ -1,1 +1,1 @@
-"""Tasks that need no files: they ask about the run's own corpus."""
+"""Tasks that need no files; all but party are made of the run's own corpus."""

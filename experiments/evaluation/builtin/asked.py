@@ -1,4 +1,4 @@
-"""The text that a run's tasks ask about, for whoever wants to know what the training text has of it."""
+"""The texts of the test items of a run's built-in tasks, to measure their overlap with the training text."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from experiments.tasks.builtin import infill, party
 INFILL_TEST = 200  # gaps
 
 
-def asked(run: Run) -> dict[str, list[str]]:
-    """The test items of each task that is measured, as text: windows, paragraphs, gaps with both their sides.
+def texts_by_task(run: Run) -> dict[str, list[str]]:
+    """The test items of each measured task, as text: windows, paragraphs, gaps with both their sides.
 
-    The same for every arm of a sweep: an encoder-AE is asked some of these windows, and order reads them cut.
+    The same for every arm of a sweep, although an encoder-AE is scored on fewer windows and the task order
+    reads its windows cut.
     """
     settings, corpus, length = run.recipe.evaluation, run.corpus, run.recipe.size.length
-    decode, found = corpus.tokenizer.decode, {}
+    decode, texts = corpus.tokenizer.decode, {}
 
     def windows(n: int) -> list[str]:
         return [decode(row) for row in held_out(corpus.test, n, length).tokens.tolist()]
 
     if run.objective.language_model:
-        found["likelihood"] = windows(settings.likelihood_windows)
+        texts["likelihood"] = windows(settings.likelihood_windows)
     if settings.party:
-        found["party"] = [example.text for example in party.load().test]
+        texts["party"] = [example.text for example in party.load().test]
     if settings.infill or settings.target:
         test = infill.examples(corpus.test, corpus.vocabulary, corpus.tokenizer, INFILL_TEST, seed=0)
         sides = zip(test.left.tolist(), test.gaps(), test.right.tolist(), strict=True)
         stretches = [decode([*left, *gap, *right]) for left, gap, right in sides]
-        found |= {name: stretches for name in ("infill", "target") if getattr(settings, name)}
+        texts |= {name: stretches for name in ("infill", "target") if getattr(settings, name)}
     if settings.order:
-        found["order"] = windows(order.TEST)
-    return found
+        texts["order"] = windows(order.TEST)
+    return texts

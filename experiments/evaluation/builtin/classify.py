@@ -1,4 +1,4 @@
-"""The kind of task that asks for a class of a text: finetune, then one prediction an item."""
+"""Classification of a text: finetune, then predict one class for each item."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Classifier:
 
 
 def classifier(run: Run, train: Sequence[Example], classes: int) -> Classifier:
-    """The run's family finetuned on these examples, cut to the run's window; its own stays as it is."""
+    """Finetunes a copy of the run's family on the examples, cut to the run's window."""
     settings = run.recipe.evaluation.finetune
     asks = Classification(run.corpus.vocabulary, run.family.layout, classes=classes)
     tokens, segments = encode(run, [example.text for example in train])
@@ -43,7 +43,10 @@ def classifier(run: Run, train: Sequence[Example], classes: int) -> Classifier:
 
 
 def predictions(run: Run, by: Classifier, test: Sequence[Example]) -> pd.DataFrame:
-    """One row a test item: president, label, predicted, correct. Texts are cut to the run's window."""
+    """One row for each test item: item, president, label, predicted, correct.
+
+    Texts are cut to the run's window.
+    """
     asks, learner = by.asks, by.learner
     predicted: list[int] = []
     tokens, segments = encode(run, [example.text for example in test])
@@ -77,7 +80,7 @@ def encode(run: Run, texts: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def rows_of(step: int, batch: int, examples: int, seed: int) -> np.ndarray:
-    """Which examples step `step` reads: epoch by epoch, each in an order of (seed, epoch)."""
+    """The examples that step `step` reads, epoch by epoch, in an order that depends on (seed, epoch)."""
     places = step * batch + np.arange(batch)
     epochs, within = np.divmod(places, examples)
     orders = {e: np.random.default_rng((seed, int(e))).permutation(examples) for e in np.unique(epochs)}

@@ -1,4 +1,4 @@
-"""The kind of task that asks for a text given a source: finetune on pairs, decode, compare."""
+"""Infill: finetune on pairs of source and target, decode, compare with the reference."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ROWS_AT_ONCE = 64
 
 
 def fill(run: Run, train: Infill, test: Infill) -> pd.DataFrame:
-    """One row a gap: left, right, reference, prediction, chrf (0 to 100), first_word (1 if exact).
+    """One row for each gap: left, right, reference, prediction, chrf (0 to 100), first_word (1 if exact).
 
     Every family reads [left, <extra_id_0>, right] and writes as many tokens as the gap has, greedily, with
-    its own decoder. Those that fill blanks see that number; the others are cut at it.
+    its own decoder. Families that fill blanks see that number; the others write on and are cut there.
     """
     vocabulary = run.corpus.vocabulary
     asks = Conditional(vocabulary, run.family.layout)
@@ -42,7 +42,7 @@ def fill(run: Run, train: Infill, test: Infill) -> pd.DataFrame:
 
 
 def finetuned(run: Run, asks: Conditional, train: Infill) -> Family:
-    """A copy of the run's family that was taught to write gaps, as the recipe says; in eval mode."""
+    """A copy of the run's family, finetuned to write gaps by the recipe's settings; in eval mode."""
     settings = run.recipe.evaluation.finetune
     source = with_gap(train, run.corpus.vocabulary)
 
@@ -55,12 +55,15 @@ def finetuned(run: Run, asks: Conditional, train: Infill) -> Family:
 
 
 def pairs(asks: Conditional, source: Tensor, gap: Tensor, real: Tensor, rng: torch.Generator) -> Batch:
-    """source (B,S), gap (B,G), real (B,G) bool: the gap's cells that are not padding."""
+    """The batch that asks for gaps.
+
+    source (B,S), gap (B,G), real (B,G) bool: cells of gap that are not padding.
+    """
     return asks.pairs(source, torch.zeros_like(source), gap, real.long() - 1, rng)
 
 
 def with_gap(examples: Infill, vocabulary: Vocabulary) -> Tensor:
-    """[left, the first sentinel, right] (n,S); the mask token if the tokenizer has no sentinels."""
+    """[left, sentinel, right] (n,S), with the first sentinel, or the mask token if there are no sentinels."""
     gap = vocabulary.sentinels[0] if vocabulary.sentinels else vocabulary.mask
     if gap is None:
         raise UserError(

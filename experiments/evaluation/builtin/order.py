@@ -1,7 +1,7 @@
-"""Sentence order: do these two pieces of text stand as they stood, or was the second put first?
+"""Sentence order: are two pieces of text in their original order, or swapped?
 
-The pieces are what the objective `sop` makes of a window, so what it teaches is what is asked here; the
-answer is read off the frozen states of the pretrained family.
+The objective `sop` makes the pieces of a window, so the task asks what that objective teaches. A linear
+classifier reads the answer off the frozen states of the pretrained family.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Pairs:
 
 
 def pairs(corpus: Corpus, name: Split, n: int, width: int) -> Pairs:
-    """At most n windows of `width` tokens of a split, cut and swapped or not as by `sop`, nothing hidden.
+    """At most n windows of `width` tokens of a split, cut and perhaps swapped as by `sop`, nothing hidden.
 
-    Pure in (corpus, name, n, width): no seed of a run, and no luck that pretraining has. Raises UserError if
-    the tokenizer lacks what the objective needs.
+    Pure in (corpus, name, n, width), so all runs and seeds have the same pairs. Raises UserError if the
+    tokenizer lacks a token that the objective needs.
     """
     asks = objective(corpus.vocabulary)
     windows = held_out(corpus.splits[name], n, width)
@@ -53,7 +53,10 @@ def pairs(corpus: Corpus, name: Split, n: int, width: int) -> Pairs:
 
 
 def objective(vocabulary: Vocabulary) -> SOP:
-    """What arranges the pairs. Raises UserError if the tokenizer lacks what it needs."""
+    """The objective that arranges the pairs.
+
+    Raises UserError if the tokenizer lacks a token that it needs.
+    """
     missing = [name for name in SOP.needs if getattr(vocabulary, name) is None]
     if missing:
         raise UserError(
@@ -64,11 +67,11 @@ def objective(vocabulary: Vocabulary) -> SOP:
 
 
 def probe(run: Run) -> tuple[pd.DataFrame, dict[str, float]]:
-    """One row a test pair: item, document, label; by pooling what was predicted, and whether it is right.
+    """One row for each test pair: item, document, label; each pooling's prediction and whether it is right.
 
-    Beside it, by name: the C chosen for each pooling, and the accuracy of what cannot know the order: the
-    majority of the training labels, and the mean of the text's static input embeddings. Raises UserError as
-    `pairs` does, and where training pairs have one label alone.
+    The second value has, by name, the C chosen for each pooling and the accuracy of two baselines that cannot
+    know the order: the majority of the training labels, and the mean of the text's static input embeddings.
+    Raises UserError as `pairs` does, and if all training pairs have one label.
     """
     wanted, width = run.recipe.evaluation.finetune.examples, run.recipe.size.length
     train = pairs(run.corpus, "train", wanted, width)
@@ -79,16 +82,18 @@ def probe(run: Run) -> tuple[pd.DataFrame, dict[str, float]]:
             f"the order task has {len(train.labels)} training pairs, all of one label; give more text, raise "
             "evaluation.finetune.examples, or set evaluation.order=false"
         )
-    learned, chosen, asked = (_features(run, part) for part in (train, held, test))
-    found = {name: fit(learned[name], chosen[name], asked[name], train.labels, held.labels) for name in asked}
+    learned, chosen, tested = (_features(run, part) for part in (train, held, test))
+    probes = {
+        name: fit(learned[name], chosen[name], tested[name], train.labels, held.labels) for name in tested
+    }
     columns = {"item": range(len(test.labels)), "document": test.documents, "label": test.labels}
     for name in POOLINGS:
-        columns[f"predicted_{name}"] = found[name].predicted
-        columns[f"correct_{name}"] = (found[name].predicted == test.labels).astype(int)
-    beside = {f"strength_{name}": found[name].strength for name in POOLINGS}
-    beside["majority"] = float((np.bincount(train.labels).argmax() == test.labels).mean())
-    beside["input_embeddings"] = float((found["input_embeddings"].predicted == test.labels).mean())
-    return pd.DataFrame(columns), beside
+        columns[f"predicted_{name}"] = probes[name].predicted
+        columns[f"correct_{name}"] = (probes[name].predicted == test.labels).astype(int)
+    baselines = {f"strength_{name}": probes[name].strength for name in POOLINGS}
+    baselines["majority"] = float((np.bincount(train.labels).argmax() == test.labels).mean())
+    baselines["input_embeddings"] = float((probes["input_embeddings"].predicted == test.labels).mean())
+    return pd.DataFrame(columns), baselines
 
 
 def _features(run: Run, part: Pairs) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
-"""Generation by likelihood: how many nats the removed middle of a sentence costs, given both its sides.
+"""Generation by likelihood: the nats of the removed middle of a sentence, given both its sides.
 
-The same question, loss and head for every family: each single stack is finetuned on [source; target] under
-the prefix mask, so that an encoder-AE, too, has a true NLL; an encoder-decoder as it is.
+Every family has the same question, loss and head. Each single stack is finetuned on [source; target] under
+the prefix mask, so that an encoder-AE has a true NLL too; an encoder-decoder is finetuned as it is.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from objectives.conditional import Conditional
 
 
 def target(run: Run, train: Infill, test: Infill) -> pd.DataFrame:
-    """One row a gap: item, document, nats of its tokens, how many, and their UTF-8 bytes.
+    """One row for each gap: item, document, nats, the number of tokens and their UTF-8 bytes.
 
-    Teacher-forced, after finetuning on `train`. The gap's tokens are asked and nothing else: no end, so that
-    no family is asked for a length. Raises UserError for a family without true likelihood.
+    Teacher-forced, after finetuning on `train`. Only the gap's tokens are scored, without an end token, so
+    that no family is scored on a length. Raises UserError for a family without a true likelihood.
     """
     vocabulary = run.corpus.vocabulary
     run = replace(run, family=writer(run.family))
@@ -50,9 +50,9 @@ def target(run: Run, train: Infill, test: Infill) -> pd.DataFrame:
 
 
 def writer(family: Family) -> Family:
-    """What is finetuned to write: a single stack's modules under the prefix mask, another family itself.
+    """The family to finetune: a single stack's modules under the prefix mask, or another family itself.
 
-    Raises UserError for a family of one's own that has neither.
+    Raises UserError for a user's family that has neither a single stack nor a true likelihood.
     """
     if isinstance(family, SingleStack | PermutedLM):
         return PrefixLM.of(family)

@@ -1,1 +1,1 @@
-"""Tasks that a copy of the family is finetuned on: the same grid of trials for every family."""
+"""Tasks for which a copy of the family is finetuned, with the same grid of trials for every family."""

@@ -1,4 +1,4 @@
-"""Generation: a text is to be written given another; one or more references say what it might be."""
+"""Generation: a text is written given a source, and compared with one or more references."""
 
 from __future__ import annotations
 
@@ -25,66 +25,67 @@ from objectives.conditional import Conditional
 
 
 def finetuned(question: Question) -> Answer:
-    """The comparison of all families under the prefix mask; then, where that is another, the family's own.
+    """Finetunes and evaluates under the prefix mask, shared by all families; then under the family's own.
 
-    Raises UserError for a family that cannot be asked, before anything is finetuned.
+    The second part is left out if the family's own mask is the prefix mask. Raises UserError for a family
+    that cannot do the task, before anything is finetuned.
     """
     run, longest = question.run, longest_target(question.run, question.data.train)
-    own = shared_way(run.family) is not run.family
+    own = under_prefix_mask(run.family) is not run.family
     if own:
         Conditional(run.corpus.vocabulary, run.family.layout)  # may lack a mask token
 
-    def ask(way: str, runs: list[tuple[str, Run]]) -> Answer:
+    def ask(decoding: str, runs: list[tuple[str, Run]]) -> Answer:
         prepare = lambda run, train: prepared(question, run, train, longest)  # noqa: E731
-        return answer(question, prepare, [way], "decoding", lambda _: iter(runs))
+        return answer(question, prepare, [decoding], "decoding", lambda _: iter(runs))
 
     shared = ask("shared", list(writers(question)))
-    apart = ask("own", [("pretrained", run)]) if own else Answer([])
-    told = {"longest": longest, "beams": question.ask.beams, "length_penalty": LENGTH_PENALTY}
-    told |= {"own": run.family.decoding} if own else {}
+    own_decoding = ask("own", [("pretrained", run)]) if own else Answer([])
+    writes = {"longest": longest, "beams": question.ask.beams, "length_penalty": LENGTH_PENALTY}
+    writes |= {"own": run.family.decoding} if own else {}
     return Answer(
-        [*shared.outcomes, *apart.outcomes],
-        [*shared.trials, *apart.trials],
+        [*shared.outcomes, *own_decoding.outcomes],
+        [*shared.trials, *own_decoding.trials],
         shared.cut,
-        {"writes": told},
-        apart.finetuned if own else shared.finetuned,
+        {"writes": writes},
+        own_decoding.finetuned if own else shared.finetuned,
     )
 
 
 def writers(question: Question) -> Iterator[tuple[str, Run]]:
-    """What is compared: the run under the prefix mask, and the same shape untrained."""
+    """The runs to compare: the run under the prefix mask, and the same shape untrained."""
     run = question.run
-    shared = shared_way(run.family)
+    shared = under_prefix_mask(run.family)
     yield "pretrained", run if shared is run.family else replace(run, family=shared)
     if question.ask.finetune.scratch:
         yield "scratch", replace(run, family=as_prefix(fresh(run)))
 
 
-def shared_way(family: Family) -> Family:
-    """`as_prefix` of a family; the family itself where it reads and writes so as it is."""
+def under_prefix_mask(family: Family) -> Family:
+    """`as_prefix` of a family; the family itself if it has the prefix mask already."""
     other = as_prefix(family)
     both = isinstance(family, SingleStack) and isinstance(other, SingleStack)
     return family if both and family.build_mask is other.build_mask else other
 
 
 def prepared(question: Question, run: Run, train: Sequence[Example], longest: int) -> Tuned:
-    """How one run, as its family reads, is finetuned and asked.
+    """How one run is finetuned and evaluated, in its family's own layout.
 
-    Blanks end nowhere, so where the family fills them all at once its targets go on with eos to `longest`,
-    as the padding of LLaDA (Nie et al. 2025), and what is written ends at the first.
+    A family that fills all blanks at once cannot end a text. So its targets are filled with eos up to
+    `longest`, as LLaDA pads (Nie et al. 2025), and a prediction ends at the first eos.
     """
     others, words = question.data.held, run.corpus.vocabulary
     pairs = {"train": encoded(run, train, longest)}
     pairs |= {part: encoded(run, each, longest) for part, each in others.items()}
     asks, exact = Conditional(words, run.family.layout), run.family.unit == "nll"
-    told = {part: _padded(each, longest, words.eos) for part, each in pairs.items()}
-    told = told if asks.layout == "in_place" else pairs
+    pairs_to_read = {part: _padded(each, longest, words.eos) for part, each in pairs.items()}
+    pairs_to_read = pairs_to_read if asks.layout == "in_place" else pairs
     judges_text = "nats" not in primary(question).columns
 
     def batch(asks: Objective, chosen: np.ndarray, seed: int) -> Batch:
         assert isinstance(asks, Conditional)
-        sources = [told["train"].sources[item] for item in chosen]
-        targets = [told["train"].targets[item] for item in chosen]
+        sources = [pairs_to_read["train"].sources[item] for item in chosen]
+        targets = [pairs_to_read["train"].targets[item] for item in chosen]
         return taught(asks, sources, one_of_each(targets, seed), seed)
 
     def predict(learner: Learner, part: str) -> pd.DataFrame:
@@ -99,14 +100,14 @@ def prepared(question: Question, run: Run, train: Sequence[Example], longest: in
 
     validation = None
     if not exact and not judges_text:
-        validation = lambda learner: -loss(learner.family, asks, told["validation"])  # noqa: E731
+        validation = lambda learner: -loss(learner.family, asks, pairs_to_read["validation"])  # noqa: E731
     cut = {part: each.cut for part, each in pairs.items()}
     cut |= {f"{part}'s references": each.targets_cut for part, each in pairs.items()}
     return Tuned(lambda _: asks, batch, pairs["train"].lengths, predict, cut, validation)
 
 
 def one_of_each(targets: Sequence[list[list[int]]], seed: int) -> list[list[int]]:
-    """The target that each source is read with at a step, a pure function of the step's seed."""
+    """Draws the target that each source is trained with at a step; a pure function of the step's seed."""
     drawn = torch.rand(len(targets), generator=torch.Generator().manual_seed(seed)).tolist()
     return [each[int(share * len(each))] for each, share in zip(targets, drawn, strict=True)]
 

@@ -28,12 +28,13 @@ POOL = 16  # batches whose examples are sorted by length together
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """What a kind brings to the grid, made for one run as it reads (a family may read in another way).
+    """What a kind of task gives to the grid, made for one run, since families read in different layouts.
 
-    objective: for a way of answering. batch: (objective, which training examples, a seed that is a function
-    of finetuning seed and step) -> what is trained on. lengths: of the training examples, in tokens. predict:
-    (learner, part) -> one row an item of "validation", "test" or "apart". cut: texts of each part that were
-    longer than the window. validation: what a trial is judged by, higher better; None: the primary metric.
+    objective: builds the objective of a choice, such as a pooling. batch: (objective, which training
+    examples, a seed that depends on finetuning seed and step) -> the batch to train on. lengths: tokens of
+    the training examples. predict: (learner, part) -> one row for each item of "validation", "test" or
+    "apart". cut: how many texts of each part were longer than the window. validation: the score that ranks
+    trials, higher is better; None = the primary metric.
     """
 
     objective: Callable[[str], Objective]
@@ -46,66 +47,69 @@ class Tuned:
 
 @dataclass
 class Progress:
-    """A line on stderr before each finetuning: which of how many, and of what."""
+    """Prints a line to stderr before each finetuning: its number of how many, its model and settings."""
 
     task: str
     total: int
-    of: str = ""
+    model: str = ""
     begun: int = 0
 
     def tell(self, what: str) -> None:
         self.begun += 1
         print(
-            f"{self.task}: finetuning {self.begun} of {self.total}: {self.of}, {what}",
+            f"{self.task}: finetuning {self.begun} of {self.total}: {self.model}, {what}",
             file=sys.stderr,
             flush=True,
         )
 
 
 Prepare = Callable[[Run, Sequence[Example]], Tuned]
-Runs = Callable[[Question], Iterator[tuple[str, Run]]]  # what is finetuned, by name
+Runs = Callable[[Question], Iterator[tuple[str, Run]]]  # the models to finetune, by name
 
 
 def answer(
     question: Question,
     prepare: Prepare,
-    ways: Sequence[str],
+    choices: Sequence[str],
     axis: str = "pooling",
     runs: Runs = models,
 ) -> Answer:
-    """Finetunes at every number of training examples, each of the runs, and asks the test once.
+    """Finetunes each of the runs on every number of training examples, and evaluates the test once.
 
-    ways: of answering, the values of the variant's word `axis`. Of each way the learning rate that is best on
-    validation is kept; the way that is best there is the answer's first outcome, and the others follow.
+    choices: what to try as the variant's entry `axis`, such as two poolings. Each choice keeps the learning
+    rate that is best on validation. The best choice on validation is the answer's first outcome, then the
+    others.
     """
-    grid, cut, asked_of = question.ask.finetune, {}, list(runs(question))
+    grid, cut, named_runs = question.ask.finetune, {}, list(runs(question))
     outcomes: list[Outcome] = []
     trials: list[dict[str, object]] = []
-    each_way = len(grid.learning_rates) + grid.seeds - 1
+    per_choice = len(grid.learning_rates) + grid.seeds - 1
     sizes = list(dict.fromkeys(min(count, len(question.data.train)) for count in question.ask.examples))
-    progress = Progress(question.task.name, len(sizes) * len(asked_of) * len(ways) * each_way)
-    own: Family | None = None
+    progress = Progress(question.task.name, len(sizes) * len(named_runs) * len(choices) * per_choice)
+    own_family: Family | None = None
     for count in sizes:
         train = question.data.train[:count]
-        for name, run in asked_of:
-            progress.of = f"{name}, {count:,} examples"
+        for name, run in named_runs:
+            progress.model = f"{name}, {count:,} examples"
             tuned = prepare(run, train)
             cut |= tuned.cut
             kept = [
-                _kept(question, run, tuned, way, {"model": name, axis: way, "examples": count}, progress)
-                for way in ways
+                _kept(
+                    question, run, tuned, choice, {"model": name, axis: choice, "examples": count}, progress
+                )
+                for choice in choices
             ]
             trials += [trial for each in kept for trial in each.trials]
             kept.sort(key=lambda each: -each.score)
             outcomes += [outcome for each in kept for outcome in each.outcomes]
             if run is question.run:
-                own = kept[0].family
-    return Answer(outcomes, trials, cut, finetuned=own)
+                own_family = kept[0].family
+    return Answer(outcomes, trials, cut, finetuned=own_family)
 
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """A way of answering at the learning rate that validation chose: its score there, and the test's rows."""
+    """A choice at its best learning rate: the score on validation, the family, the outcomes on the test."""
 
     score: float
     family: Family
@@ -117,44 +121,47 @@ def _kept(
     question: Question,
     run: Run,
     tuned: Tuned,
-    way: str,
+    choice: str,
     variant: dict[str, str | int],
     progress: Progress,
 ) -> _Kept:
-    """Tries every learning rate, and asks the test with the best."""
+    """Tries every learning rate, and evaluates the test with the best."""
     best: tuple[float, float, Learner] | None = None
     trials: list[dict[str, object]] = []
     for rate in question.ask.finetune.learning_rates:
-        learner, steps = finetuned(run, tuned, way, rate, 0, question.ask.finetune, progress)
+        learner, steps = finetuned(run, tuned, choice, rate, 0, question.ask.finetune, progress)
         score, lost = judged(question, tuned, learner)
-        told = {"learning_rate": rate, "finetuning_seed": 0, "diverged": lost, "steps": steps}
-        trials.append({**variant, **told, "validation": score})
+        settings = {"learning_rate": rate, "finetuning_seed": 0, "diverged": lost, "steps": steps}
+        trials.append({**variant, **settings, "validation": score})
         if best is None or score > best[0]:
             best = score, rate, learner
     assert best is not None
     score, rate, learner = best
-    rows, further = asked(question, tuned, run, way, rate, learner, progress)
+    rows, further = evaluated(question, tuned, run, choice, rate, learner, progress)
     trials += [variant | each for each in further]
     outcomes = [Outcome(variant | {"part": part}, each) for part, each in rows.items()]
     return _Kept(score, learner.family, outcomes, trials)
 
 
 def finetuned(
-    run: Run, tuned: Tuned, way: str, rate: float, seed: int, grid: FinetuneGrid, progress: Progress
+    run: Run, tuned: Tuned, choice: str, rate: float, seed: int, grid: FinetuneGrid, progress: Progress
 ) -> tuple[Learner, int]:
-    """One finetuning, and its steps. Data order and head are functions of the finetuning seed alone."""
+    """Finetunes once; returns the learner and its steps.
+
+    Data order and head depend on the finetuning seed alone.
+    """
     orders = batches(tuned.lengths, grid.batch, grid.epochs, seed)
     orders = orders[: grid.steps] if grid.steps else orders
-    asks = tuned.objective(way)
-    progress.tell(f"{way}, learning rate {rate:g}, seed {seed}, {len(orders)} steps")
+    asks = tuned.objective(choice)
+    progress.tell(f"{choice}, learning rate {rate:g}, seed {seed}, {len(orders)} steps")
     build_step = lambda step: tuned.batch(asks, orders[step], mixed(seed, step))  # noqa: E731
     return finetune(run, asks, build_step, len(orders), rate, seed), len(orders)
 
 
 def batches(lengths: np.ndarray, batch: int, epochs: int, seed: int) -> list[np.ndarray]:
-    """Which examples each step reads: shuffled, then sorted by length within POOL batches, then shuffled.
+    """The examples of each step: shuffled, sorted by length within POOL batches, then the batches shuffled.
 
-    A batch's examples are of about one length, so little of it is padding; pure in its arguments.
+    So the examples of a batch have about one length, and little of it is padding. Pure in its arguments.
     """
     rng, steps = np.random.default_rng(seed), []
     for _ in range(epochs):
@@ -166,29 +173,29 @@ def batches(lengths: np.ndarray, batch: int, epochs: int, seed: int) -> list[np.
     return steps
 
 
-def asked(
-    question: Question, tuned: Tuned, run: Run, way: str, rate: float, first: Learner, progress: Progress
+def evaluated(
+    question: Question, tuned: Tuned, run: Run, choice: str, rate: float, first: Learner, progress: Progress
 ) -> tuple[dict[str, pd.DataFrame], list[dict[str, object]]]:
-    """Test rows, and those apart, of all finetuning seeds; and what became of those after the first.
+    """The rows of each test part over all finetuning seeds, and a record of each seed after the first.
 
-    The first is the trial itself.
+    first: the learner of the first seed, which is the trial itself.
     """
     rows: dict[str, list[pd.DataFrame]] = {part: [] for part in question.data.asked}
     grid, further, learner = question.ask.finetune, [], first
     for seed in range(grid.seeds):
         if seed > 0:
-            learner, steps = finetuned(run, tuned, way, rate, seed, grid, progress)
-            told = {"learning_rate": rate, "finetuning_seed": seed, "diverged": diverged(learner)}
-            further.append({**told, "steps": steps})
+            learner, steps = finetuned(run, tuned, choice, rate, seed, grid, progress)
+            settings = {"learning_rate": rate, "finetuning_seed": seed, "diverged": diverged(learner)}
+            further.append({**settings, "steps": steps})
         for part in rows:
-            rows[part].append(numbered(tuned.predict(learner, part)).assign(finetuning_seed=seed))
+            rows[part].append(with_finite_nats(tuned.predict(learner, part)).assign(finetuning_seed=seed))
     return {part: pd.concat(each, ignore_index=True) for part, each in rows.items()}, further
 
 
-def numbered(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose nats, where they are no numbers, are 8 bits a byte: what the text takes without a model.
+def with_finite_nats(rows: pd.DataFrame) -> pd.DataFrame:
+    """Replaces nats that are not finite by 8 bits a byte, the cost of the text without a model.
 
-    So a finetuning that diverged counts as one that knows nothing, in each mean.
+    So a finetuning that diverged enters each mean as a model that knows nothing.
     """
     if "nats" not in rows:
         return rows
@@ -197,12 +204,12 @@ def numbered(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def diverged(learner: Learner) -> bool:
-    """Whether its weights are no numbers any more."""
+    """Whether a weight is not finite."""
     return not all(bool(torch.isfinite(each).all()) for each in learner.parameters())
 
 
 def judged(question: Question, tuned: Tuned, learner: Learner) -> tuple[float, bool]:
-    """How good it is on validation, higher better, -inf if that is no number; and whether it diverged."""
+    """The score on validation (higher is better; -inf if not a number), and whether the learner diverged."""
     if diverged(learner):
         return -math.inf, True
     if tuned.validation is not None:

@@ -1,4 +1,4 @@
-"""What the kinds that answer once a text have in common: encode, finetune a head on pooled rows, predict."""
+"""Finetuning of the kinds with one answer a text: encode, train a head on pooled rows, predict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 64
 
 
 def preparing(question: Question, classes: int | None) -> Prepare:
-    """How a task of one answer a text is finetuned; classes None: the answer is a number."""
+    """Prepares finetuning of a task with one answer a text. classes: None = the answer is a number."""
     others, pair = question.data.held, question.ask.pair
 
     def prepare(run: Run, train: Sequence[Example]) -> Tuned:
@@ -39,8 +39,8 @@ def preparing(question: Question, classes: int | None) -> Prepare:
             return asks.read(*texts["train"].batch(chosen, words.pad), labels[chosen])
 
         def predict(learner: Learner, part: str) -> pd.DataFrame:
-            found = predicted(learner, texts[part], words.pad)
-            return answered(others[part], found if classes is None else found.argmax(axis=1))
+            answers = predicted(learner, texts[part], words.pad)
+            return answered(others[part], answers if classes is None else answers.argmax(axis=1))
 
         cut = {part: each.cut for part, each in texts.items()}
         return Tuned(objective, batch, texts["train"].lengths, predict, cut)
@@ -49,21 +49,21 @@ def preparing(question: Question, classes: int | None) -> Prepare:
 
 
 def answered(examples: Sequence[Example], answers: np.ndarray) -> pd.DataFrame:
-    """One row an item."""
+    """One row for each item: item, label, predicted."""
     truth = [example["label"] for example in examples]
     return pd.DataFrame({"item": range(len(truth)), "label": truth, "predicted": answers})
 
 
 @torch.no_grad()
 def predicted(learner: Learner, texts: Encoded, pad: int) -> np.ndarray:
-    """Logits (n,classes), or numbers (n), of all items, asked in order of length; 0 in place of no number."""
+    """Logits (n,classes), or numbers (n), of all items, read in order of length; 0 in place of nan."""
     asks = learner.objective
     assert isinstance(asks, Pooled)
-    order, found = np.argsort(texts.lengths, kind="stable"), []
+    order, batches_of_answers = np.argsort(texts.lengths, kind="stable"), []
     for items in np.array_split(order, -(-len(order) // ROWS_AT_ONCE)):
         tokens, segments = texts.batch(items, pad)
         kind = torch.float32 if asks.classes is None else torch.long
         batch = asks.read(tokens, segments, torch.zeros(len(items), dtype=kind))
         device = learner.family.embedding.weight.device
-        found.append(asks.answers(learner.family, learner.extra, batch.to(device)).float().cpu())
-    return torch.cat(found).nan_to_num().numpy()[np.argsort(order, kind="stable")]
+        batches_of_answers.append(asks.answers(learner.family, learner.extra, batch.to(device)).float().cpu())
+    return torch.cat(batches_of_answers).nan_to_num().numpy()[np.argsort(order, kind="stable")]

@@ -28,18 +28,22 @@ def finetuned(question: Question) -> Answer:
 
 
 def preparing(question: Question) -> Prepare:
-    """How a model is finetuned to find spans: on each window that holds the first answer whole.
+    """Prepares finetuning on each window that holds all of the first answer.
 
-    A question without answer is trained on in all its windows. Where no training example is one, a span is
-    always given.
+    A question without an answer is trained on in all its windows. If every training question has an answer,
+    the model always predicts a span.
     """
     others = question.data.held
     unanswerable = any(not example["answers"] for example in question.data.train)
 
     def prepare(run: Run, train: Sequence[Example]) -> Tuned:
         pad = run.corpus.vocabulary.pad
-        read = {part: windows(run, each) for part, each in {"train": train, **others}.items()}
-        trained = [(window, span) for window in read["train"][0] if (span := _asked(window, train))]
+        windows_by_part = {part: windows(run, each) for part, each in {"train": train, **others}.items()}
+        trained = [
+            (window, span)
+            for window in windows_by_part["train"][0]
+            if (span := _columns_to_predict(window, train))
+        ]
         if not trained:
             raise UserError(
                 f"no training example of task '{question.task.name}' has its answer whole in a window of "
@@ -55,18 +59,22 @@ def preparing(question: Question) -> Prepare:
             return asks.read(*batched([trained[place][0] for place in chosen], pad, unanswerable), spans)
 
         def predict(learner: Learner, part: str) -> pd.DataFrame:
-            found = predicted(learner, read[part][0], others[part], pad, unanswerable)
+            answers = predicted(learner, windows_by_part[part][0], others[part], pad, unanswerable)
             references = [example["answers"] for example in others[part]]
-            return pd.DataFrame({"item": range(len(found)), "prediction": found, "references": references})
+            return pd.DataFrame(
+                {"item": range(len(answers)), "prediction": answers, "references": references}
+            )
 
         lengths = np.array([len(window.tokens) for window, _ in trained])
-        return Tuned(objective, batch, lengths, predict, {part: cut for part, (_, cut) in read.items()})
+        return Tuned(
+            objective, batch, lengths, predict, {part: cut for part, (_, cut) in windows_by_part.items()}
+        )
 
     return prepare
 
 
-def _asked(window: Window, examples: Sequence[Example]) -> tuple[int, int] | None:
-    """The columns that training asks of a window, None where it lacks the answer."""
+def _columns_to_predict(window: Window, examples: Sequence[Example]) -> tuple[int, int] | None:
+    """The first and last column that training asks of a window; None if the window lacks the answer."""
     spans = examples[window.item]["spans"]
     return window.columns(spans[0]) if spans else (window.nowhere, window.nowhere)
 
@@ -75,9 +83,10 @@ def _asked(window: Window, examples: Sequence[Example]) -> tuple[int, int] | Non
 def predicted(
     learner: Learner, given: Sequence[Window], examples: Sequence[Example], pad: int, unanswerable: bool
 ) -> list[str]:
-    """Each item's answer: the best span of all its windows, or "" where all say no more likely than that.
+    """Each item's answer: the best span of all its windows, or "" if that scores higher.
 
-    Scores are sums of a first and a last row's logit; "" is scored by the window that says it least.
+    A score is the sum of a first and a last row's logit. The score of "" is its least over the item's
+    windows.
     """
     asks, device = learner.objective, learner.family.embedding.weight.device
     assert isinstance(asks, AnswerSpan)
@@ -96,13 +105,16 @@ def predicted(
                 best[window.item] = score
                 texts[window.item] = examples[window.item]["context"][window.characters(columns)].strip()
             if unanswerable:
-                none = firsts[window.nowhere] + lasts[window.nowhere]
-                nothing[window.item] = min(nothing[window.item], none)
-    return ["" if none > score else said for none, score, said in zip(nothing, best, texts, strict=True)]
+                score_of_none = firsts[window.nowhere] + lasts[window.nowhere]
+                nothing[window.item] = min(nothing[window.item], score_of_none)
+    return [
+        "" if score_of_none > score else text
+        for score_of_none, score, text in zip(nothing, best, texts, strict=True)
+    ]
 
 
 def best_span(firsts: np.ndarray, lasts: np.ndarray) -> tuple[float, tuple[int, int]]:
-    """The largest sum of a first and a last logit (C each), and where: at most LONGEST tokens, in order."""
+    """The largest sum of a first and a last logit (C each), and its columns, at most LONGEST of them."""
     best, span = -np.inf, (0, 0)
     for more in range(min(LONGEST, len(firsts))):
         sums = firsts[: len(firsts) - more] + lasts[more:]

@@ -1,6 +1,6 @@
-"""Sources and what is to be written about them, in token ids, as far as both fit the model's window.
+"""Sources and their targets in token ids, cut so that both fit the model's window.
 
-Axes: n items; of each one or more targets.
+Axes: n items, each with one or more targets.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from experiments.data.tokenizer.tokenizer import Tokenizer
 from experiments.runs.run import Run
 from experiments.tasks.kind import Example
 
-MOST = 0.95  # of the targets are written in full, and so is what is a little longer than they are:
-LONGER = 1.2
+MOST = 0.95  # the quantile of target lengths that fits in full
+LONGER = 1.2  # times that quantile may be written, so that a somewhat longer target fits too
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """sources[i] with targets[i], each of which ends with eos unless it was cut; `bytes` of each target.
+    """sources[i] and its targets[i], each of which ends with eos unless it was cut; bytes[i] of each target.
 
-    cut, targets_cut: how many items lost some of their source, and how many of a target.
+    cut: how many items lost a part of their source. targets_cut: how many lost a part of a target.
     """
 
     sources: list[list[int]]
@@ -38,15 +38,15 @@ class Pairs:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Of each source with its longest target, in tokens (n)."""
+        """Tokens of each source and its longest target together (n)."""
         both = zip(self.sources, self.targets, strict=True)
         return np.array([len(source) + max(map(len, targets)) for source, targets in both])
 
 
 def longest_target(run: Run, examples: Sequence[Example]) -> int:
-    """How many tokens are written at most: LONGER times what MOST targets have, and half a window at most.
+    """The most tokens to write, eos included: LONGER times the MOST quantile, and at most half a window.
 
-    eos counts. Of the training examples where there are any, whatever their number, so that all are alike.
+    Finetuning gives all training examples, however few it trains on, so that the limit is always the same.
     """
     each = [len(ids) + 1 for targets in _encoded(run.corpus.tokenizer, examples) for ids in targets]
     return min(math.ceil(LONGER * float(np.quantile(each, MOST))), run.recipe.size.length // 2)
@@ -59,7 +59,10 @@ def encoded(
     loses: Literal["end", "beginning"] = "end",
     beside: int = 0,
 ) -> Pairs:
-    """The examples' roles source and references. beside: tokens of the window that other things need."""
+    """Encodes the roles source and references.
+
+    loses: the side at which a long source is cut. beside: tokens of the window to leave free.
+    """
     tokenizer, room = run.corpus.tokenizer, run.recipe.size.length - longest - beside
     sources = tokenizer.encode_batch([example["source"] for example in examples])
     kept = [ids[:room] if loses == "end" else ids[-room:] for ids in sources]
@@ -78,7 +81,10 @@ def encoded(
 
 
 def utf8(tokenizer: Tokenizer, text: str, tokens: int, longest: int) -> int:
-    """Bytes of a text of so many tokens, or of what its first `longest` ones stand for."""
+    """UTF-8 bytes of a text's first `longest` tokens, or of the whole text if it has no more.
+
+    tokens: its length.
+    """
     if tokens <= longest:
         return len(text.encode())
     _, spans = tokenizer.encode_with_spans(text)
@@ -86,16 +92,16 @@ def utf8(tokenizer: Tokenizer, text: str, tokens: int, longest: int) -> int:
 
 
 def portions(lengths: np.ndarray, cells: int) -> list[np.ndarray]:
-    """Numbers (n) in order of length, so many together that padded they have `cells` cells at most."""
-    found: list[list[int]] = [[]]
+    """Groups the numbers 0 to n-1 in order of length; a group has at most `cells` cells when padded."""
+    groups: list[list[int]] = [[]]
     for number in np.argsort(lengths, kind="stable").tolist():
-        if found[-1] and (len(found[-1]) + 1) * lengths[number] > cells:
-            found.append([])
-        found[-1].append(number)
-    return [np.array(each) for each in found if each]
+        if groups[-1] and (len(groups[-1]) + 1) * lengths[number] > cells:
+            groups.append([])
+        groups[-1].append(number)
+    return [np.array(each) for each in groups if each]
 
 
 def _encoded(tokenizer: Tokenizer, examples: Sequence[Example]) -> list[list[list[int]]]:
-    """The references of each example, one call for all of them."""
+    """The token ids of each example's references, encoded in one call."""
     ids = iter(tokenizer.encode_batch([text for example in examples for text in example["references"]]))
     return [[next(ids) for _ in example["references"]] for example in examples]

@@ -21,12 +21,12 @@ from objectives.tagged import Tagged
 
 
 def labels_of(question: Question) -> list[str]:
-    """The task's labels, or if it names none the tags of all its training examples, sorted.
+    """The task's labels; without labels, the sorted tags of all training examples.
 
-    A tag of the test that no training example has can then not be given.
+    Then a tag that only the test has cannot be predicted.
     """
-    found = {tag for each in question.data.train for tag in each["tags"]}
-    return question.task.labels or sorted(found)
+    tags = {tag for each in question.data.train for tag in each["tags"]}
+    return question.task.labels or sorted(tags)
 
 
 def finetuned(question: Question) -> Answer:
@@ -34,7 +34,7 @@ def finetuned(question: Question) -> Answer:
 
 
 def preparing(question: Question) -> Prepare:
-    """How a model is finetuned to tag words: each read at the row that `word_rows` names."""
+    """Prepares finetuning of a tagger, which reads each word at the row that `word_rows` names."""
     others, names = question.data.held, labels_of(question)
 
     def prepare(run: Run, train: Sequence[Example]) -> Tuned:
@@ -54,10 +54,12 @@ def preparing(question: Question) -> Prepare:
             return asks.read(*texts["train"].batch(chosen, vocabulary.pad), tags)
 
         def predict(learner: Learner, part: str) -> pd.DataFrame:
-            found = predicted(learner, texts[part], vocabulary.pad)
-            said = [[OUTSIDE if number < 0 else names[number] for number in each] for each in found]
+            numbers_of_words = predicted(learner, texts[part], vocabulary.pad)
+            predicted_tags = [
+                [OUTSIDE if number < 0 else names[number] for number in each] for each in numbers_of_words
+            ]
             tags = [example["tags"] for example in others[part]]
-            return pd.DataFrame({"item": range(len(tags)), "tags": tags, "predicted_tags": said})
+            return pd.DataFrame({"item": range(len(tags)), "tags": tags, "predicted_tags": predicted_tags})
 
         cut = {part: each.cut for part, each in texts.items()}
         return Tuned(objective, batch, texts["train"].lengths, predict, cut)
@@ -67,16 +69,19 @@ def preparing(question: Question) -> Prepare:
 
 @torch.no_grad()
 def predicted(learner: Learner, texts: Words, pad: int) -> list[list[int]]:
-    """The class of every word of all items, -1 for words that are not read; asked in order of length."""
+    """The class of every word of all items, -1 for words that are not read.
+
+    Items are read in order of length.
+    """
     asks, device = learner.objective, learner.family.embedding.weight.device
     assert isinstance(asks, Tagged)
     order = np.argsort(texts.lengths, kind="stable")
-    found: list[list[int]] = [[] for _ in texts.tokens]
+    classes_of_words: list[list[int]] = [[] for _ in texts.tokens]
     for items in np.array_split(order, -(-len(order) // ROWS_AT_ONCE)):
         tokens, segments, rows = texts.batch(items, pad)
         batch = asks.read(tokens, segments, rows, torch.zeros_like(rows))
         classes = asks.answers(learner.family, learner.extra, batch.to(device)).float().nan_to_num()
-        said = classes.argmax(2).cpu().masked_fill(rows < 0, -1).tolist()
-        for item, each in zip(items, said, strict=True):
-            found[item] = each[: len(texts.rows[item])]
-    return found
+        numbers = classes.argmax(2).cpu().masked_fill(rows < 0, -1).tolist()
+        for item, each in zip(items, numbers, strict=True):
+            classes_of_words[item] = each[: len(texts.rows[item])]
+    return classes_of_words

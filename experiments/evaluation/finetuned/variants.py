@@ -1,4 +1,4 @@
-"""Which models a task is finetuned from: the pretrained one, from scratch, under another mask."""
+"""The models that a task is finetuned from: pretrained, from scratch, under another mask."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from experiments.runs.run import Run
 
 
 def models(question: Question) -> Iterator[tuple[str, Run]]:
-    """The run as it is; a causal one reading in both directions; and the same shape untrained.
+    """Yields the run as it is; a causal one with attention in both directions; and the same shape untrained.
 
-    With positions=relative a causal stack keeps its buckets, which are for earlier keys alone: where it reads
-    in both directions, all later keys share one.
+    With positions=relative a causal stack keeps its buckets, which tell earlier keys apart only: in both
+    directions all later keys share one bucket.
     """
     run, grid = question.run, question.ask.finetune
     yield "pretrained", run
@@ -32,15 +32,15 @@ def models(question: Question) -> Iterator[tuple[str, Run]]:
 
 
 def fresh(run: Run) -> Family:
-    """The run's family with the weights that its seed began from."""
+    """The run's family with its initial weights, drawn by the run's seed."""
     torch.manual_seed(run.recipe.seed)
     return build(run.recipe).family(run.family.config).to(run.device).eval()
 
 
 def as_prefix(family: Family) -> Family:
-    """A single stack's modules under the prefix mask; another family itself.
+    """The family's modules under the prefix mask if it is a single stack; else the family itself.
 
-    Raises UserError for a family of one's own that has neither one stack nor a true likelihood.
+    Raises UserError for a user's family that has neither a single stack nor a true likelihood.
     """
     if isinstance(family, SingleStack | PermutedLM):
         return PrefixLM.of(family).eval()

@@ -1,4 +1,4 @@
-"""What a family taught on [source; target] is asked: the nats of the targets, and to write one itself."""
+"""Scores and writes targets by a family that was finetuned on [source; target]."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ ROUNDS = 10  # of mask-predict, as many as in Ghazvininejad et al. 2019
 def taught(
     asks: Conditional, sources: Sequence[list[int]], targets: Sequence[list[int]], seed: int = 0
 ) -> Batch:
-    """The batch that asks for the targets (B of each), and for nothing else; the seed is for what hides."""
+    """The batch that asks for the targets alone (B sources, B targets).
+
+    seed: for objectives that hide at random.
+    """
     pad = asks.vocabulary.pad
     rng = torch.Generator().manual_seed(seed)
     return asks.pairs(*padded(sources, pad), *padded(targets, pad), rng)
@@ -31,53 +34,53 @@ def taught(
 
 @torch.no_grad()
 def nats(family: Family, asks: Conditional, pairs: Pairs) -> np.ndarray:
-    """-log p of each item's targets given its source, summed over them, eos included: (n) float64.
+    """-log p of each item's targets given its source, summed over the targets, eos included: (n) float64.
 
-    In one teacher-forced pass; the family's unit is "nll".
+    One teacher-forced pass. The family's unit must be "nll".
     """
     each = [(item, target) for item, targets in enumerate(pairs.targets) for target in targets]
     lengths = np.array([len(pairs.sources[item]) + len(target) for item, target in each])
-    found = np.zeros(len(pairs))
+    sums = np.zeros(len(pairs))
     for chosen in portions(lengths, tokens_at_once(asks.vocabulary.size)):
         items, targets = zip(*(each[number] for number in chosen), strict=True)
         batch = taught(asks, [pairs.sources[item] for item in items], targets)
         score = family.score(batch.to(family.embedding.weight.device))
-        np.add.at(found, list(items), -score.nats.sum(dim=1).double().cpu().numpy())
-    return found
+        np.add.at(sums, list(items), -score.nats.sum(dim=1).double().cpu().numpy())
+    return sums
 
 
 @torch.no_grad()
 def loss(family: Family, asks: Conditional, pairs: Pairs) -> float:
-    """Mean nats of what `asks` hides of each item's first target, the same tokens whenever it is called."""
-    total = asked = 0.0
+    """Mean nats of the tokens that `asks` hides of each item's first target, the same ones in every call."""
+    total = count = 0.0
     for seed, chosen in enumerate(portions(pairs.lengths, tokens_at_once(asks.vocabulary.size))):
         sources = [pairs.sources[item] for item in chosen]
         batch = taught(asks, sources, [pairs.targets[item][0] for item in chosen], seed)
         batch = batch.to(family.embedding.weight.device)
-        found = asks.loss(family, asks.modules(family), batch)
-        total += float(found.value) * batch.totals["tokens"]
-        asked += batch.totals["tokens"]
-    return total / asked
+        batch_loss = asks.loss(family, asks.modules(family), batch)
+        total += float(batch_loss.value) * batch.totals["tokens"]
+        count += batch.totals["tokens"]
+    return total / count
 
 
 def write(
     family: Family, asks: Conditional, sources: Sequence[list[int]], longest: int, beams: int
 ) -> list[list[int]]:
-    """What the family writes given each source, without eos: at most `longest` tokens, eos counted."""
+    """The text that the family writes for each source, without eos: at most `longest` tokens, eos counted."""
     how = decoding(asks.vocabulary, asks.layout == "in_place", beams)
-    found: list[list[int]] = [[] for _ in sources]
+    texts: list[list[int]] = [[] for _ in sources]
     lengths = np.array([len(source) + longest for source in sources])
     for chosen in portions(lengths, tokens_at_once(asks.vocabulary.size)):
         tokens, segments = padded([sources[item] for item in chosen], asks.vocabulary.pad)
         prompt = asks.prompt_pair(tokens, torch.full((len(chosen),), longest), segments)
         written = family.generate(prompt.to(family.embedding.weight.device), longest, how)
         for item, row in zip(chosen.tolist(), written.tolist(), strict=True):
-            found[item] = until(row, asks.vocabulary.eos)
-    return found
+            texts[item] = until(row, asks.vocabulary.eos)
+    return texts
 
 
 def decoding(words: Vocabulary, fills: bool, beams: int) -> Decoding:
-    """Text up to eos, no other special token: by beams, or by mask-predict where the family `fills`."""
+    """Decodes up to eos, without other special tokens: by beams, or by mask-predict if the family `fills`."""
     forbid = words.special.clone()
     forbid[words.eos] = False
     if fills:

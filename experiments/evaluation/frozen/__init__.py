@@ -1,1 +1,1 @@
-"""Tasks asked of frozen states: a small head is trained, the family stays as it is."""
+"""Tasks on frozen states: a small head is trained, the family stays unchanged."""

@@ -1,4 +1,4 @@
-"""The mode "frozen": a linear head on the states of a model that is not trained any further."""
+"""The mode "frozen": a linear head on the states of a model that is not trained further."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from objectives.pooled import compared
 
 
 def of_pooled(question: Question, classes: int | None) -> Answer:
-    """Of one answer a text or a pair: a head for each pooling; classes None: the answer is a number."""
+    """Answers a task of one answer a text or pair: a head for each pooling. classes: None = numbers."""
     pair = question.ask.pair
     texts = {part: encoded(question.run, each, pair) for part, each in by_part(question).items()}
     sources = ((name, reading(question, run, texts)) for name, run in models(question))
@@ -29,8 +29,8 @@ def of_pooled(question: Question, classes: int | None) -> Answer:
 
 
 def of_words(question: Question, labels: Sequence[str]) -> Answer:
-    """Of one answer a word: a head on the row at which each word is read."""
-    last = question.ask.layers == "last"
+    """Answers a task of one answer a word: a head on the row at which each word is read."""
+    last_only = question.ask.layers == "last"
     texts = {
         part: encoded_words(question.run, [example["tokens"] for example in each])
         for part, each in by_part(question).items()
@@ -38,8 +38,8 @@ def of_words(question: Question, labels: Sequence[str]) -> Answer:
 
     def reading(run: Run) -> Read:
         def read(part: str, items: Items) -> list[View]:
-            names, found = word_states(run, texts[part], items, last)
-            return views(question.ask.layers, names, found, "words")
+            names, states_of_words = word_states(run, texts[part], items, last_only)
+            return views(question.ask.layers, names, states_of_words, "words")
 
         return read
 
@@ -49,7 +49,7 @@ def of_words(question: Question, labels: Sequence[str]) -> Answer:
 
 
 def models(question: Question) -> Iterator[tuple[str, Run]]:
-    """The run as it is, and the same shape untrained."""
+    """Yields the run as it is, and the same shape untrained."""
     yield "pretrained", question.run
     if question.ask.finetune.scratch:
         yield "scratch", replace(question.run, family=fresh(question.run))
@@ -60,23 +60,29 @@ def reading(question: Question, run: Run, texts: Mapping[str, Encoded]) -> Read:
 
     def read(part: str, items: Items) -> list[View]:
         poolings = ask.finetune.poolings
-        names, found = states(run, texts[part], items, poolings, last=ask.layers == "last")
+        names, by_pooling = states(run, texts[part], items, poolings, last=ask.layers == "last")
         parts = texts[part].parts
-        return [view for name in poolings for view in views(ask.layers, names, found[name], name, parts)]
+        return [view for name in poolings for view in views(ask.layers, names, by_pooling[name], name, parts)]
 
     return read
 
 
 def views(
-    layers: Literal["last", "each", "mix"], names: Sequence[str], found: Tensor, pooling: str, parts: int = 1
+    layers: Literal["last", "each", "mix"],
+    names: Sequence[str],
+    layer_states: Tensor,
+    pooling: str,
+    parts: int = 1,
 ) -> list[View]:
-    """Of states (n x parts,L,D): the one layer that there is, each by itself, or all to be mixed."""
+    """Views of states (n x parts,L,D): the only layer, each layer alone, or all layers to be mixed."""
 
-    def of(number: int, name: str) -> View:
-        return View({"pooling": pooling, "layer": name}, lambda: compared(found[:, number], parts))
+    def view(number: int, name: str) -> View:
+        return View({"pooling": pooling, "layer": name}, lambda: compared(layer_states[:, number], parts))
 
     if layers == "last":
-        return [of(0, "last layer")]
+        return [view(0, "last layer")]
     if layers == "each":
-        return [of(number, name) for number, name in enumerate(names)]
-    return [View({"pooling": pooling, "layer": "mix of layers"}, lambda: compared(found, parts), names)]
+        return [view(number, name) for number, name in enumerate(names)]
+    return [
+        View({"pooling": pooling, "layer": "mix of layers"}, lambda: compared(layer_states, parts), names)
+    ]

@@ -1,7 +1,8 @@
-"""Linear heads on features that are given: logistic regression, ridge regression, and a mix of layers.
+"""Linear heads on fixed features: logistic regression, ridge regression, and a mix of layers.
 
-Axes: n rows, L layers, F features. A head's penalty is λ in: mean loss + λ/2 x its squared weights, where the
-loss is cross-entropy, or half the squared error; so one grid serves every kind and every number of examples.
+Axes: n rows, L layers, F features. A head minimises: mean loss + λ/2 x its squared weights, λ being its
+penalty. The loss is cross-entropy or half the squared error. So one grid serves every kind and number of
+examples.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ STEPS = 100  # of L-BFGS at most
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """answer: features (n,F), of a mix (n,L,F) -> classes, or numbers (n); of a mix also what it learned."""
+    """A fitted head.
+
+    answer: features (n,F), for a mix (n,L,F) -> classes or numbers (n). weights, scale: what a mix of layers
+    learned.
+    """
 
     penalty: float
     answer: Callable[[Tensor], np.ndarray]
@@ -30,26 +35,26 @@ class Head:
 
 
 def heads(features: Tensor, labels: np.ndarray, classes: int | None) -> Iterator[Head]:
-    """One of each penalty, on features standardised as these are; with an axis of layers, a mix of them."""
+    """Yields a head for each penalty, on standardised features; features with an axis of layers are mixed."""
     fit = linear if features.dim() == 2 else mixed
     yield from fit(features, labels, classes)
 
 
 def linear(features: Tensor, labels: np.ndarray, classes: int | None) -> Iterator[Head]:
-    """Logistic regression, or ridge regression of numbers, by scikit-learn."""
+    """Logistic regression, or ridge regression for numbers, by scikit-learn."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler()
     x, n = scaler.fit_transform(features.double().numpy()), len(features)
-    # Each fit begins where the one before ended, and so needs few steps.
+    # Each fit starts from the solution of the one before, so it needs few steps.
     model = Ridge() if classes is None else LogisticRegression(max_iter=1000, warm_start=True)
     for penalty in PENALTIES:
         model.set_params(**({"alpha": penalty * n} if classes is None else {"C": 1 / (penalty * n)}))
         fitted = copy.deepcopy(model.fit(x, labels))
 
-        def answer(asked: Tensor, fitted: Ridge | LogisticRegression = fitted) -> np.ndarray:
-            return np.asarray(fitted.predict(scaler.transform(asked.double().numpy())))
+        def answer(queries: Tensor, fitted: Ridge | LogisticRegression = fitted) -> np.ndarray:
+            return np.asarray(fitted.predict(scaler.transform(queries.double().numpy())))
 
         yield Head(penalty, answer)
 
@@ -62,37 +67,40 @@ class Mix(nn.Module):
         self.weights = nn.Parameter(torch.zeros(layers))
         self.scale = nn.Parameter(torch.ones(()))
         self.head = nn.Linear(features, answers)
-        nn.init.zeros_(self.head.weight)  # nothing is drawn: one set of features gives one head
+        nn.init.zeros_(self.head.weight)  # no random start: the same features give the same head
         nn.init.zeros_(self.head.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.head(self.scale * torch.einsum("nlf,l->nf", features, self.weights.softmax(0)))
 
     def squared(self) -> Tensor:
-        """What the penalty holds down: all but the offset; as there, it draws the weights to an even mix."""
+        """The squared weights that the penalty multiplies: all but the bias.
+
+        It draws the mix towards an even one.
+        """
         held = (self.head.weight, self.scale, self.weights)
         return torch.stack([each.square().sum() for each in held]).sum()
 
 
 def mixed(features: Tensor, labels: np.ndarray, classes: int | None) -> Iterator[Head]:
-    """Mix and head together, by full-batch L-BFGS; each layer's features are standardised."""
+    """Fits mix and head together, by full-batch L-BFGS; each layer's features are standardised."""
     from sklearn.preprocessing import StandardScaler
 
     scaler, (_, layers, width) = StandardScaler(), features.shape
     x = torch.from_numpy(scaler.fit_transform(features.flatten(1).numpy())).view_as(features)
-    middle, spread, wanted = 0.0, 1.0, torch.from_numpy(labels)
-    if classes is None:  # so that a penalty means the same whatever the numbers' unit
+    middle, spread, targets = 0.0, 1.0, torch.from_numpy(labels)
+    if classes is None:  # so that a penalty means the same in any unit of the numbers
         middle, spread = float(labels.mean()), float(labels.std()) or 1.0
-        wanted = ((wanted - middle) / spread).float()
+        targets = ((targets - middle) / spread).float()
     for penalty in PENALTIES:
         mix = Mix(layers, width, classes or 1)
-        _minimise(mix, x, wanted, penalty)
+        _minimise(mix, x, targets, penalty)
 
         @torch.no_grad()
-        def answer(asked: Tensor, mix: Mix = mix) -> np.ndarray:
-            standard = torch.from_numpy(scaler.transform(asked.flatten(1).numpy())).view_as(asked)
-            found = mix(standard)
-            numbers = found.squeeze(1) * spread + middle if classes is None else found.argmax(1)
+        def answer(queries: Tensor, mix: Mix = mix) -> np.ndarray:
+            standard = torch.from_numpy(scaler.transform(queries.flatten(1).numpy())).view_as(queries)
+            outputs = mix(standard)
+            numbers = outputs.squeeze(1) * spread + middle if classes is None else outputs.argmax(1)
             return numbers.numpy()
 
         yield Head(penalty, answer, mix.weights.softmax(0).tolist(), mix.scale.item())
@@ -103,11 +111,11 @@ def _minimise(mix: Mix, features: Tensor, labels: Tensor, penalty: float) -> Non
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        found = mix(features)
+        outputs = mix(features)
         if labels.is_floating_point():
-            loss = functional.mse_loss(found.squeeze(1), labels) / 2
+            loss = functional.mse_loss(outputs.squeeze(1), labels) / 2
         else:
-            loss = functional.cross_entropy(found, labels)
+            loss = functional.cross_entropy(outputs, labels)
         loss = loss + penalty / 2 * mix.squared()
         loss.backward()
         return loss

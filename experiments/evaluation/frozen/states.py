@@ -1,6 +1,6 @@
-"""What a family's layers hold of a text: the states of one pass, pooled, float32. Nothing is trained.
+"""The states of a family's layers on a text, from one pass, pooled, in float32. Nothing is trained.
 
-Axes: n items, P texts an item (2 where a pair is read apart), L layers, D width.
+Axes: n items, P texts an item (2 if a pair is read apart), L layers, D width.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from objectives.layouts import parts_marked, read
 from objectives.pooled import Pooled, Pooling, pool
 
 ROWS_AT_ONCE = 64
-Layer = tuple[str, Tensor, Batch, bool]  # its name, its rows (B,T,D), what they read, and whether both ways
+Layer = tuple[str, Tensor, Batch, bool]  # name, rows (B,T,D), the batch they read, whether in both directions
 
 
 def layers_of(family: Family, batch: Batch) -> list[Layer]:
-    """Every layer of one pass, the first read first: what the first block reads, then what each gives out.
+    """Every layer of one pass, from the input of the first block to the output of the last.
 
-    The last layer of a stack is normed, as its readers see it. An encoder's layers come before its decoder's.
+    The last layer of a stack is normed, as heads read it. An encoder's layers come before its decoder's.
     """
     hidden, both, embedded = family.hidden(batch), family.both_ways, family.first(batch)
     own = [*hidden.layers[:-1], hidden.rows]
@@ -46,28 +46,28 @@ def _numbered(name: str, layers: Sequence[Tensor], batch: Batch, both_ways: bool
 def states(
     run: Run, texts: Encoded, items: Sequence[int] | np.ndarray, poolings: Sequence[Pooling], last: bool
 ) -> tuple[list[str], dict[str, Tensor]]:
-    """The layers' names, and the items' states by pooling, (n x P, L, D); of the `last` layer alone L is 1.
+    """The names of the layers, and the items' states by pooling (n x P, L, D); with `last` L is 1.
 
-    Read in order of length, in eval mode; the rows come in the order of `items`.
+    Items are read in order of length, in eval mode, and returned in the order of `items`.
     """
     family, words = run.family, run.corpus.vocabulary
     asks = {name: Pooled(words, family.layout, None, name, texts.parts) for name in poolings}
-    was, items, names = family.training, np.asarray(items), []
-    found: dict[str, list[Tensor]] = {name: [] for name in poolings}
+    was_training, items, names = family.training, np.asarray(items), []
+    by_pooling: dict[str, list[Tensor]] = {name: [] for name in poolings}
     order = np.argsort(texts.lengths[items], kind="stable")
     family.eval()
     for places in np.array_split(order, -(-len(order) // ROWS_AT_ONCE)):
         tokens, segments = texts.batch(items[places], words.pad)
-        asked = asks[poolings[0]].read(tokens, segments, torch.zeros(len(places))).to(run.device)
-        layers = layers_of(family, parts_marked(asked, family, words))[-1 if last else 0 :]
+        batch = asks[poolings[0]].read(tokens, segments, torch.zeros(len(places))).to(run.device)
+        layers = layers_of(family, parts_marked(batch, family, words))[-1 if last else 0 :]
         names = [name for name, *_ in layers]
         for name, pooled in asks.items():
             each = [pool(rows, here, pooled, both).float().cpu() for _, rows, here, both in layers]
-            found[name].append(torch.stack(each, dim=1))
-    family.train(was)
+            by_pooling[name].append(torch.stack(each, dim=1))
+    family.train(was_training)
     back = torch.from_numpy(np.argsort(order, kind="stable"))
     rows = (back[:, None] * texts.parts + torch.arange(texts.parts)).flatten()
-    return names, {name: torch.cat(each)[rows] for name, each in found.items()}
+    return names, {name: torch.cat(each)[rows] for name, each in by_pooling.items()}
 
 
 @torch.no_grad()
@@ -76,17 +76,17 @@ def word_states(
 ) -> tuple[list[str], Tensor]:
     """As `states`, at the row of each word that is read: (words of all the items, L, D)."""
     family, words = run.family, run.corpus.vocabulary
-    was, items, names = family.training, np.asarray(items), []
-    found: list[Tensor] = [torch.empty(0)] * len(items)
+    was_training, items, names = family.training, np.asarray(items), []
+    by_item: list[Tensor] = [torch.empty(0)] * len(items)
     order = np.argsort(texts.lengths[items], kind="stable")
     family.eval()
     for places in np.array_split(order, -(-len(order) // ROWS_AT_ONCE)):
         tokens, segments, read_at = texts.batch(items[places], words.pad)
-        asked = read(family.layout, tokens, segments, words).to(run.device)
-        layers = layers_of(family, parts_marked(asked, family, words))[-1 if last else 0 :]
+        batch = read(family.layout, tokens, segments, words).to(run.device)
+        layers = layers_of(family, parts_marked(batch, family, words))[-1 if last else 0 :]
         names = [name for name, *_ in layers]
         every = torch.stack([rows for _, rows, *_ in layers], dim=2)
         for place, row, each in zip(places, read_at, every, strict=True):
-            found[place] = each[row[row >= 0].to(run.device)].float().cpu()
-    family.train(was)
-    return names, torch.cat(found)
+            by_item[place] = each[row[row >= 0].to(run.device)].float().cpu()
+    family.train(was_training)
+    return names, torch.cat(by_item)

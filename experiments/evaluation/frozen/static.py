@@ -1,6 +1,6 @@
-"""The mode "static": the same linear heads on one vector a token, whatever stands around it.
+"""The mode "static": the linear heads of mode "frozen" on one vector for each token, without its context.
 
-What frozen states are better by is what their context is worth.
+The gain of frozen states over these vectors is the worth of context.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from objectives.pooled import compared
 
 
 def of_pooled(question: Question, classes: int | None) -> Answer:
-    """Of one answer a text or a pair: a head on the mean over a text's tokens, special ones left out."""
+    """Answers a task of one answer a text or pair: a head on the mean over its tokens but special ones."""
     run, pair = question.run, question.ask.pair
     texts = {part: encoded(run, each, pair) for part, each in by_part(question).items()}
 
@@ -31,8 +31,8 @@ def of_pooled(question: Question, classes: int | None) -> Answer:
         def read(part: str, items: Items) -> list[View]:
             parts = texts[part].parts
             rows = [texts[part].rows[item * parts + each] for item in items for each in range(parts)]
-            found = means(rows, table, run.corpus.vocabulary)
-            return [View({"pooling": "mean"}, lambda: compared(found, parts))]
+            vectors = means(rows, table, run.corpus.vocabulary)
+            return [View({"pooling": "mean"}, lambda: compared(vectors, parts))]
 
         return read
 
@@ -42,21 +42,21 @@ def of_pooled(question: Question, classes: int | None) -> Answer:
 
 
 def of_words(question: Question, labels: Sequence[str]) -> Answer:
-    """Of one answer a word: a head on the mean over the word's pieces."""
+    """Answers a task of one answer a word: a head on the mean over the word's pieces."""
     run = question.run
-    spoken = {part: [example["tokens"] for example in each] for part, each in by_part(question).items()}
-    texts = {part: encoded_words(run, each) for part, each in spoken.items()}
+    sentences = {part: [example["tokens"] for example in each] for part, each in by_part(question).items()}
+    texts = {part: encoded_words(run, each) for part, each in sentences.items()}
 
     def reading(table: Tensor) -> Read:
         def read(part: str, items: Items) -> list[View]:
             words = [
                 f" {word}"
                 for item in items
-                for word, row in zip(spoken[part][item], texts[part].rows[item], strict=True)
+                for word, row in zip(sentences[part][item], texts[part].rows[item], strict=True)
                 if row != UNREAD
             ]
-            found = means(run.corpus.tokenizer.encode_batch(words), table, run.corpus.vocabulary)
-            return [View({"pooling": "words"}, lambda: found)]
+            vectors = means(run.corpus.tokenizer.encode_batch(words), table, run.corpus.vocabulary)
+            return [View({"pooling": "words"}, lambda: vectors)]
 
         return read
 
@@ -66,23 +66,26 @@ def of_words(question: Question, labels: Sequence[str]) -> Answer:
 
 
 def tables(run: Run) -> Iterator[tuple[str, Tensor]]:
-    """A vector for each token (V,D) float32: of the run's own corpus, of its embeddings, and drawn.
+    """Yields tables (V,D) float32 of one vector a token: input embeddings, corpus vectors, random vectors.
 
-    The first and the last are as wide as the model is. The embeddings are as wide as those are, before
-    anything is added to them; nothing says which token a vector drawn from a normal distribution is of.
+    Input embeddings have their own width, before anything is added to them; the other tables have the model's
+    width. Random vectors are drawn from a normal distribution and know nothing of their tokens.
     """
     from experiments.data.vectors import word_vectors  # scipy's sparse algebra is slow to import
 
     config, seed = run.family.config, run.recipe.seed
-    yield "input embeddings", run.family.embedding.weight.detach().float().cpu()  # first: the run's own
-    found = word_vectors(run.corpus, config.width, Path(run.recipe.data.cache))
-    yield "corpus vectors", torch.from_numpy(found)
+    yield (
+        "input embeddings",
+        run.family.embedding.weight.detach().float().cpu(),
+    )  # the run's own table comes first
+    vectors = word_vectors(run.corpus, config.width, Path(run.recipe.data.cache))
+    yield "corpus vectors", torch.from_numpy(vectors)
     rng = torch.Generator().manual_seed(seed)
     yield "random vectors", torch.randn(config.vocabulary, config.width, generator=rng)
 
 
 def means(rows: Sequence[Sequence[int]], table: Tensor, vocabulary: Vocabulary) -> Tensor:
-    """(n,D): the mean of each row's tokens' vectors, special ones left out; 0 of a row with no others."""
+    """The mean vector (n,D) of each row's tokens but special ones; 0 for a row without others."""
     special = vocabulary.special.tolist()
     plain = [[token for token in row if not special[token]] for row in rows]
     starts = torch.tensor([0, *(len(row) for row in plain[:-1])]).cumsum(0)

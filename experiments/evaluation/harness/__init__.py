@@ -1,4 +1,4 @@
-"""Tasks of EleutherAI's lm-evaluation-harness (Gao et al. 2021), asked of a trained run of any family."""
+"""Evaluates a trained run of any family on tasks of EleutherAI's lm-evaluation-harness (Gao et al. 2021)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from experiments.evaluation.harness.model import PentarchLM
 
-NEAREST = 8  # names told of the thousands there are
+NEAREST = 8  # names of tasks that an error lists, of thousands
 
 
 def run_harness(
@@ -28,8 +28,8 @@ def run_harness(
 ) -> dict[str, Any]:
     """Prints the harness's table and writes RUN/tasks/lm_eval-<task>.json for every task and group.
 
-    tasks: names of tasks, groups or tags, or patterns as "blimp_*". include: a folder of task files beside
-    the harness's. limit: only the first items of each task. Returns what `lm_eval.simple_evaluate` does.
+    tasks: names of tasks, groups or tags, or patterns such as "blimp_*". include: a folder of further task
+    files. limit: only the first items of each task. Returns what `lm_eval.simple_evaluate` returns.
 
     Raises UserError without lm-eval, for an unknown task, for data that cannot be read, and for a run
     without a language model.
@@ -47,8 +47,8 @@ def run_harness(
     model = PentarchLM(restore(folder))
     results = evaluate(model, names, manager, limit)
     write(results, model, limit)
-    for told in model.told():
-        print(told, file=sys.stderr)
+    for line in model.told():
+        print(line, file=sys.stderr)
     print(f"{model.run.recipe.label} seed {model.run.recipe.seed}, {model.run.family.unit}")
     print(make_table(results))
     if results.get("groups"):
@@ -59,7 +59,7 @@ def run_harness(
 def task_files(tasks: list[str], include: Path | None) -> TaskManager:
     """An index of the task files in `include` and of the harness's own.
 
-    The harness's own, which are thousands, are not read where tasks in `include` are all that is asked.
+    If `include` has all of the tasks, the harness's own files, which are thousands, are not read.
     """
     from lm_eval.tasks import TaskManager
 
@@ -72,7 +72,7 @@ def task_files(tasks: list[str], include: Path | None) -> TaskManager:
 
 
 def _check_files(include: Path) -> None:
-    """Raises UserError for a task file that is no YAML, which the harness would leave out without a word."""
+    """Raises UserError for a task file that is not YAML; the harness would skip it silently."""
     for file in sorted(include.rglob("*.yaml")):
         try:
             yaml.compose(file.read_text(encoding="utf-8"))  # parsed alone: `!function` needs the harness
@@ -81,8 +81,11 @@ def _check_files(include: Path) -> None:
 
 
 def named(tasks: list[str], manager: TaskManager) -> list[str]:
-    """What these names or patterns mean. Raises UserError, with the nearest names, for one that is none."""
-    found: dict[str, None] = {}
+    """The tasks that these names or patterns match.
+
+    Raises UserError, with the nearest names, if one matches none.
+    """
+    names: dict[str, None] = {}
     for task in tasks:
         matching = manager.match_tasks([task])
         if not matching:
@@ -91,21 +94,21 @@ def named(tasks: list[str], manager: TaskManager) -> list[str]:
                 f"unknown task '{task}'; the nearest of {len(manager.all_tasks):,} are: {', '.join(near)}; "
                 "--include FOLDER reads task files of your own"
             )
-        found.update(dict.fromkeys(matching))
-    return list(found)
+        names.update(dict.fromkeys(matching))
+    return list(names)
 
 
 def evaluate(
     model: PentarchLM, names: list[str], manager: TaskManager, limit: int | None = None
 ) -> dict[str, Any]:
-    """What `lm_eval.simple_evaluate` returns, with the samples; all that it prints goes to stderr."""
+    """The result of `lm_eval.simple_evaluate`, with the samples. What the harness prints goes to stderr."""
     import lm_eval
 
-    ask: Any = lm_eval.simple_evaluate  # its decorator hides its arguments from type checkers
+    ask: Any = lm_eval.simple_evaluate  # its decorator hides the arguments from type checkers
     try:
         with redirect_stdout(sys.stderr):
             results = ask(model, tasks=names, task_manager=manager, limit=limit)
-    except OSError as error:  # datasets' and the hub's own errors are kinds of it
+    except OSError as error:  # errors of datasets and of the hub derive from it
         reason = " ".join(str(error).split())
         raise UserError(
             f"the data of one of {', '.join(names)} cannot be read ({reason}); a task of the harness's own "
@@ -115,7 +118,7 @@ def evaluate(
 
 
 def write(results: dict[str, Any], model: PentarchLM, limit: int | None) -> None:
-    """RUN/tasks/lm_eval-<name>.json of every task, with its samples, and of every group."""
+    """Writes RUN/tasks/lm_eval-<name>.json for every task, with its samples, and for every group."""
     from lm_eval import __version__
     from lm_eval.utils import handle_non_serializable
 
@@ -123,13 +126,13 @@ def write(results: dict[str, Any], model: PentarchLM, limit: int | None) -> None
 
     folder = model.run.folder.tasks
     folder.mkdir(exist_ok=True)
-    for name, found in results["results"].items():
+    for name, numbers in results["results"].items():
         content = {
             "task": name,
-            "results": found,
+            "results": numbers,
             "unit": model.run.family.unit,
             "window": model.window.tokens,
-            "changed": {what: model.counts[name][what] for what in (CUT, SHORTENED, DIVIDED)},
+            "changed": {change: model.counts[name][change] for change in (CUT, SHORTENED, DIVIDED)},
             "limit": limit,
             "version": results["versions"].get(name),
             "shots": results["n-shot"].get(name),
@@ -137,6 +140,6 @@ def write(results: dict[str, Any], model: PentarchLM, limit: int | None) -> None
             "lm_eval": __version__,
             "samples": results["samples"].get(name),
         }
-        # Else what numpy counted would be written as words.
+        # The harness's handler keeps numpy's integers as numbers; write_json would not.
         plain = json.loads(json.dumps(content, default=handle_non_serializable))
         write_json(folder / f"lm_eval-{name}.json", plain)

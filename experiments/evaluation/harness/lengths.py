@@ -1,4 +1,4 @@
-"""What a run can read at once: a context that is too long loses its beginning, a document is divided."""
+"""Fits texts into a run's window: a long context loses its beginning, a long document is divided."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from objectives.base import Objective
 
 
 class Window:
-    """What fits where no stack reads more than `tokens`, those that an objective adds, as bos, among them.
+    """How much text fits if no stack may read more than `tokens`, counting tokens that the objective adds.
 
-    Found from the shapes of the batches that the objective asks by, so it holds for every layout.
+    Computed from the shapes of the objective's own batches, so it holds for every layout.
     """
 
     def __init__(self, objective: Objective, tokens: int) -> None:
@@ -26,7 +26,7 @@ class Window:
         self.room = lru_cache(maxsize=None)(self._room)
 
     def _room(self, text: int) -> int:
-        """The most tokens of context that fit beside so many of text; -1 if the text alone does not."""
+        """The most tokens of context that fit beside `text` tokens of text; -1 if the text alone does not."""
         return bisect_right(range(self.tokens + 1), self.tokens, key=lambda n: self._width(n, text)) - 1
 
     @cached_property
@@ -41,7 +41,7 @@ class Window:
 
 
 def ending(tokenizer: Tokenizer, text: str, most: int) -> str:
-    """The end of a text that has at most `most` tokens: cut between tokens, and tokenised anew."""
+    """The longest end of a text with at most `most` tokens, cut between tokens and tokenised again."""
     while True:
         ids, spans = tokenizer.encode_with_spans(text)
         if len(ids) <= most:
@@ -50,10 +50,13 @@ def ending(tokenizer: Tokenizer, text: str, most: int) -> str:
 
 
 def divided(tokenizer: Tokenizer, text: str, window: Window) -> Iterator[tuple[str, str]]:
-    """A document as (context, part), in order; joined the parts are the document: each token is asked once.
+    """Divides a document into (context, part) in order.
 
-    The first part is as long as fits. Every other has at most half a window, and as its context as much of
-    what stands before it as fits. A part begins with a word where it can: then its tokens are the document's.
+    The parts join to the document; each token is scored once.
+
+    The first part is as long as fits. Every other part has at most half a window, and as much of the text
+    before it as fits as its context. A part begins with a word if possible: then it is tokenised as in the
+    document.
     """
     ids, spans = tokenizer.encode_with_spans(text)
     cuts, words, done = _cuts(spans, len(text)), [*tokenizer.word_starts[ids], True], 0
@@ -67,6 +70,6 @@ def divided(tokenizer: Tokenizer, text: str, window: Window) -> Iterator[tuple[s
 
 
 def _cuts(spans: np.ndarray, length: int) -> list[int | None]:
-    """After how many characters the first 0, 1, … n tokens end; None where that is inside a character."""
+    """The character at which the first 0, 1, … n tokens end; None if that is inside a character."""
     inner = [int(end) if start >= end else None for (_, end), (start, _) in pairwise(spans)]
     return [0, *inner, length]

@@ -1,4 +1,4 @@
-"""A trained run as a model of lm-evaluation-harness: its three verbs, by our own scores and decoders."""
+"""A trained run as a model of lm-evaluation-harness: its three verbs, with our scores and decoders."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ from experiments.runs.run import Run
 
 T = TypeVar("T")
 
-NEW_TOKENS = 256  # of an answer, where a task does not say: what the harness's own models write
+NEW_TOKENS = 256  # of an answer, if a task sets no limit: the default of the harness's own models
 CUT, SHORTENED, DIVIDED = "contexts cut", "answers shortened", "documents divided"
 
 
 class PentarchLM(LM):
-    """Log-likelihoods are of the family's own unit: "nll", or "pll" by an encoder-AE (docs/harness.md).
+    """A run as the harness calls it.
 
-    window: the tokens of the run's training windows. No stack is given more, so contexts that are too long
-    lose their beginning. counts: how many of each task's requests were not asked as they came, by CUT,
-    SHORTENED and DIVIDED. Raises UserError for a run without a language model.
+    Log-likelihoods have the family's own unit: "nll", or "pll" of an encoder-AE (docs/harness.md).
+
+    window: the run's training windows. No stack reads more tokens, so contexts that are too long lose their
+    beginning. counts: by task, how many requests were changed to fit: CUT, SHORTENED or DIVIDED. Raises
+    UserError for a run without a language model.
     """
 
     def __init__(self, run: Run) -> None:
@@ -54,38 +56,40 @@ class PentarchLM(LM):
         for request in requests:
             parts.append(list(divided(self.run.corpus.tokenizer, request.args[0], self.window)))
             self.counts[request.task_name][DIVIDED] += len(parts[-1]) > 1
-        found = self._scored([pair for document in parts for pair in document], "documents")
-        return [-sum(next(found).nats for _ in document) for document in parts]
+        scored = self._scored([pair for document in parts for pair in document], "documents")
+        return [-sum(next(scored).nats for _ in document) for document in parts]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """What each context is continued with, greedily, up to the first of the task's stop strings."""
-        tokenizer, asked = self.run.corpus.tokenizer, [self._prompt(request) for request in requests]
-        shapes = [(len(prompt), length) for prompt, length, _ in asked]
+        """The greedy continuation of each context, up to the first of the task's stop strings."""
+        tokenizer, prompted = self.run.corpus.tokenizer, [self._prompt(request) for request in requests]
+        shapes = [(len(prompt), length) for prompt, length, _ in prompted]
         texts = [""] * len(requests)
         most = tokens_at_once(self.run.family.config.vocabulary)
         groups = list(batches(shapes, range(len(shapes)), most))
         for numbers in tracked(groups, len(groups), "answers"):
-            prompts = torch.tensor([asked[number][0] for number in numbers]).long()
+            prompts = torch.tensor([prompted[number][0] for number in numbers]).long()
             written = continue_text(self.run, prompts, shapes[numbers[0]][1], GREEDY)
             for number, tokens in zip(numbers, written.tolist(), strict=True):
-                texts[number] = postprocess_generated_text(tokenizer.decode(tokens), asked[number][2], None)
+                texts[number] = postprocess_generated_text(
+                    tokenizer.decode(tokens), prompted[number][2], None
+                )
         return texts
 
     def told(self) -> Iterator[str]:
-        """One line of what the log-likelihoods are, and one of each count that is not zero."""
+        """Lines to print: the unit of the log-likelihoods, and each count that is not zero."""
         unit = self.run.family.unit
         yield f"log-likelihoods are of unit '{unit}'; no two units may be compared (docs/harness.md)"
-        for what in (CUT, SHORTENED, DIVIDED):
-            by_task = {task: counts[what] for task, counts in self.counts.items() if counts[what]}
+        for change in (CUT, SHORTENED, DIVIDED):
+            by_task = {task: counts[change] for task, counts in self.counts.items() if counts[change]}
             if by_task:
                 listed = ", ".join(f"{task} {number:,}" for task, number in by_task.items())
-                yield f"{what} to fit windows of {self.window.tokens:,} tokens: {listed}"
+                yield f"{change} to fit windows of {self.window.tokens:,} tokens: {listed}"
 
     def _fitting(self, request: Instance) -> tuple[str, str]:
-        """The context and continuation asked for; the context is cut from the left if both do not fit."""
+        """The request's context and continuation; the context is cut from the left if both do not fit."""
         context, text = spaced(*request.args)
         length = len(self.run.corpus.tokenizer.encode(text))
-        room = self.window.room(max(1, length))  # `scores` refuses what has no token
+        room = self.window.room(max(1, length))  # `scores` refuses a text without tokens
         if room < 0:
             raise UserError(
                 f"task '{request.task_name}', document {request.doc_id}: a continuation of {length:,} tokens "
@@ -102,11 +106,11 @@ class PentarchLM(LM):
     def _scored(self, pairs: Sequence[tuple[str, str]], name: str) -> Iterator[Scored]:
         try:
             yield from tracked(scores(self.run, pairs), len(pairs), name)
-        except UserError as error:  # it names a text by its number
+        except UserError as error:  # the error names a text by its number
             raise UserError(f"among the harness's requests for {name}, {error}") from error
 
     def _prompt(self, request: Instance) -> tuple[list[int], int, list[str]]:
-        """A request's prompt, how many tokens to write, and the strings that end them."""
+        """A request's prompt, how many tokens to write, and the strings that end the answer."""
         length, stops = wanted(request.arguments[1], request)
         most = self.window.tokens // 2
         self.counts[request.task_name][SHORTENED] += length > most
@@ -116,24 +120,24 @@ class PentarchLM(LM):
 
 
 def spaced(context: str, text: str) -> tuple[str, str]:
-    """The pair, with the space that ends the context at the text's beginning, as the harness has it."""
+    """Moves the space at the context's end to the text's beginning, as the harness does."""
     kept = context.rstrip()
     return kept, context[len(kept) :] + text
 
 
-def wanted(how: dict[str, Any], request: Instance) -> tuple[int, list[str]]:
-    """How many tokens a task's generation_kwargs ask for, and until which strings.
+def wanted(kwargs: dict[str, Any], request: Instance) -> tuple[int, list[str]]:
+    """How many tokens a task's generation_kwargs ask for, and the strings that end them.
 
-    Raises UserError for what is not greedy, and for keys that nothing here reads.
+    Raises UserError for decoding that is not greedy, and for keys that are not supported.
     """
-    given: dict[str, Any] = {**normalize_gen_kwargs(how, NEW_TOKENS)}
-    length, stops = given.pop("max_gen_toks"), given.pop("until")
-    if given.pop("do_sample") or given.pop("temperature", 0.0):
+    options: dict[str, Any] = {**normalize_gen_kwargs(kwargs, NEW_TOKENS)}
+    length, stops = options.pop("max_gen_toks"), options.pop("until")
+    if options.pop("do_sample") or options.pop("temperature", 0.0):
         raise UserError(
             f"task '{request.task_name}' asks for samples; answers are written greedily: leave it out"
         )
-    # Of one beam, and no sample, these choose nothing.
-    rest = {key: value for key, value in given.items() if key not in ("top_p", "top_k")}
+    # These have no effect on greedy decoding.
+    rest = {key: value for key, value in options.items() if key not in ("top_p", "top_k")}
     if rest.pop("num_beams", 1) != 1 or rest:
         raise UserError(
             f"task '{request.task_name}' asks in generation_kwargs for {', '.join(rest) or 'num_beams'}; "
@@ -143,7 +147,7 @@ def wanted(how: dict[str, Any], request: Instance) -> tuple[int, list[str]]:
 
 
 def tracked(work: Iterator[T] | Sequence[T], total: int, name: str) -> Iterator[T]:
-    """The work, with a bar on a terminal's stderr."""
+    """Iterates over the work, with a progress bar on stderr if that is a terminal."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         yield from bar.track(work, total=total, description=name)

@@ -1,4 +1,4 @@
-"""Which texts are asked together: those of one shape, so that no row is padded and memory is bounded."""
+"""Groups texts of one shape into batches, so that no row is padded and memory is bounded."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 
 Shape = tuple[int, int]  # tokens of the context, tokens of the text
 
-TOKENS = 2**12  # of one batch: more are no faster on a CPU
+TOKENS = 2**12  # of one batch; larger batches are no faster on a CPU
 LOGITS = 2**26  # of one batch, 256 MiB in float32
-WAITING = 2**15  # tokens of the texts among which equal shapes are sought, before the first is done
+WAITING = 2**15  # tokens of the texts that are searched for equal shapes at a time
 
 
 def tokens_at_once(vocabulary: int) -> int:
-    """The most tokens of a batch of several rows: at most TOKENS, and their logits at most LOGITS."""
+    """The most tokens of a batch of several rows: at most TOKENS, and at most LOGITS logits."""
     return max(1, min(TOKENS, LOGITS // vocabulary))
 
 
 def chunks(shapes: Sequence[Shape], most: int = WAITING) -> Iterator[range]:
-    """All texts in order, cut into runs of at most `most` tokens, or of one text that is longer."""
+    """Divides all texts, in order, into ranges of at most `most` tokens; a longer text stands alone."""
     start = held = 0
     for number, shape in enumerate(shapes):
         if number > start and held + sum(shape) > most:
@@ -30,9 +30,9 @@ def chunks(shapes: Sequence[Shape], most: int = WAITING) -> Iterator[range]:
 
 
 def batches(shapes: Sequence[Shape], numbers: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Each of these texts once, with others of the same shape: at most `most` tokens, or one text.
+    """Batches of the given texts, each of one shape and at most `most` tokens, or of one longer text.
 
-    Of the shapes (0, 2), (1, 2), (0, 2), (0, 2), numbered from 0, with most=4: [0, 2], [3], [1].
+    Shapes (0, 2), (1, 2), (0, 2), (0, 2), numbered from 0, with most=4 give [0, 2], [3], [1].
     """
     alike: dict[Shape, list[int]] = defaultdict(list)
     for number in numbers:

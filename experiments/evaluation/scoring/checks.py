@@ -1,4 +1,4 @@
-"""What can be scored, and what is refused in one line before the first text is asked."""
+"""Checks that a model and its texts can be scored, before the first text is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def require_language_model(objective: Objective) -> None:
 
 
 def check(family: Family, objective: Objective, tokenizer: Tokenizer, pll: Pll | None) -> None:
-    """Raises UserError for what cannot be asked, or not like this, whatever the texts."""
+    """Raises UserError if family, objective, tokenizer and `pll` do not fit together, whatever the texts."""
     require_language_model(objective)
     if not isinstance(tokenizer, Tokenizer):
         raise UserError(
@@ -54,7 +54,10 @@ def check(family: Family, objective: Objective, tokenizer: Tokenizer, pll: Pll |
 
 
 def encode(pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> list[tuple[list[int], list[int]]]:
-    """The ids of each context and text. UserError for a text that has none, or an unknown one."""
+    """The ids of each context and text.
+
+    Raises UserError for a text without ids, or with an unknown character.
+    """
     for number, pair in enumerate(pairs, start=1):
         try:
             "".join(pair).encode()
@@ -64,7 +67,7 @@ def encode(pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> list[tuple
     for number, ids in enumerate(texts, start=1):
         if not ids:
             raise UserError(f"text {number} is empty: nothing to score; give at least one token")
-        # Special tokens written out are read as ordinary text, so a special id stands for the unknown.
+        # A text's own "<s>" is tokenised as ordinary text, so a special id means an unknown character.
         if tokenizer.special[ids].any():
             raise UserError(
                 f"text {number} holds characters that the tokenizer does not know, so it has no probability; "
@@ -74,7 +77,7 @@ def encode(pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> list[tuple
 
 
 def check_lengths(family: Family, objective: Objective, shapes: Sequence[Shape]) -> None:
-    """UserError if a text (context and text tokens) is too long: known before a long file's first pass."""
+    """Raises UserError for a shape (context tokens, text tokens) that is too long, before the first pass."""
     for context, text in dict.fromkeys(shapes):
         batch = objective.ask(torch.zeros(1, context).long(), torch.zeros(1, text).long())
         try:

@@ -1,7 +1,8 @@
-"""Bits per byte on held-out text: the second half of a window given the first, whatever the family.
+"""Bits per byte on held-out text: the second half of a window given the first, for every family.
 
-Protocol's shared instrument. Exact families give the chain rule's NLL; encoder-AE gives a pseudo-NLL, each
-token given all others, on fewer windows since every token costs a pass. The two are never compared.
+The shared instrument of the protocol. Exact families give the NLL of the chain rule. An encoder-AE gives a
+pseudo-NLL, each token given all others, on fewer windows, since every token costs a pass. The two are never
+compared.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ ROWS_AT_ONCE = 16
 
 
 def likelihood(run: Run) -> pd.DataFrame:
-    """One row a window of the test split: nats of its second half given its first, tokens, bytes, unit.
+    """One row for each window of the test split, as `second_halves`.
 
-    trigram_nats: what the trigram anchor gives the same tokens.
+    The further column trigram_nats has the nats of the trigram anchor on the same tokens.
     """
     rows = second_halves(run, run.corpus, "test", run.recipe)
     tokens = windows_of(run.corpus, "test", run.recipe).tokens[rows["item"].tolist()].numpy()
@@ -34,9 +35,10 @@ def likelihood(run: Run) -> pd.DataFrame:
 
 @torch.no_grad()
 def second_halves(run: Run, corpus: Corpus, split: Split, windows: Recipe) -> pd.DataFrame:
-    """One row a window of a split of any text in the run's tokens: item, document, nats, tokens, bytes, unit.
+    """Scores the second half of each window given its first half.
 
-    windows: the recipe whose windows are asked, in length and number.
+    One row for each window: item, document, nats, tokens, bytes, unit. corpus: any text in the run's tokens.
+    windows: the recipe that sets the length and number of windows.
     """
     held = windows_of(corpus, split, windows)
     items = torch.arange(len(held.tokens))
@@ -48,21 +50,21 @@ def second_halves(run: Run, corpus: Corpus, split: Split, windows: Recipe) -> pd
     for rows in tokens.split(ROWS_AT_ONCE):
         score = run.family.score(run.objective.ask(rows[:, :half], rows[:, half:]).to(run.device))
         nats += (-score.nats.sum(dim=1)).tolist()
-    asked = tokens[:, half:].numpy()
+    targets = tokens[:, half:].numpy()
     return pd.DataFrame(
         {
             "item": items.tolist(),
             "document": held.documents[items],
             "nats": nats,
-            "tokens": asked.shape[1],
-            "bytes": corpus.byte_lengths(split)[asked].sum(axis=1),
+            "tokens": targets.shape[1],
+            "bytes": corpus.byte_lengths(split)[targets].sum(axis=1),
             "unit": run.family.unit,
         }
     )
 
 
 def windows_of(corpus: Corpus, split: Split, recipe: Recipe) -> HeldOut:
-    """The windows that a recipe's likelihood is taken over, of a split of any text."""
+    """The windows of a split, in the length and number of the recipe's likelihood."""
     return held_out(corpus.splits[split], recipe.evaluation.likelihood_windows, recipe.size.length)
 
 

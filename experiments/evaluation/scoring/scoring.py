@@ -1,18 +1,18 @@
-"""How likely a text is to a trained family: nats with their unit, one call for all families.
+"""Scores of texts by a trained family: nats with their unit, by one call for all families.
 
-What is read before the text, and not scored itself:
+The model reads before the text, without a score:
 
     causal                     bos, the context
     prefix                     bos and the context, in both directions; of an encoder-decoder the context
                                goes to the encoder, bos to the decoder
     permutation                the context; a query row asks each token, from left to right
     span, with sentinels       the context and <extra_id_0> (to the encoder, or in front), bos, <extra_id_0>
-    mlm, sop, span in place    the context; beside it all of the text that is not hidden; no cls, no sep
+    mlm, sop, span in place    the context, and all of the text that is not hidden; no cls, no sep
 
-No end is scored: nats of unit "nll" are -log of the probability that a text *begins* with these tokens, and
-over all texts of as many tokens the probabilities sum to one.
+The end of a text is not scored: nats of unit "nll" are -log of the probability that a text *begins* with
+these tokens. Over all texts of the same number of tokens these probabilities sum to one.
 
-Texts of as many tokens, with contexts of as many, are asked in one batch, and nothing is ever padded.
+A batch holds texts of one length with contexts of one length, so nothing is ever padded.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Scored:
     nats: of unit "nll" -log p(text | context), by the chain rule in `order`; of unit "pll" (Salazar et al.
     2020) and "pll_word_l2r" (Kauf and Ivanova 2023) the sum of -log p(token | …), given what `order` says.
     bytes: the text's, in UTF-8. pieces: each token of the text as the vocabulary spells it, with its nats.
-    greedy: each token is the likeliest one there, so that greedy decoding in `order` would write the text.
+    greedy: whether every token is the likeliest one, so that greedy decoding in `order` would write the text.
     """
 
     context: str
@@ -78,20 +78,20 @@ def bits_per_byte(nats: float, count: float) -> float:
 def score_texts(
     run: Run | tuple[Family, Objective, Tokenizer], texts: Sequence[Text], pll: Pll | None = None
 ) -> list[Scored]:
-    """Scores texts, or (context, text) pairs; a score depends on nothing else in the list.
+    """Scores texts, or (context, text) pairs. The score of a text does not depend on the others.
 
-    Texts of one shape are asked together, without padding, so that a score is what the text alone gets but
-    for the order in which floating-point numbers are summed: about 1e-6 of its nats.
+    Texts of one shape share a batch without padding. So a score equals that of the text alone, but for the
+    order in which floating-point numbers are summed: about 1e-6 of its nats.
 
-    run: a trained run, or a family in eval mode, the objective by which it is asked and its tokenizer.
-    Context and text are tokenised apart: write the space between them at the text's beginning.
+    run: a trained run, or (family in eval mode, the objective that builds its batches, its tokenizer).
+    Context and text are tokenised separately: write the space between them at the text's beginning.
 
-    pll: how an encoder-AE's tokens are hidden. "original", also if not given: each alone; "word_l2r": each
-    with the later ones of its word. Other families' scores are exact and refuse it.
+    pll: how an encoder-AE's tokens are hidden. "original", the default: each alone; "word_l2r": each with the
+    later ones of its word. Other families' scores are exact and refuse it.
 
-    Without context a text is asked as training began one: after bos, or with an empty source. Two had no
-    such beginning. A permuted LM's first token sees nothing, and its nats are a guess (`Permutation.ask`).
-    What was trained on sentinels reads <extra_id_0> alone, as if all of the text were hidden.
+    A text without context begins as in training: after bos, or with an empty source. Two kinds of model have
+    no such beginning. A permuted LM's first token sees nothing, so its nats are a guess (`Permutation.ask`).
+    A model that was trained on sentinels reads <extra_id_0> alone, as if all of the text were hidden.
 
     Raises UserError, with the text's number, for a text that is empty, holds a character that the tokenizer
     does not know, or exceeds, with its context, learned positions; and for an objective that trains no
@@ -103,29 +103,30 @@ def score_texts(
 def scores(
     run: Run | tuple[Family, Objective, Tokenizer], texts: Sequence[Text], pll: Pll | None = None
 ) -> Iterator[Scored]:
-    """As `score_texts`, in order, some at a time (`experiments.evaluation.scoring.batching`).
+    """As `score_texts`, but yields the scores in order as soon as they are computed.
 
-    Mistakes in any text are raised before the first.
+    Texts are batched by `experiments.evaluation.scoring.batching`. A mistake in any text is raised before the
+    first score.
     """
-    asked = (run.family, run.objective, run.corpus.tokenizer) if isinstance(run, Run) else run
-    family, objective, tokenizer = asked
+    model = (run.family, run.objective, run.corpus.tokenizer) if isinstance(run, Run) else run
+    family, objective, tokenizer = model
     check(family, objective, tokenizer, pll)
     pairs = [("", text) if isinstance(text, str) else text for text in texts]
     tokens = encode(pairs, tokenizer)
-    found = score_tokens(family, objective, tokens, pll)
-    for (context, text), (_, ids), (unit, nats, greedy) in zip(pairs, tokens, found, strict=True):
+    token_scores = score_tokens(family, objective, tokens, pll)
+    for (context, text), (_, ids), (unit, nats, greedy) in zip(pairs, tokens, token_scores, strict=True):
         pieces = [(tokenizer.pieces[token] or "", each) for token, each in zip(ids, nats, strict=True)]
         yield Scored(context, text, sum(nats), unit, ORDER[unit], len(text.encode()), pieces, greedy)
 
 
 def print_scores(folder: Path, pairs: Sequence[tuple[str, str]], pll: Pll | None, per_token: bool) -> None:
-    """One JSON line a text to stdout; a progress bar to stderr where the lines go elsewhere."""
-    found = scores(restore(folder), pairs, pll)
+    """Prints one JSON line for each text; shows a progress bar on stderr unless stdout is a terminal."""
+    scored = scores(restore(folder), pairs, pll)
     console = Console(stderr=True)
     hidden = sys.stdout.isatty() or not console.is_terminal
-    # Left to itself the bar takes what is printed, and puts it on stderr.
+    # By default the bar would capture what is printed and move it to stderr.
     with Progress(console=console, transient=True, redirect_stdout=False, disable=hidden) as bar:
-        for each in bar.track(found, total=len(pairs), description="scoring"):
+        for each in bar.track(scored, total=len(pairs), description="scoring"):
             line = {
                 "context": each.context,
                 "text": each.text,

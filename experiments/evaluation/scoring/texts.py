@@ -1,4 +1,4 @@
-"""Texts to be scored, read from a file: one a line."""
+"""Reads texts to score from a file, one on each line."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from experiments.data.sources.files import lines
 
 
 def read_texts(file: Path) -> list[tuple[str, str]]:
-    """(context, text) of each line: of a .jsonl file {"text": …, "context": …}, the context "" if left out.
+    """(context, text) of each line.
 
-    A line of a .txt file is a text without context. Raises UserError, naming the line, for one that is
-    empty, and for JSON that is something else.
+    A line of a .jsonl file is {"text": …, "context": …}; the context may be left out and is "" then. A line
+    of a .txt file is a text without context. Raises UserError, naming the line, for an empty line and for
+    other JSON.
     """
     if file.suffix not in (".jsonl", ".txt"):
         raise UserError(f"'{file}' is neither .jsonl nor .txt; give one JSON object or one text a line")
-    found = list(lines(file))
-    if not found[-1]:
-        del found[-1]  # what follows the last line end
+    texts = list(lines(file))
+    if not texts[-1]:
+        del texts[-1]  # the empty rest after the last line end
     read = _object if file.suffix == ".jsonl" else _plain
-    return [read(line, f"'{file}', line {number}") for number, line in enumerate(found, start=1)]
+    return [read(line, f"'{file}', line {number}") for number, line in enumerate(texts, start=1)]
 
 
 def _plain(line: str, where: str) -> tuple[str, str]:

@@ -1,1 +1,1 @@
-"""Tasks asked of the pretrained family as it is."""
+"""Tasks on the pretrained family, without finetuning."""

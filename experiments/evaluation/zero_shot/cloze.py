@@ -11,24 +11,24 @@ from experiments.tasks.kind import Example
 
 
 def zero_shot(question: Question) -> Answer:
-    """A word is right if greedy decoding would write it: each of its tokens is the likeliest one there.
+    """A word is right if greedy decoding would write it: every one of its tokens is the likeliest.
 
-    Teacher-forced: each token is asked given the true ones before it. An encoder-AE's is behind a mask, the
-    word's later tokens with it unless pll=original; so it is told the word's number of tokens.
+    Teacher-forced: each token is predicted given the true ones before it. An encoder-AE predicts it behind a
+    mask, with the word's later tokens masked too unless pll=original; so it sees the word's number of tokens.
     """
     length = question.run.recipe.size.length
-    found, cut = [], {}
+    outcomes, cut = [], {}
     for part, items in question.data.asked.items():
         texts = encoded(question, [(item["before"], item["word"]) for item in items])
         fitting = [fitted(*pair, length) for pair in texts]
         cut[part] = sum(len(one) > len(kept) for (one, _), (kept, _) in zip(texts, fitting, strict=True))
         rows = judged(items, list(scored(question, fitting)))
-        found.append(outcome(part, rows))
-    return Answer(found, cut=cut)
+        outcomes.append(outcome(part, rows))
+    return Answer(outcomes, cut=cut)
 
 
 def judged(items: list[Example], words: list[TokenScores]) -> pd.DataFrame:
-    """One row a word: item, nats, tokens, bytes with its white space, unit, correct (0 or 1)."""
+    """One row for each word: item, nats, tokens, bytes with its white space, unit, correct (0 or 1)."""
     return pd.DataFrame(
         {
             "item": range(len(items)),
@@ -42,5 +42,5 @@ def judged(items: list[Example], words: list[TokenScores]) -> pd.DataFrame:
 
 
 def fitted(context: Ids, word: Ids, length: int) -> tuple[Ids, Ids]:
-    """The context without its beginning, so that both together have at most `length` tokens."""
+    """Cuts the beginning of the context so that both together have at most `length` tokens."""
     return context[max(0, len(context) + len(word) - length) :], word

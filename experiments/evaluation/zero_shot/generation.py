@@ -1,4 +1,4 @@
-"""Generation without finetuning: the source is a prompt, gone on from as the run was pretrained."""
+"""Generation without finetuning: the run continues the source, which is its prompt, as it was pretrained."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from experiments.evaluation.scoring.token_scores import score_tokens
 from experiments.runs.run import Run
 from experiments.tasks.kind import Example, Outcome
 
-BESIDE = 2  # what an objective puts before or after a prompt: bos, a sentinel
+BESIDE = 2  # tokens that an objective adds to a prompt: bos, a sentinel
 
 
 def zero_shot(question: Question) -> Answer:
-    """One outcome a part: what the run writes greedily after each source, and the nats of its reference.
+    """One outcome for each part: the greedy continuation of each source, and the nats of its first reference.
 
     Raises UserError for a run whose objective trains no language model.
     """
@@ -37,35 +37,35 @@ def zero_shot(question: Question) -> Answer:
         rows["prediction"] = [run.corpus.tokenizer.decode(ids).strip() for ids in written]
         rows["references"] = [item["references"] for item in items]
         outcomes.append(Outcome({"model": "pretrained", "decoding": "own", "part": part}, rows))
-    told = {"longest": longest, "beams": 1, "own": run.family.decoding, "unit": run.family.unit}
-    return Answer(outcomes, cut=cut, more={"writes": told})
+    writes = {"longest": longest, "beams": 1, "own": run.family.decoding, "unit": run.family.unit}
+    return Answer(outcomes, cut=cut, more={"writes": writes})
 
 
 def nats_of_first(
     run: Run, items: Sequence[Example], sources: Sequence[list[int]], longest: int
 ) -> tuple[list[float], list[int]]:
-    """Nats and bytes of each first reference given its source, as `scoring.score_texts` has them.
+    """Nats and bytes of each first reference given its source, as `scoring.score_texts` defines them.
 
-    By token ids, since a source that was cut is no text any more. A space stands between the two, and counts,
-    unless the source ends with white space; eos is not asked.
+    Scores token ids, since a source that was cut may not be a text. The reference begins with a space, which
+    counts, unless the source ends with white space; eos is not scored.
     """
     tokenizer = run.corpus.tokenizer
     texts = [("" if item["source"][-1].isspace() else " ") + item["references"][0] for item in items]
     ids = tokenizer.encode_batch(texts)
-    asked = [(source, each[:longest]) for source, each in zip(sources, ids, strict=True)]
-    found = [sum(each.nats) for each in score_tokens(run.family, run.objective, asked)]
+    pairs = [(source, each[:longest]) for source, each in zip(sources, ids, strict=True)]
+    nats = [sum(each.nats) for each in score_tokens(run.family, run.objective, pairs)]
     sizes = [utf8(tokenizer, text, len(each), longest) for text, each in zip(texts, ids, strict=True)]
-    return found, sizes
+    return nats, sizes
 
 
 def continued(run: Run, sources: Sequence[list[int]], longest: int) -> list[list[int]]:
-    """What the run writes after each source by its objective, without eos; prompts of one length together."""
-    words, found = run.corpus.vocabulary, [[] for _ in sources]
+    """The run's continuation of each source, without eos; prompts of one length share a batch."""
+    words, texts = run.corpus.vocabulary, [[] for _ in sources]
     how = decoding(words, run.family.layout == "in_place", 1)
     shapes = [(len(source), longest) for source in sources]
     for chosen in batches(shapes, range(len(sources)), tokens_at_once(words.size)):
         prompts = torch.tensor([sources[item] for item in chosen]).long()
         written = run.family.generate(run.objective.prompt(prompts, longest).to(run.device), longest, how)
         for item, row in zip(chosen, written.tolist(), strict=True):
-            found[item] = until(row, words.eos)
-    return found
+            texts[item] = until(row, words.eos)
+    return texts

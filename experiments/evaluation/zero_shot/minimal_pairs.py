@@ -14,28 +14,30 @@ from experiments.tasks.kinds.minimal_pairs import GROUPS, judged
 
 
 def zero_shot(question: Question) -> Answer:
-    """Nats of whole sentences, by the chain rule or as a pseudo-likelihood: the column unit says which."""
-    found = []
+    """Compares nats of whole sentences, by the chain rule or as a pseudo-likelihood (see the column unit)."""
+    outcomes = []
     for part, items in question.data.asked.items():
         texts = [("", item[role]) for item in items for role in ("good", "bad")]
-        nats = [(sum(one.nats), one.unit) for one in scored(question, encoded(question, texts))]
+        nats = [(sum(scores.nats), scores.unit) for scores in scored(question, encoded(question, texts))]
         rows = judged(items, nats)
-        found.append(outcome(part, rows))
-    return Answer(found, more={"by_group": by_group(found[0].rows), "subset": of_subset(found[0].rows)})
+        outcomes.append(outcome(part, rows))
+    return Answer(
+        outcomes, more={"by_group": by_group(outcomes[0].rows), "subset": of_subset(outcomes[0].rows)}
+    )
 
 
 def by_group(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """% right of each paradigm, and of each phenomenon and field, which is the mean over its paradigms."""
-    found = {}
+    """% right of each paradigm, and of each phenomenon and field as the mean over its paradigms."""
+    percentages = {}
     for group in GROUPS:
         if group in rows:
             within = rows.groupby(list(dict.fromkeys([group, *_paradigm(rows)]))).correct.mean()
-            found[group] = (100 * within.groupby(level=0).mean()).to_dict()
-    return found
+            percentages[group] = (100 * within.groupby(level=0).mean()).to_dict()
+    return percentages
 
 
 def of_subset(rows: pd.DataFrame) -> dict[str, Any]:
-    """The main number with the interval of having drawn these items of each paradigm, the paradigms given."""
+    """The main number with its interval over the items of each paradigm, the paradigms being fixed."""
     return asdict(measured_within_groups(METRICS["pair_accuracy"], rows))
 
 

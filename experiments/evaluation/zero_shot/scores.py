@@ -1,4 +1,4 @@
-"""What the kinds of task share that ask a trained run for likelihoods, without training it further."""
+"""Shared by the kinds of task that score texts with a trained run, without training it further."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from experiments.tasks.kind import Outcome
 Ids = Sequence[int]
 
 
-def hidden_by(question: Question) -> Pll | None:
+def pll_of(question: Question) -> Pll | None:
     """How an encoder-AE's tokens are hidden; None for families whose scores are exact."""
     return question.ask.pll if question.run.family.unit == "pll" else None
 
 
 def outcome(part: str, rows: pd.DataFrame) -> Outcome:
-    """Its variant names the unit, so that no two units stand in one row of a table."""
+    """The outcome of a part. Its variant names the unit, so that a table never mixes two units in one row."""
     return Outcome({"model": "pretrained", "unit": rows.unit[0], "part": part}, rows)
 
 
 def encoded(question: Question, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
-    """The ids of each (context, text), tokenised apart. Raises UserError as `score_texts` does."""
+    """The ids of each (context, text), tokenised separately. Raises UserError as `score_texts` does."""
     run = question.run
-    check(run.family, run.objective, run.corpus.tokenizer, hidden_by(question))
+    check(run.family, run.objective, run.corpus.tokenizer, pll_of(question))
     return encode(pairs, run.corpus.tokenizer)
 
 
 def scored(question: Question, texts: Sequence[tuple[Ids, Ids]]) -> Iterator[TokenScores]:
-    """Of each (context ids, text ids), in order; what is longer than training's windows is told."""
+    """The scores of each (context ids, text ids) in order; reports texts longer than training's windows."""
     name, window = question.task.name, question.run.recipe.size.length
     longer = sum(len(context) + len(text) > window for context, text in texts)
-    told = f", {longer:,} of them longer than training's windows of {window} tokens" if longer else ""
-    print(f"{name}: scoring {len(texts):,} texts{told}", file=sys.stderr, flush=True)
-    return score_tokens(question.run.family, question.run.objective, texts, hidden_by(question))
+    note = f", {longer:,} of them longer than training's windows of {window} tokens" if longer else ""
+    print(f"{name}: scoring {len(texts):,} texts{note}", file=sys.stderr, flush=True)
+    return score_tokens(question.run.family, question.run.objective, texts, pll_of(question))

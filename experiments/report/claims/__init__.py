@@ -1,1 +1,1 @@
-"""What a report says of claims: verdicts, controls, tables and figures."""
+"""The claims of a report: verdicts, controls, tables and figures."""

@@ -1,4 +1,4 @@
-"""The tables of what stands before verdicts: controls, assay, what was registered and changed since."""
+"""Tables of what verdicts rest on: controls, assays, what was registered, and what changed since."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from experiments.report.claims.tables import within
 from experiments.report.grid import Cell, Grid
 
 
-def controls(of: Claimed) -> Grid:
+def controls(claimed: Claimed) -> Grid:
     rows = []
-    for outcome in of.decision.controls:
+    for outcome in claimed.decision.controls:
         held = outcome.held
         effect, p = Cell(""), Cell("")
         for reading in outcome.readings[:1]:
@@ -27,15 +27,15 @@ def controls(of: Claimed) -> Grid:
                 f"{outcome.relabelling:.1%}", f"of relabellings gave a verdict; allowed {FALSE_VERDICTS:.0%}"
             )
         why = outcome.why + (f"; excused: {outcome.excused}" if outcome.excused else "")
-        said = Cell("held" if held else "did not hold", why, f"verdict {'good' if held else 'bad'}")
-        rows.append([Cell(outcome.name, outcome.claim.statement), said, effect, p])
+        verdict = Cell("held" if held else "did not hold", why, f"verdict {'good' if held else 'bad'}")
+        rows.append([Cell(outcome.name, outcome.claim.statement), verdict, effect, p])
     return Grid.of(
         "Controls", ["control", "outcome", Cell("effect", "with 95% interval"), Cell("p", "raw")], rows
     )
 
 
-def assays(of: Claimed) -> Grid:
-    rows = [[_task(each), *_assay(endpoint_of(each.endpoint), each)] for each in of.decision.assays]
+def assays(claimed: Claimed) -> Grid:
+    rows = [[_task(each), *_assay(endpoint_of(each.endpoint), each)] for each in claimed.decision.assays]
     heads = ["task", Cell("gain over the same models from scratch", "with 95% interval"), "seeds", "assay"]
     return Grid.of("Assay of every task", heads, rows)
 
@@ -51,12 +51,12 @@ def _assay(endpoint: Endpoint, each: Assay) -> list[Cell]:
     return [Cell(words.gain(endpoint, each.gain), endpoint.unit), Cell(str(each.gain.seeds)), passed]
 
 
-def registry(of: Claimed) -> Grid:
-    """What was written down: each claim with its hash, its contrasts and its endpoints."""
+def registry(claimed: Claimed) -> Grid:
+    """The registered claims, each with its hash, contrasts and endpoints."""
     rows = [
         [
             Cell(name, claim.statement),
-            Cell(of.said.digests[name], kind="code"),
+            Cell(claimed.registered.digests[name], kind="code"),
             Cell(claim.role),
             Cell(
                 "; ".join(dict.fromkeys(part.text for part in claim.parts)) or claim.arm or "", kind="prose"
@@ -64,13 +64,13 @@ def registry(of: Claimed) -> Grid:
             Cell(", ".join(endpoint_of(point).title for point in claim.asked), kind="prose"),
             Cell(claim.expect, kind="prose"),
         ]
-        for name, claim in of.said.claims.items()
+        for name, claim in claimed.registered.claims.items()
     ]
     return Grid.of(
         "What was registered", ["claim", "hash", "role", "contrasts", "endpoints", "expected"], rows
     )
 
 
-def deviations(of: Claimed) -> list[str]:
+def deviations(claimed: Claimed) -> list[str]:
     """Every change after training began, with its time; [] if there was none."""
-    return [f"{date(each['time'])}: {each['what']}" for each in of.said.deviations]
+    return [f"{date(each['time'])}: {each['what']}" for each in claimed.registered.deviations]

@@ -1,4 +1,4 @@
-"""A claim's figure: each seed's paired difference, and what could have been seen."""
+"""A claim's figure: each seed's paired difference, and the smallest visible effect."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from experiments.report.figures.svg import INK, MUTED, STYLE, to_svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FAR = 3.0  # times the rest of the figure: a published effect beyond is pointed at from its edge
+FAR = 3.0  # a published effect beyond this many times the figure's range is an arrow at its edge
 Row = tuple[Reading, Finding]
 
 
-def differences(of: Claimed, outcome: Outcome) -> str | None:
-    """A row for each part and budget, the parts of one endpoint on one axis; None if nothing was found."""
+def differences(claimed: Claimed, outcome: Outcome) -> str | None:
+    """An SVG with a row for each part and budget, and an axis for each endpoint; None without findings."""
     rows = [
         (reading, finding)
-        for reading in of.deciding(outcome) or outcome.readings
+        for reading in claimed.deciding(outcome) or outcome.readings
         for finding in reading.findings
     ]
     if not rows:
@@ -49,8 +49,8 @@ def differences(of: Claimed, outcome: Outcome) -> str | None:
 
 def _label(outcome: Outcome, rows: list[Row]) -> str:
     values = "; ".join(
-        f"{found.part.text} by {words.place(reading.cell)} {words.gain(found.endpoint, found.test)}"
-        for reading, found in rows
+        f"{finding.part.text} by {words.place(reading.cell)} {words.gain(finding.endpoint, finding.test)}"
+        for reading, finding in rows
     )
     return f"{outcome.name}: paired differences, every seed a dot. Means with 95% intervals: {values}"
 
@@ -61,8 +61,8 @@ def _draw(axes: Axes, rows: list[Row], claim: Claim, figure: int) -> dict[str, s
     axes.axvline(0, color=INK, linewidth=1)
     if claim.margin is not None:
         axes.axvspan(-claim.margin, claim.margin, color=COLOURS[2], alpha=0.22, linewidth=0)
-    for number, (reading, found) in enumerate(rows):
-        tips |= _row(axes, number, reading, found, f"{figure}-{number}")
+    for number, (reading, finding) in enumerate(rows):
+        tips |= _row(axes, number, reading, finding, f"{figure}-{number}")
     _limits(axes, rows, claim)
     if words.comparable(claim):
         _published(axes, claim)
@@ -74,37 +74,37 @@ def _draw(axes: Axes, rows: list[Row], claim: Claim, figure: int) -> dict[str, s
     return tips
 
 
-def _row(axes: Axes, number: int, reading: Reading, found: Finding, name: str) -> dict[str, str]:
+def _row(axes: Axes, number: int, reading: Reading, finding: Finding, name: str) -> dict[str, str]:
     place = list(words.STOPS).index(reading.cell.stop) if reading.cell.stop in words.STOPS else 2
-    colour, test = COLOURS[place * 3], found.test
-    if not math.isinf(found.smallest):
-        width = 2 * found.smallest
-        axes.barh([number], [width], 0.56, left=-found.smallest, color=MUTED, alpha=0.16, linewidth=0)
+    colour, test = COLOURS[place * 3], finding.test
+    if not math.isinf(finding.smallest):
+        width = 2 * finding.smallest
+        axes.barh([number], [width], 0.56, left=-finding.smallest, color=MUTED, alpha=0.16, linewidth=0)
     axes.plot(
         (test.low, test.high), (number, number), color=colour, linewidth=6, alpha=0.3, solid_capstyle="butt"
     )
-    if found.equivalence is not None:
-        inner = found.equivalence.low, found.equivalence.high
+    if finding.equivalence is not None:
+        inner = finding.equivalence.low, finding.equivalence.high
         axes.plot(inner, (number, number), color=colour, linewidth=1.4, solid_capstyle="butt")
     axes.plot((test.mean,) * 2, (number - 0.24, number + 0.24), color=colour, linewidth=2.2)
-    label = f"{found.part.text}, by {words.place(reading.cell)}"
+    label = f"{finding.part.text}, by {words.place(reading.cell)}"
     axes.annotate(
         label, (0, number - 0.33), (2, 0), ("axes fraction", "data"), "offset points", size=8, va="bottom"
     )
     tips = {}
-    for seed, value in found.per_seed.items():
+    for seed, value in finding.per_seed.items():
         gid = f"difference-{name}-{seed}"
-        tips[gid] = f"{label}, seed {seed}: {words.signed(found.endpoint, value)} {found.endpoint.unit}"
+        tips[gid] = f"{label}, seed {seed}: {words.signed(finding.endpoint, value)} {finding.endpoint.unit}"
         axes.plot([value], [number], color=colour, marker=MARKERS[place], markersize=5, alpha=0.8, gid=gid)
     return tips
 
 
 def _limits(axes: Axes, rows: list[Row], claim: Claim) -> None:
-    """Everything found here in view, and the published effect where that leaves it legible."""
+    """Shows all findings, and the published effect unless it is so far off that they would be illegible."""
     ends = [0.0, *([claim.margin, -claim.margin] if claim.margin else [])]
-    for _, found in rows:
-        ends += [found.test.low, found.test.high, *found.per_seed.values()]
-        ends += [] if math.isinf(found.smallest) else [found.smallest, -found.smallest]
+    for _, finding in rows:
+        ends += [finding.test.low, finding.test.high, *finding.per_seed.values()]
+        ends += [] if math.isinf(finding.smallest) else [finding.smallest, -finding.smallest]
     effect = claim.published.effect
     if words.comparable(claim) and effect is not None and abs(effect) <= FAR * max(map(abs, ends)):
         ends.append(effect)

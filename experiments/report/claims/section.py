@@ -1,4 +1,4 @@
-"""What is said of claims, in the order in which it is shown: with figures or without."""
+"""The report's account of all claims, in the order in which it is shown, with or without figures."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ STANDINGS: tuple[Standing, ...] = ("confirmatory", "exploratory")
 
 
 @dataclass(frozen=True)
-class Told:
-    """One claim in full."""
+class ClaimDetails:
+    """One claim with its verdict, remarks, readings and figure."""
 
     name: str
     statement: str
@@ -39,12 +39,12 @@ class Told:
 
 @dataclass(frozen=True)
 class Claims:
-    """headline: the first thing a reader sees. failed: the controls that did not hold."""
+    """headline: the first sentence on claims. failed: the controls that did not hold."""
 
     headline: str
     failed: list[str]
     verdicts: list[tuple[Standing, Grid]]
-    claims: list[Told]
+    claims: list[ClaimDetails]
     controls: Grid
     assays: Grid
     registry: Grid
@@ -53,95 +53,102 @@ class Claims:
     here: str
 
 
-def section(of: Claimed) -> Claims:
-    """With figures."""
-    plain = words_of(of)
-    drawn = [differences(of, outcome) for outcome in of.decision.claims]
+def section(claimed: Claimed) -> Claims:
+    """The account with figures."""
+    plain = words_of(claimed)
+    drawn = [differences(claimed, outcome) for outcome in claimed.decision.claims]
     claims = [
-        told if svg is None else replace(told, figure=Markup(svg))
-        for told, svg in zip(plain.claims, drawn, strict=True)
+        details if svg is None else replace(details, figure=Markup(svg))
+        for details, svg in zip(plain.claims, drawn, strict=True)
     ]
     return replace(plain, claims=claims)
 
 
-def words_of(of: Claimed) -> Claims:
-    """Without figures, which take longest."""
-    grids: list[tuple[Standing, Grid]] = [(standing, tables.verdicts(of, standing)) for standing in STANDINGS]
+def words_of(claimed: Claimed) -> Claims:
+    """The account without figures, which take the most time."""
+    grids: list[tuple[Standing, Grid]] = [
+        (standing, tables.verdicts(claimed, standing)) for standing in STANDINGS
+    ]
     return Claims(
-        headline(of),
-        of.failed,
+        headline(claimed),
+        claimed.failed,
         [(standing, grid) for standing, grid in grids if grid.rows],
-        [_told(of, outcome) for outcome in of.decision.claims],
-        control_tables.controls(of),
-        control_tables.assays(of),
-        control_tables.registry(of),
-        of.registered_on,
-        control_tables.deviations(of),
-        of.here,
+        [_details(claimed, outcome) for outcome in claimed.decision.claims],
+        control_tables.controls(claimed),
+        control_tables.assays(claimed),
+        control_tables.registry(claimed),
+        claimed.registered_on,
+        control_tables.deviations(claimed),
+        claimed.here,
     )
 
 
-def headline(of: Claimed) -> str:
-    """How many claims came to what, or that the apparatus is not validated."""
-    if of.failed:
-        return f"Apparatus not validated: {words.listed(of.failed)} did not hold, so no verdicts are printed."
-    count: dict[str, int] = {}
-    for outcome in of.decision.claims:
-        count[outcome.verdict] = count.get(outcome.verdict, 0) + 1
-    told = ", ".join(f"{number} {verdict}" for verdict, number in count.items())
-    claims = len(of.decision.claims)
-    return f"{claims} claim{'' if claims == 1 else 's'}: {told}."
+def headline(claimed: Claimed) -> str:
+    """The number of claims with each verdict, or that the apparatus is not validated."""
+    if claimed.failed:
+        failed = words.listed(claimed.failed)
+        return f"Apparatus not validated: {failed} did not hold, so no verdicts are printed."
+    by_verdict: dict[str, int] = {}
+    for outcome in claimed.decision.claims:
+        by_verdict[outcome.verdict] = by_verdict.get(outcome.verdict, 0) + 1
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in by_verdict.items())
+    claims = len(claimed.decision.claims)
+    return f"{claims} claim{'' if claims == 1 else 's'}: {counts}."
 
 
-def limits(of: Claimed) -> list[str]:
-    """What makes less of this sweep's verdicts."""
-    found = []
-    if not of.decision.controls:
-        found.append(
+def limits(claimed: Claimed) -> list[str]:
+    """Sentences on what weakens this sweep's verdicts."""
+    sentences = []
+    if not claimed.decision.controls:
+        sentences.append(
             "No positive control was asked for: nothing shows that the apparatus finds what is there."
         )
-    for outcome in of.decision.controls:
+    for outcome in claimed.decision.controls:
         if outcome.excused:
             held = "held" if outcome.held else "did not hold"
-            found.append(f"Control {outcome.name} gates nothing, by decision: {outcome.excused}. It {held}.")
-    if len({cell.stop for cell in of.said.cells}) < 2:
-        found.append(
+            sentences.append(
+                f"Control {outcome.name} gates nothing, by decision: {outcome.excused}. It {held}."
+            )
+    if len({cell.stop for cell in claimed.registered.cells}) < 2:
+        sentences.append(
             "Claims were read under one definition of the budget: under another they may fall otherwise."
         )
-    return found
+    return sentences
 
 
-def _told(of: Claimed, outcome: Outcome) -> Told:
-    return Told(
+def _details(claimed: Claimed, outcome: Outcome) -> ClaimDetails:
+    return ClaimDetails(
         outcome.name,
         outcome.claim.statement,
         tables.verdict_cell(outcome),
         outcome.standing,
         outcome.claim.kind,
         outcome.claim.expect,
-        remarks(of, outcome),
-        tables.readings(of, outcome),
-        tables.behind(of, outcome),
+        remarks(claimed, outcome),
+        tables.readings(claimed, outcome),
+        tables.behind(claimed, outcome),
     )
 
 
-def remarks(of: Claimed, outcome: Outcome) -> list[str]:
-    """What stands out of the readings, in sentences."""
-    found = words.stability(outcome)
-    verdicts = {words.told(outcome, reading) for reading in outcome.readings}
+def remarks(claimed: Claimed, outcome: Outcome) -> list[str]:
+    """Sentences on what is notable in the readings."""
+    sentences = words.stability(outcome)
+    verdicts = {words.verdict_of(outcome, reading) for reading in outcome.readings}
     if len(verdicts) > 1:
-        found.append(f"Readings differ in their verdicts: {words.listed(sorted(verdicts))}.")
+        sentences.append(f"Readings differ in their verdicts: {words.listed(sorted(verdicts))}.")
     if not words.comparable(outcome.claim):
-        found.append("What was published is no number in this endpoint's unit: it stands beside, on no axis.")
+        sentences.append(
+            "What was published is no number in this endpoint's unit: it stands beside, on no axis."
+        )
     lost = {
-        (of.said.arm_under(arm, reading.cell), len(finding.table.seeds))
+        (claimed.registered.arm_under(arm, reading.cell), len(finding.table.seeds))
         for reading in outcome.readings
         for finding in reading.findings
         for arm in finding.part.contrast
-        if len(finding.table.seeds) < of.said.seeds
+        if len(finding.table.seeds) < claimed.registered.seeds
     }
-    found += [
-        f"{arm}: {seeds} of {of.said.seeds} seeds enter; the others lack a result on one side."
+    sentences += [
+        f"{arm}: {seeds} of {claimed.registered.seeds} seeds enter; the others lack a result on one side."
         for arm, seeds in sorted(lost)
     ]
-    return found
+    return sentences

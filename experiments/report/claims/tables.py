@@ -1,4 +1,4 @@
-"""The tables of claims: verdicts, and the readings behind each."""
+"""Tables of claims: the verdicts, and the readings of each claim."""
 
 from __future__ import annotations
 
@@ -36,20 +36,24 @@ VERDICT_HEADS = [
 ]
 
 
-def verdicts(of: Claimed, standing: Standing) -> Grid:
-    """One row a part and budget definition of each claim of this standing."""
-    rows = [row for each in of.decision.claims if each.standing == standing for row in _rows(of, each)]
+def verdicts(claimed: Claimed, standing: Standing) -> Grid:
+    """One row for each part and definition of the budget, of each claim of this standing."""
+    rows = [
+        row for each in claimed.decision.claims if each.standing == standing for row in _rows(claimed, each)
+    ]
     return Grid(LABELS[standing], VERDICT_HEADS, rows)
 
 
-def _rows(of: Claimed, outcome: Outcome) -> list[list[Cell]]:
+def _rows(claimed: Claimed, outcome: Outcome) -> list[list[Cell]]:
     numbers = [
-        _numbers(of, outcome, reading, finding)
-        for reading in of.deciding(outcome)
+        _numbers(claimed, outcome, reading, finding)
+        for reading in claimed.deciding(outcome)
         for finding in reading.findings
     ]
     numbers = numbers or [[Cell("not measured", kind="none"), *[Cell("")] * 5]]
-    published = Cell(words.published(outcome.claim), words.beside(outcome.claim, of.here), "prose narrow")
+    published = Cell(
+        words.published(outcome.claim), words.provenance(outcome.claim, claimed.here), "prose narrow"
+    )
     first = [Cell(outcome.name, outcome.claim.statement), verdict_cell(outcome)]
     more = [Cell(outcome.name), Cell("")]
     return [
@@ -58,9 +62,9 @@ def _rows(of: Claimed, outcome: Outcome) -> list[list[Cell]]:
     ]
 
 
-def _numbers(of: Claimed, outcome: Outcome, reading: Reading, finding: Finding) -> list[Cell]:
+def _numbers(claimed: Claimed, outcome: Outcome, reading: Reading, finding: Finding) -> list[Cell]:
     test, endpoint = finding.test, finding.endpoint
-    needed = words.needed(finding, outcome.claim, of.level(outcome))
+    needed = words.needed(finding, outcome.claim, claimed.level(outcome))
     return [
         Cell(finding.part.text, f"{endpoint.title}, by {words.place(reading.cell)}", "prose narrow"),
         Cell(f"{words.signed(endpoint, test.mean)} {endpoint.unit}", within(outcome.claim, finding), "fold"),
@@ -76,7 +80,7 @@ def smallest(finding: Finding) -> Cell:
 
 
 def within(claim: Claim, finding: Finding) -> str:
-    """The 95% interval; of an equivalence the 90% interval and the margin it must lie in, too."""
+    """The 95% interval; for an equivalence also the 90% interval and the margin that must contain it."""
     endpoint, test, narrow = finding.endpoint, finding.test, finding.equivalence
     text = words.interval(endpoint, test.low, test.high)
     if narrow is None or claim.margin is None:
@@ -84,22 +88,22 @@ def within(claim: Claim, finding: Finding) -> str:
     return f"{text}; 90% {words.interval(endpoint, narrow.low, narrow.high)} in ±{claim.margin:g}"
 
 
-def readings(of: Claimed, outcome: Outcome) -> Grid:
-    """The claim under every definition of the budget, scale and pooling; the first ones decide."""
+def readings(claimed: Claimed, outcome: Outcome) -> Grid:
+    """The claim under every definition of the budget, scale and pooling; marks the readings that decide."""
     several = len(outcome.claim.parts) > 1
     heads = ["budget", "scale", "pooling", *(["part"] if several else []), "seeds", "effect", "95% interval"]
     rows: list[list[Cell]] = []
     for reading in outcome.readings:
-        said = words.told(outcome, reading)
+        verdict = words.verdict_of(outcome, reading)
         first = Cell(
             words.STOPS.get(reading.cell.stop, reading.cell.stop),
-            "decides" if of.decides(outcome, reading) else "",
+            "decides" if claimed.decides(outcome, reading) else "",
         )
         last = [
             Cell(words.p_text(reading.p)),
             Cell(words.p_text(reading.adjusted)),
-            Cell(said, kind=words.TONES.get(said, "")),
-            assay_cell(of.decision, outcome.claim, reading.cell),
+            Cell(verdict, kind=words.TONES.get(verdict, "")),
+            assay_cell(claimed.decision, outcome.claim, reading.cell),
         ]
         if not reading.findings:
             empty = [Cell("")] * (5 if several else 4)
@@ -128,8 +132,8 @@ def readings(of: Claimed, outcome: Outcome) -> Grid:
     return Grid.of(label, [*heads, "p, raw", "p, corrected", "verdict", "assay"], rows)
 
 
-def behind(of: Claimed, outcome: Outcome) -> Grid:
-    """What stands behind the deciding effects: pairing, variance, what could have been seen."""
+def behind(claimed: Claimed, outcome: Outcome) -> Grid:
+    """The pairing, the variances and the smallest visible effect behind each deciding effect."""
     rows = [
         [
             Cell(finding.part.text, f"{finding.endpoint.title}, by {words.place(reading.cell)}"),
@@ -140,7 +144,7 @@ def behind(of: Claimed, outcome: Outcome) -> Grid:
             f"{finding.test.df:.1f}",
             smallest(finding),
         ]
-        for reading in of.deciding(outcome)
+        for reading in claimed.deciding(outcome)
         for finding in reading.findings
     ]
     heads = [
@@ -157,12 +161,12 @@ def behind(of: Claimed, outcome: Outcome) -> Grid:
     return Grid.of(f"{outcome.name}: pairing and variance", heads, rows)
 
 
-def assay_cell(decision: Decision, claim: Claim, place: Condition) -> Cell:
-    """Of the claim's tasks in a cell."""
-    asked = [each for each in decision.assays if each.endpoint in claim.asked and each.cell == place]
-    if not asked:
+def assay_cell(decision: Decision, claim: Claim, condition: Condition) -> Cell:
+    """Whether the claim's tasks pass their assay under a condition."""
+    assays = [each for each in decision.assays if each.endpoint in claim.asked and each.cell == condition]
+    if not assays:
         return Cell("no task")
-    if any(each.gain is None for each in asked):
+    if any(each.gain is None for each in assays):
         return Cell("not measured", kind="none")
-    failed = [endpoint_of(each.endpoint).title for each in asked if not each.passed]
+    failed = [endpoint_of(each.endpoint).title for each in assays if not each.passed]
     return Cell("failed", ", ".join(failed), "bad") if failed else Cell("passed", kind="good")

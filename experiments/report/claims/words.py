@@ -1,4 +1,4 @@
-"""Numbers and verdicts of claims as text: the page, the Markdown, the LaTeX and the terminal say the same."""
+"""Numbers and verdicts of claims as text, so that page, Markdown, LaTeX and terminal agree."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ NOT_COMPARABLE = "not comparable"
 
 
 def p_text(p: float) -> str:
-    """Two digits, and no more noughts than anyone reads."""
+    """A p-value in two digits; below LEAST only that it is below."""
     return f"< {LEAST:g}" if p < LEAST else f"{p:.2g}"
 
 
 def signed(endpoint: Endpoint, value: float) -> str:
-    """In the endpoint's digits with its sign; `inf` where nothing could be seen."""
+    """A value with its sign, in the endpoint's decimals."""
     return f"{value:+.{endpoint.decimals}f}"
 
 
@@ -51,7 +51,7 @@ def smallest(finding: Finding) -> str:
 
 
 def needed(finding: Finding, claim: Claim, alpha: float) -> str:
-    """How many seeds find what was published, or an equivalence's margin, by the variances found here."""
+    """The seeds that would find the published effect, or the margin, given the variances found here."""
     count = needed_seeds(finding, claim, alpha)
     if count is not None:
         return str(count)
@@ -71,60 +71,64 @@ def comparable(claim: Claim) -> bool:
 
 
 def published(claim: Claim) -> str:
-    """The published effect with its unit, or that a direction alone was published."""
+    """The published effect with its unit, or that only a direction was published."""
     effect = claim.published.effect
     return "a direction only" if effect is None else f"{effect:+g} {claim.published.unit}"
 
 
-def beside(claim: Claim, here: str) -> str:
-    """Where it was published, and in one phrase how far that is from here."""
-    there = claim.published.scale
-    return f"{claim.published.source}; " + (f"{there} there, {here} here" if there else f"here {here}")
+def provenance(claim: Claim, here: str) -> str:
+    """The source of the published effect, with its scale beside the scale of this sweep."""
+    scale = claim.published.scale
+    return f"{claim.published.source}; " + (f"{scale} there, {here} here" if scale else f"here {here}")
 
 
 def place(cell: Condition) -> str:
-    """`FLOPs, x 0.25`."""
+    """A condition in words, as `FLOPs, x 0.25`."""
     return STOPS.get(cell.stop, cell.stop) + ("" if cell.scale == 1 else f", x {cell.scale:g}")
 
 
 def pooling(reading: Reading, endpoint: Endpoint) -> str:
-    """The pooling that the endpoint was read under; "" where it knows none."""
+    """The pooling of a reading of the endpoint; "" if the endpoint has none."""
     if endpoint.other and reading.pooling == endpoint.other[0]:
         return reading.pooling
     return endpoint.pooling
 
 
-def told(outcome: Outcome, reading: Reading) -> str:
-    """A reading's verdict, which none has where the claim cannot be tested."""
+def verdict_of(outcome: Outcome, reading: Reading) -> str:
+    """A reading's verdict; "not testable" for every reading of a claim that cannot be tested."""
     return "not testable" if outcome.verdict == "not testable" else reading.verdict
 
 
 def stability(outcome: Outcome) -> list[str]:
-    """For each part whether its sign is the same however the claim is read."""
+    """For each part a sentence on whether the sign of its effect is the same in all readings."""
     sentences = []
     for number, part in enumerate(outcome.claim.parts):
-        seen = [
+        complete = [
             (r, r.findings[number]) for r in outcome.readings if len(r.findings) == len(outcome.claim.parts)
         ]
-        if not seen:
+        if not complete:
             continue
-        above = [reading for reading, finding in seen if finding.test.mean > 0]
-        below = [reading for reading, finding in seen if finding.test.mean <= 0]
+        in_favour = [reading for reading, finding in complete if finding.test.mean > 0]
+        against = [reading for reading, finding in complete if finding.test.mean <= 0]
         name = f"{part.text}, {endpoint_of(part.endpoint).title}: " if len(outcome.claim.parts) > 1 else ""
-        if not above or not below:
-            way = "in favour of" if above else "against"
-            sentence = f"the sign is stable, {way} the statement in all {len(seen)} readings"
+        if not in_favour or not against:
+            direction = "in favour of" if in_favour else "against"
+            sentence = f"the sign is stable, {direction} the statement in all {len(complete)} readings"
         else:
-            few, way = (below, "against") if len(below) <= len(above) else (above, "in favour")
-            where = "; ".join(_where(reading, number) for reading in few)
-            sentence = f"the sign changes: {way} in {len(few)} of {len(seen)} readings ({where})"
+            minority, direction = (
+                (against, "against") if len(against) <= len(in_favour) else (in_favour, "in favour")
+            )
+            where = "; ".join(_where(reading, number) for reading in minority)
+            sentence = (
+                f"the sign changes: {direction} in {len(minority)} of {len(complete)} readings ({where})"
+            )
         sentences.append((name + sentence)[0].upper() + (name + sentence)[1:] + ".")
     return sentences
 
 
 def _where(reading: Reading, number: int) -> str:
-    of = pooling(reading, reading.findings[number].endpoint)
-    return place(reading.cell) + (f", pooling {of}" if of else "")
+    name = pooling(reading, reading.findings[number].endpoint)
+    return place(reading.cell) + (f", pooling {name}" if name else "")
 
 
 def correlation(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Two sweeps side by side: what both claimed, and what both trained."""
+"""The page that shows two sweeps side by side: their claims and the arms that both trained."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def page(one: Path, two: Path) -> str:
 
 
 def _name(folder: Path, other: Path) -> str:
-    """A sweep's name, with the folder above it where both have the same."""
-    here, there = folder.resolve(), other.resolve()
-    return here.name if here.name != there.name else f"{here.parent.name}/{here.name}"
+    """A sweep's name, with its parent folder if both sweeps have the same name."""
+    path, other_path = folder.resolve(), other.resolve()
+    return path.name if path.name != other_path.name else f"{path.parent.name}/{path.name}"
 
 
 def claims(one: Side, two: Side) -> Grid | None:
-    """Claim by claim the verdict and the effects of both; None if neither makes any."""
+    """The verdict and effects of both sweeps, claim by claim; None if neither makes claims."""
     names = list(dict.fromkeys([*one.outcomes, *two.outcomes]))
     if not names:
         return None
@@ -55,9 +55,11 @@ def claims(one: Side, two: Side) -> Grid | None:
 
 
 def _claim(one: Side, two: Side, name: str) -> list[list[Cell]]:
-    """A row for each part and cell that either sweep decided on."""
+    """A row for each part and condition that either sweep decided on."""
     claim = next(side.outcomes[name].claim for side in (one, two) if name in side.outcomes)
-    hashes = [side.of.said.digests[name] for side in (one, two) if side.of and name in side.outcomes]
+    hashes = [
+        side.claimed.registered.digests[name] for side in (one, two) if side.claimed and name in side.outcomes
+    ]
     same = "in one alone" if len(hashes) < 2 else "same" if len(set(hashes)) == 1 else "differs"
     effects = _effects(one, name), _effects(two, name)
     wheres = list(dict.fromkeys([*effects[0], *effects[1]])) or [("", "")]
@@ -65,10 +67,10 @@ def _claim(one: Side, two: Side, name: str) -> list[list[Cell]]:
     for number, where in enumerate(wheres):
         head = [Cell(name, claim.statement), Cell(same, ", ".join(dict.fromkeys(hashes)), "prose narrow")]
         row = [*(head if number == 0 else [Cell(name), Cell("")]), Cell(*where, kind="prose narrow")]
-        for side, found in zip((one, two), effects, strict=True):
+        for side, effects_of_side in zip((one, two), effects, strict=True):
             row += [
                 _verdict(side, name) if number == 0 else Cell(""),
-                found.get(where, Cell("none", kind="none")),
+                effects_of_side.get(where, Cell("none", kind="none")),
             ]
         rows.append(row)
     return rows
@@ -80,8 +82,8 @@ def _verdict(side: Side, name: str) -> Cell:
 
 
 def _effects(side: Side, name: str) -> dict[tuple[str, str], Cell]:
-    """By contrast, and endpoint with cell."""
-    if side.of is None or name not in side.outcomes:
+    """The deciding effects, by contrast and by endpoint with condition."""
+    if side.claimed is None or name not in side.outcomes:
         return {}
     outcome = side.outcomes[name]
     if outcome.relabelling is not None:
@@ -89,19 +91,19 @@ def _effects(side: Side, name: str) -> dict[tuple[str, str], Cell]:
             (outcome.claim.arm or "", "against itself"): Cell(f"{outcome.relabelling:.1%}", "of relabellings")
         }
     return {
-        (found.part.text, f"{found.endpoint.title}, by {words.place(reading.cell)}"): Cell(
-            f"{words.signed(found.endpoint, found.test.mean)} {found.endpoint.unit}",
-            words.interval(found.endpoint, found.test.low, found.test.high),
+        (finding.part.text, f"{finding.endpoint.title}, by {words.place(reading.cell)}"): Cell(
+            f"{words.signed(finding.endpoint, finding.test.mean)} {finding.endpoint.unit}",
+            words.interval(finding.endpoint, finding.test.low, finding.test.high),
         )
-        for reading in side.of.deciding(outcome)
-        for found in reading.findings
+        for reading in side.claimed.deciding(outcome)
+        for finding in reading.findings
     }
 
 
 def results(one: Side, two: Side, arms: list[str]) -> Grid:
-    """Arms that both have, each metric of both sweeps side by side."""
-    both = [side.found[side.found["arm"].isin(arms)] for side in (one, two)]
-    shown = [metric for metric in METRICS if any(metric.name in set(found["metric"]) for found in both)]
+    """The arms that both have, with each metric of the two sweeps side by side."""
+    both = [side.results[side.results["arm"].isin(arms)] for side in (one, two)]
+    shown = [metric for metric in METRICS if any(metric.name in set(table["metric"]) for table in both)]
     heads = [
         Cell(metric.title, f"{metric.unit}, {side.sweep.name}") for metric in shown for side in (one, two)
     ]
@@ -110,7 +112,7 @@ def results(one: Side, two: Side, arms: list[str]) -> Grid:
         cells = []
         for metric in shown:
             for side in (one, two):
-                value = spread(side.found, arm, metric)
+                value = spread(side.results, arm, metric)
                 if value is None:
                     cells.append(Cell("not measured", kind="none"))
                 else:

@@ -1,4 +1,4 @@
-"""What differs between two sweeps, and which of it speaks against comparing them."""
+"""The differences between two sweeps, and warnings about those that speak against a comparison."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ HERE_ALONE = {
     "tracking.name",
     "tracking.project",
     "tracking.entity",
-}  # of the place, not of the sweep
+}  # settings of a machine, not of the sweep
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two sweeps, read."""
+    """One of the two sweeps, with its results and claims."""
 
     sweep: SweepRecord
-    found: pd.DataFrame
-    of: Claimed | None
+    results: pd.DataFrame
+    claimed: Claimed | None
 
     @classmethod
     def read(cls, folder: Path) -> Side:
@@ -42,17 +42,21 @@ class Side:
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
-        return {} if self.of is None else {outcome.name: outcome for outcome in self.of.decision.outcomes}
+        return (
+            {}
+            if self.claimed is None
+            else {outcome.name: outcome for outcome in self.claimed.decision.outcomes}
+        )
 
 
 def warnings(one: Side, two: Side) -> list[str]:
-    """Why the two may not be compared, what weighs most first; [] if nothing speaks against it."""
-    found = []
+    """Reasons against comparing the two, the most important first; [] if there are none."""
+    reasons = []
     corpora = audit.corpora(one.sweep), audit.corpora(two.sweep)
     if corpora[0] != corpora[1]:
-        found.append(
-            f"They read different text (digests {_told(corpora[0])} and {_told(corpora[1])}): bits per byte "
-            "and tasks made of it are other questions."
+        reasons.append(
+            f"They read different text (digests {_digests(corpora[0])} and {_digests(corpora[1])}): "
+            "bits per byte and tasks made of it are other questions."
         )
     changed = {key.partition(".")[0] for key, _, _ in _settings(one, two)}
     for group, what in (
@@ -61,34 +65,33 @@ def warnings(one: Side, two: Side) -> list[str]:
         ("evaluation", "They were evaluated otherwise, so items or finetuning differ"),
     ):
         if group in changed:
-            found.append(f"{what}: an effect may differ for that alone.")
+            reasons.append(f"{what}: an effect may differ for that alone.")
     other = [name for name in one.outcomes if name in two.outcomes and not _same_claim(one, two, name)]
     if other:
-        found.append(f"Under one name they make different claims (by hash): {words.listed(other)}.")
+        reasons.append(f"Under one name they make different claims (by hash): {words.listed(other)}.")
     for side in (one, two):
-        if side.of is not None and side.of.failed:
-            found.append(
-                f"Apparatus of {side.sweep.name} not validated: {words.listed(side.of.failed)} did not hold."
+        if side.claimed is not None and side.claimed.failed:
+            failed = words.listed(side.claimed.failed)
+            reasons.append(f"Apparatus of {side.sweep.name} not validated: {failed} did not hold.")
+        if side.claimed is not None and side.claimed.registered.deviations:
+            reasons.append(
+                f"{side.sweep.name} was changed after training began: {'; '.join(deviations(side.claimed))}."
             )
-        if side.of is not None and side.of.said.deviations:
-            found.append(
-                f"{side.sweep.name} was changed after training began: {'; '.join(deviations(side.of))}."
-            )
-    return found
+    return reasons
 
 
-def _told(digests: set[str]) -> str:
+def _digests(digests: set[str]) -> str:
     return words.listed(sorted(digests))
 
 
 def _same_claim(one: Side, two: Side, name: str) -> bool:
-    assert one.of is not None
-    assert two.of is not None
-    return one.of.said.digests[name] == two.of.said.digests[name]
+    assert one.claimed is not None
+    assert two.claimed is not None
+    return one.claimed.registered.digests[name] == two.claimed.registered.digests[name]
 
 
 def differing(one: Side, two: Side) -> Grid:
-    """Settings, seeds, budgets of claims and arms in which the sweeps differ."""
+    """A table of the settings, seeds, budgets of claims and arms in which the sweeps differ."""
     rows = [
         [Cell(key, kind="code"), first, second]
         for key, first, second in [*_sweeps(one, two), *_settings(one, two)]
@@ -98,7 +101,7 @@ def differing(one: Side, two: Side) -> Grid:
 
 def _sweeps(one: Side, two: Side) -> Iterator[tuple[str, str, str]]:
     rows: dict[str, tuple[str, str]] = {
-        "corpus": (_told(audit.corpora(one.sweep)), _told(audit.corpora(two.sweep))),
+        "corpus": (_digests(audit.corpora(one.sweep)), _digests(audit.corpora(two.sweep))),
         "seeds": (_seeds(one), _seeds(two)),
         "cells of claims": (_cells(one), _cells(two)),
         "arms of one alone": (_alone(one, two), _alone(two, one)),
@@ -107,11 +110,11 @@ def _sweeps(one: Side, two: Side) -> Iterator[tuple[str, str, str]]:
 
 
 def _seeds(side: Side) -> str:
-    return str(side.of.said.seeds if side.of else len(side.sweep.seeds))
+    return str(side.claimed.registered.seeds if side.claimed else len(side.sweep.seeds))
 
 
 def _cells(side: Side) -> str:
-    return "no claims" if side.of is None else "; ".join(map(words.place, side.of.said.cells))
+    return "no claims" if side.claimed is None else "; ".join(map(words.place, side.claimed.registered.cells))
 
 
 def _alone(side: Side, other: Side) -> str:
@@ -119,15 +122,15 @@ def _alone(side: Side, other: Side) -> str:
 
 
 def _settings(one: Side, two: Side) -> list[tuple[str, str, str]]:
-    """Settings in which an arm that both have differs; of each key the first such arm's."""
-    found: dict[str, tuple[str, str]] = {}
+    """(key, value in one, value in two) of each setting that differs, of the first shared arm that does."""
+    values_by_key: dict[str, tuple[str, str]] = {}
     for arm in one.sweep.arms:
         first, second = _recipe(one, arm), _recipe(two, arm)
         if first and second:
             for key in sorted(first.keys() | second.keys()):
                 if first.get(key) != second.get(key) and key not in HERE_ALONE:
-                    found.setdefault(key, (f"{first.get(key)}", f"{second.get(key)}"))
-    return [(key, *values) for key, values in found.items()]
+                    values_by_key.setdefault(key, (f"{first.get(key)}", f"{second.get(key)}"))
+    return [(key, *values) for key, values in values_by_key.items()]
 
 
 def _recipe(side: Side, arm: str) -> dict[str, Any]:

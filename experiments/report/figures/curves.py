@@ -1,4 +1,7 @@
-"""The page's figures: learning curves, and a dot for every seed. One colour an arm, everywhere."""
+"""The page's figures: learning curves, and results with a dot for every seed.
+
+An arm has one colour everywhere.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,20 @@ from experiments.runs.reading import SweepRecord
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Kept apart under the three kinds of colour blindness, and at 3 to 1 or more on white; the page has lighter
-# ones for its dark side. More arms take the next dash; markers and dashes tell arms apart without colour.
+# Distinct under the three kinds of colour blindness, with a contrast of at least 3 to 1 on white; the page
+# has lighter ones for dark mode. Further arms take the next dash; markers and dashes work without colour.
 COLOURS = ("#0a6fc2", "#ee3d14", "#009e73", "#8a2f84", "#82902a", "#332288", "#583213", "#7e8d96")
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)))
 MARKERS = "osD^vP*X"
 AXES = (("tokens", "raw tokens read"), ("targets", "supervised targets"), ("flops", "training FLOPs"))
-APART = 3  # times: losses that end further apart are drawn on a logarithmic axis
-POINTS = 60  # of a training curve: means over as many stretches of the run
-MANY = 60  # runs: with more a curve has fewer points, and a mark at its end alone
+APART = 3  # final losses further apart than this factor are drawn on a logarithmic axis
+POINTS = 60  # of a training curve, each the mean over a stretch of the run
+MANY = 60  # with more runs a curve has fewer points, and a marker only at its end
 
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is drawn. `variable` is its colour on the page."""
+    """How an arm is drawn. variable: the name of its colour in the page's CSS."""
 
     colour: str
     variable: str
@@ -56,7 +59,7 @@ def looks(arms: Sequence[str]) -> dict[str, Look]:
 
 
 def key(arm: str, look: Look) -> str:
-    """The swatch that stands beside an arm's name, drawn as its lines and dots are."""
+    """The swatch beside an arm's name, drawn like the arm's lines and dots."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(0.36, 0.16))
         axes = figure.add_axes((0, 0, 1, 1))
@@ -68,7 +71,7 @@ def key(arm: str, look: Look) -> str:
 
 
 def curves(sweep: SweepRecord) -> list[str]:
-    """Loss against tokens, targets and FLOPs: training faint, validation bold; [] without any."""
+    """Loss against tokens, targets and FLOPs, training faint, validation bold; [] if no run has metrics."""
     if not any(run.metrics for run in sweep.runs):
         return []
     return [_curve(sweep, column, label) for column, label in AXES]
@@ -119,7 +122,7 @@ def _curve(sweep: SweepRecord, column: str, label: str) -> str:
 
 
 def _thinned(x: list[float], y: list[float], points: int) -> tuple[list[float], list[float]]:
-    """At most `points` means of neighbouring points, so that a long run draws no larger a page."""
+    """At most `points` means of neighbouring points, so that a long run does not make the page larger."""
     parts = min(points, len(x))
     return (
         [float(part.mean()) for part in np.array_split(x, parts)],
@@ -130,7 +133,7 @@ def _thinned(x: list[float], y: list[float], points: int) -> tuple[list[float], 
 def dots(
     metric: Metric, spreads: dict[str, Spread], baselines: list[tuple[str, float]], arms: Sequence[str]
 ) -> str:
-    """One row an arm: every seed a dot, the mean a bar, the interval a line; baselines stand as lines."""
+    """One row for each arm: seeds as dots, the mean as a bar, the interval as a band. Baselines are lines."""
     drawn, tips = looks(arms), {}
     with mpl.rc_context(STYLE):
         figure = Figure(
@@ -164,7 +167,7 @@ def dots(
 
 
 def _row(axes: Axes, row: int, arm: str, spread: Spread, look: Look) -> dict[str, str]:
-    """Draws one arm; returns the tips of its dots."""
+    """Draws one arm; returns the tooltips of its dots."""
     if spread.half_width is not None:
         ends = spread.mean - spread.half_width, spread.mean + spread.half_width
         axes.plot(ends, (row, row), color=look.colour, linewidth=5, alpha=0.25, solid_capstyle="butt")
@@ -179,7 +182,7 @@ def _row(axes: Axes, row: int, arm: str, spread: Spread, look: Look) -> dict[str
 
 @cache
 def masks(family: str) -> str:
-    """Who sees whom in one family; drawn once a process, since no sweep changes it."""
+    """The masks of one family as SVG, drawn once a process, since they are the same for every sweep."""
     return inline(mask_figure([family], width=5.3), {SEEN: "seen", FLOWS: "flows", LEAK: "leak"})
 
 

@@ -1,4 +1,4 @@
-"""Each family's masks on one short text, as its natural objective asks it, beside the measured flow."""
+"""Each family's masks on a short text, as its usual objective builds it, beside the measured flow."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ WORDS = ("the", "state", "of", "our", "union", "is", "strong", "and", "growing",
 SPECIALS = ("<pad>", "<s>", "</s>", "<mask>", "<cls>", "<sep>", "<X>", "<Y>", "<Z>")
 PIECES = (*SPECIALS, *WORDS)
 TEXT = Windows(torch.arange(len(SPECIALS), len(PIECES))[None])
-# For a mask of the user's: long enough to show a window, and two documents in a row, which masks keep apart.
+# For a user's mask: long enough to show a window, with two documents in the row, which masks separate.
 LONGER = Windows(
     len(SPECIALS) + torch.arange(24)[None] % len(WORDS), segments=(torch.arange(24) >= 18).long()[None]
 )
-# A family, what it is asked in the picture, with rates that ten words can show, and a seed that shows much.
+# By family: its name, objective and options in the picture, and a seed. The rates suit a text of ten words.
 QUESTIONS = {
     "encoder_ae": ("Encoder-AE", "mlm", {"rate": 0.2}, 1),
     "decoder_ar": ("Decoder-AR", "causal", {}, 0),
@@ -42,9 +42,9 @@ QUESTIONS = {
 class Panel:
     """One mask: row q looks at column k where seen[q, k].
 
-    measured: where the output of row q depends on the input at k in a model of one layer a stack. answers:
-    what each row is asked to predict, "" if nothing. second_stream: the first query row of a permuted LM.
-    allowed: where something may flow, if that is not where something is seen.
+    measured: whether the output of row q depends on the input at k in a model with one layer in each stack.
+    answers: what each row must predict, "" if nothing. second_stream: the first query row of a permuted LM.
+    allowed: where information may flow, if that differs from `seen`.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Panel:
 
 
 def example(family: str, text: Windows = TEXT) -> Batch:
-    """One row of WORDS, built by the objective of QUESTIONS."""
+    """A batch with one row of text, built by the family's objective in QUESTIONS."""
     _, name, options, seed = QUESTIONS[family]
     vocabulary = Vocabulary(
         size=len(PIECES),
@@ -77,7 +77,7 @@ def example(family: str, text: Windows = TEXT) -> Batch:
 
 
 def mask_examples(family: str) -> list[Panel]:
-    """The masks of one of `archs.FAMILIES` on its example, padding left out."""
+    """The masks of one of `archs.FAMILIES` on its example, without padding."""
     batch, kind = example(family), FAMILIES[family]
     torch.manual_seed(0)
     depth = 1 if family == "encoder_decoder" else None
@@ -94,10 +94,10 @@ def mask_examples(family: str) -> list[Panel]:
 
 
 def panel_of(mask: MaskBuilder, family: type[SingleStack]) -> tuple[Panel, FlowReport]:
-    """A mask of the user's in a family, over LONGER, and the report of it against the family's own mask.
+    """A user's mask in a family, over LONGER, and the flow report of it against the family's own mask.
 
-    Allowed is what both masks show, and each row's own input, which reaches it beside attention. Raises
-    UserError for a family of a kind that QUESTIONS does not ask.
+    Information may flow where both masks show a column, and from each row's own input, which reaches the row
+    without attention. Raises UserError for a kind of family that QUESTIONS does not have.
     """
     if family.kind not in QUESTIONS:
         raise unknown("kind of family to draw", family.kind, QUESTIONS)
@@ -134,32 +134,32 @@ def _two_stacks(
 
 
 def _two_streams(batch: Batch, words: list[str], flows: Tensor) -> Panel:
-    """Content rows, then the query rows in the order in which they are predicted."""
+    """Content rows, then the query rows in the order of their prediction."""
     assert batch.rank is not None
     assert batch.queries is not None
     T, columns, rank = len(words), batch.queries[0], batch.rank[0]
     order = rank[columns].argsort()
     shown = torch.cat((torch.arange(T), T + order))
-    asked = columns[order].tolist()
+    predicted = columns[order].tolist()
     rows = [f"{word} ({place})" if place else word for word, place in zip(words, rank.tolist(), strict=True)]
     return Panel(
         str(permuted_lm.mask(batch)),
-        rows + [f"query ({rank[column]})" for column in asked],
+        rows + [f"query ({rank[column]})" for column in predicted],
         words,
         permuted_lm.mask(batch).dense(1, shown, torch.arange(T))[0],
         flows[shown],
-        [""] * T + [words[column] for column in asked],
+        [""] * T + [words[column] for column in predicted],
         second_stream=T,
     )
 
 
 def _words(tokens: Tensor | None, segments: Tensor | None) -> list[str]:
-    """The pieces of the only row, up to its padding."""
+    """The pieces of the batch's only row, without padding."""
     assert tokens is not None
     real = tokens[0] if segments is None else tokens[0][segments[0] != PADDING]
     return [PIECES[token] for token in real.tolist()]
 
 
 def _answers(batch: Batch) -> list[str]:
-    asked = zip(batch.targets[0].tolist(), batch.weights[0].tolist(), strict=True)
-    return [PIECES[target] if weight else "" for target, weight in asked]
+    targets = zip(batch.targets[0].tolist(), batch.weights[0].tolist(), strict=True)
+    return [PIECES[target] if weight else "" for target, weight in targets]

@@ -1,4 +1,4 @@
-"""Who sees whom: the masks of `experiments.report.figures.mask_examples` drawn as one SVG."""
+"""Draws the masks of `experiments.report.figures.mask_examples` as one SVG."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ LEGEND_OF_ONE = (
     "so it does, where the family's own mask hides it: a leak. Arrow: what the row is asked to predict."
 )
 SEEN, FLOWS, LEAK = "#9dbbd9", "#17406b", "#b3261e"
-CELL, LEFT, RIGHT, TOP, BOTTOM = 0.185, 0.95, 0.72, 0.8, 0.16  # inches: a cell, and the room around a panel
-HEADING = 0.3  # above a family's panels
+CELL, LEFT, RIGHT, TOP, BOTTOM = 0.185, 0.95, 0.72, 0.8, 0.16  # inches: a cell, and the margins of a panel
+HEADING = 0.3  # inches above a family's panels
 
 
 def mask_figure(families: Iterable[str] = tuple(QUESTIONS), width: float = 11.4, legend: bool = False) -> str:
-    """An SVG of who may look at whom in these families, at most about `width` inches wide.
+    """An SVG of the masks of these families, at most about `width` inches wide.
 
-    Filled cells are computed by the families' mask functions on batches that their objectives built; dots
-    are measured on tiny models, as gradients that are not zero.
+    Filled cells are computed by the families' mask functions on batches that their objectives built. Dots are
+    measured on tiny models, as gradients that are not zero.
     """
     drawn = {_heading(family): mask_examples(family) for family in families}
     title = f"Who sees whom: {', '.join(QUESTIONS[family][0] for family in families)}"
@@ -50,15 +50,18 @@ def mask_figure(families: Iterable[str] = tuple(QUESTIONS), width: float = 11.4,
 
 
 def draw_masks(path: Path) -> None:
-    """Writes `mask_figure()` of all families to `path` and says so. Raises UserError if that cannot be."""
+    """Writes `mask_figure()` of all families to `path` and prints the path.
+
+    Raises UserError if it cannot write.
+    """
     _write(path, mask_figure(legend=True))
     print(f"who sees whom in {', '.join(QUESTIONS)}: {path}")
 
 
 def draw_mask(path: Path, recipe: Recipe) -> None:
-    """Writes the mask that the recipe names to `path`, and says whether it leaks in the recipe's family.
+    """Draws the mask that the recipe names to `path`, and prints whether it leaks in the recipe's family.
 
-    A leak is what it shows beyond the family's own mask. Raises UserError on what `build.mask` refuses.
+    A leak is a flow that the family's own mask hides. Raises UserError for a mask that `mask_of` refuses.
     """
     from experiments.recipe.build import family_class, mask_of
 
@@ -71,13 +74,13 @@ def draw_mask(path: Path, recipe: Recipe) -> None:
         path,
         _svg({f"{path_of_mask} in {name}": [panel]}, f"Who sees whom: {path_of_mask}", 11.4, LEGEND_OF_ONE),
     )
-    found = replace(report, silences=[]) if report.leaks else "no leaks"
-    print(f"{path_of_mask} against {name}'s own mask: {found}")
+    outcome = replace(report, silences=[]) if report.leaks else "no leaks"
+    print(f"{path_of_mask} against {name}'s own mask: {outcome}")
     print(f"who sees whom: {path}")
 
 
 def _svg(drawn: dict[str, list[Panel]], title: str, width: float, legend: str) -> str:
-    """Panels by their heading, as one SVG."""
+    """One SVG of panels, given by their heading."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -100,7 +103,7 @@ def _heading(family: str) -> str:
 
 
 def _write(path: Path, svg: str) -> None:
-    # Dark ink: a page that shows the file may be dark too, so it brings its paper.
+    # The ink is dark, and a page that shows the file may be dark too: add a light background.
     paper = f'</title><rect width="100%" height="100%" fill="{PAPER}"/>'
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,9 +123,9 @@ def _extent(panel: Panel) -> tuple[float, float]:
 def _layout(
     drawn: dict[str, list[Panel]], width: float
 ) -> tuple[list[tuple[str, Panel, float, float]], tuple[float, float]]:
-    """Each panel's left and top in inches, by its heading, filled line by line; and the figure's size.
+    """Places panels line by line: (heading, panel, left, top) in inches, and the figure's size.
 
-    A heading's first panel starts a line of its own if its panels would not all fit in what is left.
+    The first panel of a heading starts a new line unless all panels of the heading fit in the current one.
     """
     placed: list[tuple[str, Panel, float, float]] = []
     left = top = line = widest = 0.0
@@ -165,16 +168,16 @@ def _draw(figure: Figure, panel: Panel, left: float, top: float) -> None:
     axes.tick_params(length=0, labeltop=True, labelbottom=False, pad=2, labelcolor=INK)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    _beside(axes, panel.title, (4 - LEFT * 72, TOP * 72 - 8), size=8)
-    _beside(axes, "is looked at →", (-5, 11), size=6.5, color=MUTED, ha="right")
-    _beside(axes, "looks ↓", (-5, 3), size=6.5, color=MUTED, ha="right")
+    _annotate(axes, panel.title, (4 - LEFT * 72, TOP * 72 - 8), size=8)
+    _annotate(axes, "is looked at →", (-5, 11), size=6.5, color=MUTED, ha="right")
+    _annotate(axes, "looks ↓", (-5, 3), size=6.5, color=MUTED, ha="right")
     for row, answer in enumerate(panel.answers):
         if answer:
             axes.text(K - 0.2, row, f"→ {answer}", size=7.5, va="center", color=FLOWS)
 
 
-def _beside(axes: Axes, text: str, points: tuple[float, float], **style: Any) -> None:
-    """Text at so many points from the panel's upper left corner."""
+def _annotate(axes: Axes, text: str, points: tuple[float, float], **style: Any) -> None:
+    """Writes text at an offset, in points, from the panel's upper left corner."""
     axes.annotate(text, (0, 1), points, "axes fraction", "offset points", **style)
 
 

@@ -1,4 +1,4 @@
-"""Figures as SVG text: standing alone in a file, or inside a page that has a light and a dark side."""
+"""Figures as SVG text, for a file of their own or for a page with a light and a dark mode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Drawn in these colours, and in a page replaced by its variables: the figure then follows light and dark.
+# Figures are drawn in these colours. In a page its CSS variables replace them, so figures follow dark mode.
 INK, MUTED, RULE, PAPER = "#1d242e", "#5d6876", "#c7ced7", "#fdfdfc"
 THEME = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
 
@@ -45,8 +45,7 @@ NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 def to_svg(figure: Figure, title: str, tips: Mapping[str, str] | None = None) -> str:
     """The figure as one <svg> element with `title` for screen readers.
 
-    tips: for artists by their gid, what is shown where the pointer rests. The same figure gives the same
-    text.
+    tips: tooltips, by the gid of their artist. The same figure always gives the same text.
     """
     import matplotlib as mpl
 
@@ -65,14 +64,14 @@ def to_svg(figure: Figure, title: str, tips: Mapping[str, str] | None = None) ->
 
 
 def inline(svg: str, colours: Mapping[str, str] | None = None) -> str:
-    """For inside a page: no namespaces, no ids that another figure could have too, colours by variable.
+    """Adapts an SVG to a page: no namespaces, no ids that are not referred to, colours as CSS variables.
 
-    colours: those of `svg` that the page names otherwise than THEME, by the name of the page's variable.
+    colours: {colour in `svg`: name of the page's variable}, beyond THEME.
     """
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r' width="([\d.]+)pt" height="[\d.]+pt"', r' style="width: \1pt"', svg, count=1)
     used = set(re.findall(r'(?:#|href="#)([\w\-]+)', svg))
-    svg = re.sub(r' id="([\w\-.]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r' id="([\w\-.]+)"', lambda match: match[0] if match[1] in used else "", svg)
     for colour, name in {**THEME, **(colours or {})}.items():
         svg = svg.replace(colour, f"var(--{name})")
     return svg

@@ -1,1 +1,1 @@
-"""A report in other forms than the page: Markdown, LaTeX, JSON, the terminal."""
+"""The report in other formats than the page: Markdown, LaTeX, JSON, the terminal."""

@@ -1,4 +1,4 @@
-"""The budget audit in the terminal, within 80 columns: the page has all of its rows."""
+"""The budget audit in the terminal, within 80 columns. It has fewer rows than the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = ("steps", "raw tokens", "targets", "FLOPs", "time")
 
 
 def audit_table(sweep: SweepRecord) -> Table | None:
-    """What each arm spent, under it what was planned; None if no run has ended."""
+    """A table of what each arm spent, with the plan below it; None if no run has ended."""
     lines = audit.lines(sweep)
     if not lines:
         return None
@@ -24,7 +24,7 @@ def audit_table(sweep: SweepRecord) -> Table | None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        collapse_padding=True,  # else the last column loses what the paddings are reckoned at
+        collapse_padding=True,  # without it the last column loses the width of the paddings
     )
     table.add_column("arm\nobjective", overflow="fold", min_width=11)
     for heading in ("off the\nmatch", "P\nM", "\nsteps", "raw\ntokens", "\ntargets", "\nFLOPs", "\nseconds"):

@@ -32,7 +32,7 @@ HEAD = "% Needs \\usepackage{booktabs}. Written by pentarch report; a new report
 
 
 def render(report: Report) -> str:
-    """Confirmatory and exploratory verdicts where there are claims, then results."""
+    """Confirmatory and exploratory verdicts if there are claims, then the results."""
     claimed = report.claimed
     grids = [] if claimed is None else [verdicts(claimed, standing) for standing in STANDINGS]
     if report.metrics:
@@ -40,15 +40,15 @@ def render(report: Report) -> str:
     return "\n\n".join([HEAD, *(table(grid) for grid in grids if grid.rows)]) + "\n"
 
 
-def verdicts(of: Claimed, standing: Standing) -> Grid:
-    """The page's verdicts in as many columns as a page of paper is wide."""
+def verdicts(claimed: Claimed, standing: Standing) -> Grid:
+    """The page's verdicts in columns that fit a page of paper."""
     heads = ["claim", "contrast", "endpoint", "budget", "effect", "95% interval", "published"]
     rows: list[list[Cell]] = []
-    for outcome in of.decision.claims:
+    for outcome in claimed.decision.claims:
         if outcome.standing != standing:
             continue
-        published, found = words.published(outcome.claim), []
-        for reading in of.deciding(outcome):
+        published, parts = words.published(outcome.claim), []
+        for reading in claimed.deciding(outcome):
             for finding in reading.findings:
                 endpoint, test = finding.endpoint, finding.test
                 numbers = (
@@ -58,17 +58,20 @@ def verdicts(of: Claimed, standing: Standing) -> Grid:
                     words.p_text(reading.p),
                     words.p_text(reading.adjusted),
                 )
-                what = finding.part.text, finding.part.endpoint, words.place(reading.cell)
-                found.append([*(Cell(each, kind="prose") for each in what), *map(Cell, numbers)])
-        found = found or [[Cell("")] * 3 + [Cell("not measured")] + [Cell("")] * 4]
-        for number, row in enumerate(found):
+                description = finding.part.text, finding.part.endpoint, words.place(reading.cell)
+                parts.append([*(Cell(each, kind="prose") for each in description), *map(Cell, numbers)])
+        parts = parts or [[Cell("")] * 3 + [Cell("not measured")] + [Cell("")] * 4]
+        for number, row in enumerate(parts):
             verdict = outcome.verdict if number == 0 else ""
             rows.append([Cell(outcome.name if number == 0 else ""), *row, Cell(verdict, kind="prose")])
     return Grid.of(LABELS[standing], [*heads, "p", "p, corrected", "verdict"], rows)
 
 
 def table(grid: Grid) -> str:
-    """One floating table: the first column from the left, the others too where they hold words."""
+    """A floating table.
+
+    The first column and columns of words are aligned to the left, the others to the right.
+    """
     columns = "".join("l" if number == 0 or grid.left(number) else "r" for number in range(len(grid.heads)))
     lines = [
         r"\begin{table}",
@@ -91,7 +94,10 @@ def _row(cells: list[Cell]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    """Square brackets are guarded: after a row's end LaTeX would take them for an option of it."""
+    """A cell in LaTeX.
+
+    One that begins with [ is put in braces; after \\\\ LaTeX would read it as an option.
+    """
     text = escaped(cell.text)
     text += f" ({escaped(cell.small)})" if cell.small else ""
     return f"{{{text}}}" if text.startswith("[") else text

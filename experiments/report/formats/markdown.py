@@ -1,4 +1,4 @@
-"""The report as Markdown: the page's tables and sentences, without its figures."""
+"""The report as Markdown: the page's tables and sentences, without figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from experiments.report.sections import limits, words
 
 
 def render(report: Report) -> str:
-    """The whole report; the page's numbers, in the same words."""
+    """The whole report, with the numbers and words of the page."""
     return "\n\n".join(_parts(report)) + "\n"
 
 

@@ -15,19 +15,19 @@ from experiments.report.claims.section import headline
 COLOURS = {"good": "green", "bad": "red"}
 
 
-def show(console: Console, of: Claimed) -> None:
-    """Prints controls that failed, every claim, and deviations."""
-    console.print(_table(of))
-    style = "red" if of.failed else ""
-    console.print(Text(headline(of), style=style))
-    for outcome in of.decision.failed_controls:
+def show(console: Console, claimed: Claimed) -> None:
+    """Prints every claim, the controls that failed, and the deviations."""
+    console.print(_table(claimed))
+    style = "red" if claimed.failed else ""
+    console.print(Text(headline(claimed), style=style))
+    for outcome in claimed.decision.failed_controls:
         console.print(f"  control {outcome.name}: {outcome.why}", markup=False)
-    for deviation in of.said.deviations:
+    for deviation in claimed.registered.deviations:
         console.print(f"  deviation after training began: {deviation['what']}", markup=False)
 
 
-def _table(of: Claimed) -> Table:
-    """A row for each part and definition of the budget; of a claim the first says what it came to."""
+def _table(claimed: Claimed) -> Table:
+    """A row for each part and definition of the budget. The first row of a claim has its verdict."""
     table = Table(
         title="verdicts", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
@@ -36,10 +36,10 @@ def _table(of: Claimed) -> Table:
     table.add_column("effect\n95% interval", justify="right", overflow="fold", width=18)
     table.add_column("p", justify="right", min_width=7)
     table.add_column("published", justify="right", min_width=9)
-    for outcome in of.decision.claims:
+    for outcome in claimed.decision.claims:
         claim = Text(outcome.name + (" E\n" if outcome.standing == "exploratory" else "\n"))
         claim.append(outcome.verdict, style=COLOURS.get(words.TONES.get(outcome.verdict, ""), ""))
-        for number, cells in enumerate(_rows(of, outcome) or [("not measured", "", "")]):
+        for number, cells in enumerate(_rows(claimed, outcome) or [("not measured", "", "")]):
             table.add_row(claim if number == 0 else "", *map(Text, cells), _published(outcome, number))
     table.caption = (
         "Positive: in favour of the statement. p: of the whole claim, corrected.\n"
@@ -48,7 +48,7 @@ def _table(of: Claimed) -> Table:
     return table
 
 
-def _rows(of: Claimed, outcome: Outcome) -> list[tuple[str, str, str]]:
+def _rows(claimed: Claimed, outcome: Outcome) -> list[tuple[str, str, str]]:
     return [
         (
             f"{finding.part.text}\n{finding.part.endpoint}, {words.place(reading.cell).removeprefix('raw ')}",
@@ -56,7 +56,7 @@ def _rows(of: Claimed, outcome: Outcome) -> list[tuple[str, str, str]]:
             + words.interval(finding.endpoint, finding.test.low, finding.test.high),
             words.p_text(reading.adjusted),
         )
-        for reading in of.deciding(outcome)
+        for reading in claimed.deciding(outcome)
         for finding in reading.findings
     ]
 

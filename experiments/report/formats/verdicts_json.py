@@ -1,4 +1,4 @@
-"""Verdicts for machines: report/verdicts.json."""
+"""Verdicts as JSON, for other programs: report/verdicts.json."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from experiments.report.claimed import Claimed
 from experiments.report.claims import words
 
 
-def content(of: Claimed) -> dict[str, Any]:
-    """Numbers in full, in the endpoints' units, positive in favour of the claim; null where there is none."""
+def content(claimed: Claimed) -> dict[str, Any]:
+    """Unrounded numbers in the endpoints' units, positive in favour of the claim; null for missing ones."""
     return finite(
         {
-            "validated": not of.failed,
-            "failed_controls": of.failed,
-            "registered": of.said.written,
-            "seeds": of.said.seeds,
-            "deviations": of.said.deviations,
-            "outcomes": {outcome.name: _outcome(of, outcome) for outcome in of.decision.outcomes},
+            "validated": not claimed.failed,
+            "failed_controls": claimed.failed,
+            "registered": claimed.registered.written,
+            "seeds": claimed.registered.seeds,
+            "deviations": claimed.registered.deviations,
+            "outcomes": {outcome.name: _outcome(claimed, outcome) for outcome in claimed.decision.outcomes},
             "assays": [
                 {
                     "endpoint": each.endpoint,
@@ -30,42 +30,42 @@ def content(of: Claimed) -> dict[str, Any]:
                     "passed": each.passed,
                     "gain": each.gain and asdict(each.gain),
                 }
-                for each in of.decision.assays
+                for each in claimed.decision.assays
             ],
         }
     )
 
 
-def _outcome(of: Claimed, outcome: Outcome) -> dict[str, Any]:
+def _outcome(claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
     return {
         "statement": outcome.claim.statement,
         "standing": outcome.standing,
         "kind": outcome.claim.kind,
         "verdict": outcome.verdict,
         "why": outcome.why,
-        "digest": of.said.digests[outcome.name],
+        "digest": claimed.registered.digests[outcome.name],
         "margin": outcome.claim.margin,
         "published": outcome.claim.published.model_dump(mode="json"),
         "relabelling": outcome.relabelling,
         "excused": outcome.excused,
-        "readings": [_reading(of, outcome, reading) for reading in outcome.readings],
+        "readings": [_reading(claimed, outcome, reading) for reading in outcome.readings],
     }
 
 
-def _reading(of: Claimed, outcome: Outcome, reading: Reading) -> dict[str, Any]:
+def _reading(claimed: Claimed, outcome: Outcome, reading: Reading) -> dict[str, Any]:
     return {
         **_cell(reading.cell),
         "pooling": reading.pooling,
-        "decides": of.decides(outcome, reading),
-        "verdict": words.told(outcome, reading),
+        "decides": claimed.decides(outcome, reading),
+        "verdict": words.verdict_of(outcome, reading),
         "missing": reading.missing,
         "p": reading.p,
         "p_corrected": reading.adjusted,
-        "parts": [_part(of, outcome, finding) for finding in reading.findings],
+        "parts": [_part(claimed, outcome, finding) for finding in reading.findings],
     }
 
 
-def _part(of: Claimed, outcome: Outcome, finding: Finding) -> dict[str, Any]:
+def _part(claimed: Claimed, outcome: Outcome, finding: Finding) -> dict[str, Any]:
     return {
         "contrast": finding.part.contrast,
         "endpoint": finding.part.endpoint,
@@ -76,7 +76,7 @@ def _part(of: Claimed, outcome: Outcome, finding: Finding) -> dict[str, Any]:
         "equivalence": finding.equivalence and asdict(finding.equivalence),
         "pairing": finding.pairing and asdict(finding.pairing),
         "smallest_visible": finding.smallest,
-        "seeds_needed": words.needed_seeds(finding, outcome.claim, of.level(outcome)),
+        "seeds_needed": words.needed_seeds(finding, outcome.claim, claimed.level(outcome)),
     }
 
 
@@ -85,7 +85,7 @@ def _cell(cell: Condition) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """JSON knows no infinity: null stands for it."""
+    """The value with null for infinity and nan, which JSON does not have."""
     if isinstance(value, dict):
         return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list):

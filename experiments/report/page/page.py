@@ -19,7 +19,10 @@ PAGE = Path(__file__).parent
 
 
 def templates() -> Environment:
-    """Where the pages' templates are, and how they are filled: everything is escaped, nothing left empty."""
+    """The environment of the pages' templates.
+
+    It escapes every value and raises an error for a missing one.
+    """
     return Environment(
         loader=FileSystemLoader([PAGE, PAGE.parent / "compare"]),
         autoescape=True,
@@ -35,7 +38,7 @@ def key_of(arm: str, look: figures.Look) -> Markup:
 
 
 def render(report: Report) -> str:
-    """The whole page as HTML: no script, no style and no picture from elsewhere."""
+    """The whole page as one HTML file that loads no script, style or picture."""
     sweep, environment = report.sweep, templates()
     shown = [section for section in SECTIONS if section.shown(report)]
     keys = {arm: key_of(arm, look) for arm, look in figures.looks(sweep.arms).items()}
@@ -56,7 +59,7 @@ def render(report: Report) -> str:
 
 
 def _head(report: Report) -> dict[str, Any]:
-    """What stands before the first section: scope, verdicts or why there are none, what did not finish."""
+    """The values of the page's head: scope, verdicts or the reasons for none, and how many runs finished."""
     sweep, claimed = report.sweep, report.claimed
     reasons = limits.no_verdict(sweep, report.tuning is not None)
     if claimed is not None:

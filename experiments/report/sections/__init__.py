@@ -1,1 +1,1 @@
-"""The sections of a report, a file each: what a sweep's runs say, as tables and words."""
+"""The sections of a report, one in each file: tables and sentences on a sweep's runs."""

@@ -1,4 +1,4 @@
-"""What is not comparable, and why."""
+"""The numbers of a report that are not comparable, each with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The budget audit: what was declared beside what was done, and what differs between arms."""
+"""The budget audit: declared beside actual amounts, and the settings that differ between arms."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from experiments.report.section import Report, Section
 from experiments.report.sections import stages
 from experiments.runs.reading import SweepRecord
 
-MOST_COLUMNS = 12  # settings that differ; with more of them columns would be mostly empty
+MOST_COLUMNS = 12  # of settings that differ; with more settings the table has a row for each arm
 
 
 def grid(sweep: SweepRecord) -> Grid:
-    """What was done and what was declared, an arm a row."""
+    """Actual and declared amounts, one arm in each row."""
     heads = ["arm", *(Cell(name, unit) for name, unit in audit.ROWS)]
     rows = [
         [
@@ -31,7 +31,7 @@ def grid(sweep: SweepRecord) -> Grid:
 def differing(sweep: SweepRecord) -> Grid | None:
     """The settings that differ between arms; None if none does.
 
-    A setting a row; of many, an arm's own settings in its row.
+    One setting in each row. With more than MOST_COLUMNS, one arm in each row with its own settings.
     """
     settings = audit.differing(sweep)
     if not settings:

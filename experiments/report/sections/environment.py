@@ -1,4 +1,4 @@
-"""How to rebuild the page, and the versions and the machine that the runs depended on."""
+"""The command that rebuilds the page, and the versions and machines of the runs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from experiments.runs.reading import SweepRecord
 
 
 def environments(sweep: SweepRecord) -> list[tuple[str, str]]:
-    """What the runs depended on, by key; where runs differ, each value with the arms that had it."""
+    """Versions and machines by key; where runs differ, each value with the runs that had it."""
     values: dict[str, dict[str, list[str]]] = {}
     for run in sweep.runs:
-        told = {key: value for key, value in run.environment.items() if key != "trained_before"}
-        for key, value in flatten(told).items():
+        environment = {key: value for key, value in run.environment.items() if key != "trained_before"}
+        for key, value in flatten(environment).items():
             values.setdefault(key, {}).setdefault(str(value), []).append(f"{run.arm} seed {run.seed}")
     return [
         (
             key,
-            next(iter(found))
-            if len(found) == 1
-            else "; ".join(f"{v} ({', '.join(who)})" for v, who in found.items()),
+            next(iter(arms_by_value))
+            if len(arms_by_value) == 1
+            else "; ".join(f"{v} ({', '.join(arms)})" for v, arms in arms_by_value.items()),
         )
-        for key, found in values.items()
-        if set(found) - {"{}", "None"}
+        for key, arms_by_value in values.items()
+        if set(arms_by_value) - {"{}", "None"}
     ]
 
 

@@ -1,4 +1,4 @@
-"""The gates: what a trigram and a uniform guess reach on the windows that each arm was scored on."""
+"""The gates: each arm beside a trigram and a uniform guess on the same windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from experiments.runs.reading import SweepRecord
 
 @dataclass(frozen=True)
 class Gate:
-    """Where an arm ended between the trigram anchor and the uniform ceiling, in bits per byte."""
+    """An arm's result beside the trigram anchor and the uniform ceiling, in bits per byte.
+
+    behind: how many of its seeds ended above the anchor.
+    """
 
     arm: str
     unit: str
@@ -27,31 +30,31 @@ class Gate:
     windows: int
 
 
-def gates(sweep: SweepRecord, found: pd.DataFrame) -> list[Gate]:
-    found_gates = []
+def gates(sweep: SweepRecord, results: pd.DataFrame) -> list[Gate]:
+    gates_of_arms = []
     for arm in sweep.arms:
         for metric, anchor in ANCHORS.items():
-            here, there = spread(found, arm, metric), spread(found, arm, anchor)
-            if here is None or there is None:
+            reached, trigram = spread(results, arm, metric), spread(results, arm, anchor)
+            if reached is None or trigram is None:
                 continue
             uniform = [run.ask("likelihood", "uniform_bits_per_byte") for run in sweep.of(arm) if run.done]
-            found_gates.append(
+            gates_of_arms.append(
                 Gate(
                     arm,
                     "pseudo-NLL" if metric == PLL else "NLL",
-                    here.text,
-                    there.text,
+                    reached.text,
+                    trigram.text,
                     next((metric.text(value) for value in uniform if value is not None), "not measured"),
-                    sum(value > there.values[seed] for seed, value in here.values.items()),
-                    len(here.values),
-                    here.items,
+                    sum(value > trigram.values[seed] for seed, value in reached.values.items()),
+                    len(reached.values),
+                    reached.items,
                 )
             )
-    return found_gates
+    return gates_of_arms
 
 
 def verdicts(sweep: SweepRecord) -> list[str]:
-    """The sentences of the gates; those before training, so of unfinished runs too. Alike ones once."""
+    """The sentences of the gates before training, without repetition; unfinished runs have them too."""
     return list(dict.fromkeys(text for run in sweep.runs for text in run.ask("gates", "verdicts") or []))
 
 

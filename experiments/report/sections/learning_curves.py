@@ -1,4 +1,4 @@
-"""The learning curves: each arm's own loss against what was spent."""
+"""The learning curves: each arm's own loss against tokens, targets and FLOPs."""
 
 from __future__ import annotations
 

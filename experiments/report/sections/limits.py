@@ -1,4 +1,4 @@
-"""Why a page says no more than it does."""
+"""Reasons why a sweep's results support no stronger statement."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from experiments.report.sections import versions
 from experiments.report.sections.words import between, count
 from experiments.runs.reading import RunRecord, SweepRecord
 
-SEEDS_FOR_A_VERDICT = 6  # below, an exact two-sided sign-flip over paired seeds cannot reach .05
+SEEDS_FOR_A_VERDICT = 6  # with fewer an exact two-sided sign-flip over paired seeds cannot reach .05
 TOKENS_A_PARAMETER = 20
 
 
 def no_verdict(sweep: SweepRecord, tuned: bool) -> list[str]:
-    """Why the page of a sweep without claims does not say who wins, most important first."""
+    """Reasons why the page of a sweep without claims names no winner, the most important first."""
     return [
         *limits(sweep, len({run.seed for run in sweep.done})),
         "It makes no claims: no positive controls, no arms trained from scratch on each task (the assay "
@@ -22,7 +22,7 @@ def no_verdict(sweep: SweepRecord, tuned: bool) -> list[str]:
 
 
 def limits(sweep: SweepRecord, seeds: int) -> list[str]:
-    """What makes less of a sweep's results, whether it makes claims or not."""
+    """Sentences on what weakens a sweep's results, with claims or without."""
     reasons = []
     if seeds < 2:
         reasons.append(
@@ -37,7 +37,7 @@ def limits(sweep: SweepRecord, seeds: int) -> list[str]:
     ratios = sorted(
         run.audit["spent"]["tokens"] / run.audit["plan"]["parameters"]["core"]
         for run in sweep.runs
-        if run.audit and run.audit["spent"]["tokens"]  # an untrained run was to read none
+        if run.audit and run.audit["spent"]["tokens"]  # an untrained run reads none
     )
     if ratios and ratios[0] < TOKENS_A_PARAMETER:
         reasons.append(
@@ -60,7 +60,7 @@ def limits(sweep: SweepRecord, seeds: int) -> list[str]:
 
 
 def trained(run: RunRecord) -> bool:
-    """Whether it was to be trained at all."""
+    """Whether the recipe trains the run at all."""
     return bool(run.recipe.get("budget", {}).get("scale", 1.0))
 
 

@@ -14,7 +14,7 @@ from experiments.runs.reading import SweepRecord
 
 
 def flows(sweep: SweepRecord) -> list[tuple[str, str, bool, str]]:
-    """Outcomes of the flow check: arm, the seeds that had this outcome, whether it is good, its words."""
+    """Outcomes of the flow check: arm, the seeds with this outcome, whether it is good, its text."""
     outcomes: dict[tuple[str, bool, str], list[str]] = {}
     for run in sweep.done:
         if run.ask("flow") is not None:

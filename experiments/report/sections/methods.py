@@ -1,4 +1,4 @@
-"""A paragraph of methods, generated from what was run, that could stand in a paper."""
+"""Paragraphs of methods for a paper, generated from the recipes of the runs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ REFERENCES = (
 )
 
 
-def paragraphs(sweep: SweepRecord, of: Claimed | None, tuning: Tuning | None) -> list[str]:
-    """Training, then statistics where there are claims, then software."""
-    found = [_training(sweep), *([rule(tuning)] if tuning else [_untuned(sweep)])]
-    if of is not None:
-        found += [_decided_on(of), _statistics(of), f"References: {'; '.join(REFERENCES)}."]
-    return [*found, _software(sweep)]
+def paragraphs(sweep: SweepRecord, claimed: Claimed | None, tuning: Tuning | None) -> list[str]:
+    """Paragraphs on training, on statistics if there are claims, and on software."""
+    texts = [_training(sweep), *([rule(tuning)] if tuning else [_untuned(sweep)])]
+    if claimed is not None:
+        texts += [_decided_on(claimed), _statistics(claimed), f"References: {'; '.join(REFERENCES)}."]
+    return [*texts, _software(sweep)]
 
 
 def _training(sweep: SweepRecord) -> str:
@@ -70,26 +70,28 @@ def _untuned(sweep: SweepRecord) -> str:
     return f"Learning rates were set, not tuned: {', '.join(f'{rate:g}' for rate in rates)}."
 
 
-def _decided_on(of: Claimed) -> str:
-    claims = [outcome.claim for outcome in of.decision.claims]
-    asked = list(dict.fromkeys(name for claim in claims for name in claim.asked))
-    endpoints = listed(f"{endpoint_of(name).title} ({endpoint_of(name).unit})" for name in asked)
-    stops = listed(STOPS.get(stop, stop) for stop in dict.fromkeys(cell.stop for cell in of.said.cells))
-    scales = sorted({cell.scale for cell in of.said.cells})
+def _decided_on(claimed: Claimed) -> str:
+    claims = [outcome.claim for outcome in claimed.decision.claims]
+    endpoint_names = list(dict.fromkeys(name for claim in claims for name in claim.asked))
+    endpoints = listed(f"{endpoint_of(name).title} ({endpoint_of(name).unit})" for name in endpoint_names)
+    stops = listed(
+        STOPS.get(stop, stop) for stop in dict.fromkeys(cell.stop for cell in claimed.registered.cells)
+    )
+    scales = sorted({cell.scale for cell in claimed.registered.cells})
     at = "" if scales == [1.0] else f" and at {listed(f'{scale:g}' for scale in scales)} times the amount"
-    changed = len(of.said.deviations)
+    changed = len(claimed.registered.deviations)
     after = f"{count(changed, 'deviation')} followed, all listed" if changed else "no deviation followed"
     return (
         f"{len(claims)} claims, their contrasts, margins and endpoints were registered and hashed before "
-        f"training ({of.registered_on}); {after}. Endpoints: {endpoints}. Each claim was read with the "
-        f"budget matched in {stops}{at}, over {of.said.seeds} seeds that pair the arms' data order; it "
-        "decides at the amount itself, and where budgets disagree no side is taken."
+        f"training ({claimed.registered_on}); {after}. Endpoints: {endpoints}. Each claim was read with the "
+        f"budget matched in {stops}{at}, over {claimed.registered.seeds} seeds that pair the arms' data "
+        "order; it decides at the amount itself, and where budgets disagree no side is taken."
     )
 
 
-def _statistics(of: Claimed) -> str:
-    controls = listed(outcome.name for outcome in of.decision.controls)
-    relabelled = any(outcome.relabelling is not None for outcome in of.decision.controls)
+def _statistics(claimed: Claimed) -> str:
+    controls = listed(outcome.name for outcome in claimed.decision.controls)
+    relabelled = any(outcome.relabelling is not None for outcome in claimed.decision.controls)
     twin = (
         f" An arm against itself (A/A, {RELABELLINGS} relabellings) had to give a verdict in at most "
         f"{FALSE_VERDICTS:.0%}."
@@ -112,16 +114,18 @@ def _statistics(of: Claimed) -> str:
 
 
 def _software(sweep: SweepRecord) -> str:
-    found: dict[str, set[str]] = {}
+    versions_by_name: dict[str, set[str]] = {}
     for run in sweep.runs:
         for name, version in {
             "python": run.environment.get("python"),
             **(run.environment.get("libraries") or {}),
         }.items():
             if version:
-                found.setdefault(name, set()).add(str(version))
-    told = ", ".join(f"{name} {' and '.join(sorted(versions))}" for name, versions in found.items())
-    return f"Software: {told or 'not recorded'}."
+                versions_by_name.setdefault(name, set()).add(str(version))
+    text = ", ".join(
+        f"{name} {' and '.join(sorted(versions))}" for name, versions in versions_by_name.items()
+    )
+    return f"Software: {text or 'not recorded'}."
 
 
 def _paragraphs(report: Report) -> list[str]:

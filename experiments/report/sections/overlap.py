@@ -1,4 +1,4 @@
-"""How much of the tasks' text the models had read: 13-grams that training text and task share."""
+"""How much of the tasks' text stands in the training text, measured by shared 13-grams."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from experiments.runs.reading import SweepRecord
 
 
 def grid(sweep: SweepRecord) -> Grid | None:
-    """One row a task, or several where arms differ; None if no run measured it."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    """One row for each task, or several if arms differ; None if no run measured it."""
+    arms_by_row: dict[tuple[str, ...], list[str]] = {}
     for run in sweep.done:
-        for task, of in (run.ask("overlap") or {}).items():
-            row = task, _share(of["items"]), _share(of["grams"]), f"{of['measured']:,}", f"{of['short']:,}"
-            found.setdefault(row, []).append(run.arm)
-    if not found:
+        for task, overlap in (run.ask("overlap") or {}).items():
+            row = (
+                task,
+                _share(overlap["items"]),
+                _share(overlap["grams"]),
+                f"{overlap['measured']:,}",
+                f"{overlap['short']:,}",
+            )
+            arms_by_row.setdefault(row, []).append(run.arm)
+    if not arms_by_row:
         return None
     measured = {run.arm for run in sweep.done if run.ask("overlap")}
     rows = [
         [*row, "all" if set(arms) == measured else ", ".join(dict.fromkeys(arms))]
-        for row, arms in found.items()
+        for row, arms in arms_by_row.items()
     ]
     heads = [
         "task",

@@ -1,4 +1,4 @@
-"""Item by item: where the first claim's difference comes from."""
+"""Item by item: the items behind the first claim's difference."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from experiments.report.sections.samples import shown
 from experiments.runs.reading import RunRecord, SweepRecord
 from experiments.storage.tables import read_table
 
-SHOWN = 6  # items of either end
-DRAWN = 240  # places of the figure, evenly spread over the items in order
+SHOWN = 6  # items at either end of the order
+DRAWN = 240  # items in the figure, evenly spread over the order
 LONGEST = 240  # characters of a text
 
 
 @dataclass(frozen=True)
 class View:
-    """title: which claim, contrast, endpoint and budget it is of."""
+    """The differences of one claim, item by item.
+
+    title: its claim, contrast, endpoint and budget. pseudo: whether the endpoint has a pseudo-likelihood.
+    """
 
     title: str
     figure: Markup
@@ -37,13 +40,15 @@ class View:
     pseudo: bool
 
 
-def view(sweep: SweepRecord, of: Claimed) -> View | None:
-    """Of the first claim that has findings; None if none has."""
-    for outcome in of.decision.claims:
-        for reading in of.deciding(outcome)[:1]:
+def view(sweep: SweepRecord, claimed: Claimed) -> View | None:
+    """The items of the first claim that has findings; None if none has."""
+    for outcome in claimed.decision.claims:
+        for reading in claimed.deciding(outcome)[:1]:
             for finding in reading.findings[:1]:
-                keys, texts = _asked(
-                    sweep, of.said.arm_under(next(iter(finding.part.contrast)), reading.cell), finding
+                keys, texts = _keys_and_texts(
+                    sweep,
+                    claimed.registered.arm_under(next(iter(finding.part.contrast)), reading.cell),
+                    finding,
                 )
                 where = f"{finding.part.text} on {finding.endpoint.title}, by {words.place(reading.cell)}"
                 title = f"{outcome.name}: {where}"
@@ -54,18 +59,21 @@ def view(sweep: SweepRecord, of: Claimed) -> View | None:
     return None
 
 
-def _asked(sweep: SweepRecord, arm: str, finding: Finding) -> tuple[list[str], dict[str, str]]:
-    """The items' keys in the order of the finding's columns, and by key the texts that the scores hold."""
+def _keys_and_texts(sweep: SweepRecord, arm: str, finding: Finding) -> tuple[list[str], dict[str, str]]:
+    """The items' keys in the order of the finding's columns, and the items' texts by key."""
     run = next(run for run in sweep.of(arm) if run.seed == finding.table.seeds[0])
-    found = items(run.path / "scores", finding.endpoint.measures)
-    assert found is not None, "a finding is of runs that were scored"
-    return found.keys, {
+    scored_items = items(run.path / "scores", finding.endpoint.measures)
+    assert scored_items is not None, "a finding is of runs that were scored"
+    return scored_items.keys, {
         key: text for measure in finding.endpoint.measures for key, text in _texts(run, measure.table)
     }
 
 
 def _texts(run: RunRecord, table: str) -> list[tuple[str, str]]:
-    """By item what the scores hold of it in words: its text, what was asked, whose it is."""
+    """(key, text) of each item.
+
+    The text joins all words of its row of scores, such as prompt and reference.
+    """
     rows = read_table(run.path / "scores" / f"{table}.parquet").drop(columns="unit", errors="ignore")
     return [
         (
@@ -98,7 +106,7 @@ def _grid(title: str, finding: Finding, keys: list[str], texts: dict[str, str]) 
 
 
 def _order(finding: Finding) -> np.ndarray:
-    """Items from the most in favour to the most against; of equal ones the first asked first."""
+    """The order of items from the most in favour to the most against; ties keep the order of the test."""
     return np.argsort(-finding.table.values.mean(axis=0), kind="stable")
 
 

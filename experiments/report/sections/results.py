@@ -1,4 +1,4 @@
-"""The results: every arm by every metric with its spread over seeds, and what needs no pretraining."""
+"""The results: every arm by every metric with its spread over seeds, and baselines without pretraining."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from experiments.report.section import Report, Section
 from experiments.runs.reading import SweepRecord
 
 NO_LANGUAGE_MODEL = "no language model"
-# Baselines that are shares: their name, the metric they stand beside, and where evaluation.json has them.
+# Baselines that are shares: name, metric, and the two keys of evaluation.json.
 SHARES = (
     ("majority", PARTY, "party", "majority"),
     ("majority", ORDER_MEAN, "order", "majority"),
@@ -39,38 +39,38 @@ SHARES = (
 
 @dataclass(frozen=True)
 class Row:
-    """An arm's line in the table of results: a spread, or why there is none."""
+    """An arm's row in the table of results. A cell is a spread, or the reason why there is none."""
 
     arm: str
     cells: list[Spread | str]
 
 
-def result_rows(sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric]) -> list[Row]:
-    """Arms in their declared order, never sorted by what they reached."""
-    return [Row(arm, [_cell(sweep, found, arm, metric) for metric in shown]) for arm in sweep.arms]
+def result_rows(sweep: SweepRecord, results: pd.DataFrame, shown: list[Metric]) -> list[Row]:
+    """One row for each arm, in the declared order; arms are never sorted by their results."""
+    return [Row(arm, [_cell(sweep, results, arm, metric) for metric in shown]) for arm in sweep.arms]
 
 
-def _cell(sweep: SweepRecord, found: pd.DataFrame, arm: str, metric: Metric) -> Spread | str:
-    value = spread(found, arm, metric)
+def _cell(sweep: SweepRecord, results: pd.DataFrame, arm: str, metric: Metric) -> Spread | str:
+    value = spread(results, arm, metric)
     if value is not None:
         return value
     if metric in (NLL, PLL) and arm in without_language_model(sweep):
         return NO_LANGUAGE_MODEL
-    if metric == NLL and spread(found, arm, PLL):
+    if metric == NLL and spread(results, arm, PLL):
         return "has none"
-    if metric == PLL and spread(found, arm, NLL):
+    if metric == PLL and spread(results, arm, NLL):
         return "not asked"
     return "not measured"
 
 
 def without_language_model(sweep: SweepRecord) -> list[str]:
-    """The arms that were evaluated and whose objective does not train a family to predict tokens."""
+    """The evaluated arms whose objective does not train the family to predict tokens."""
     none = {run.arm for run in sweep.done if run.ask("language_model") is False}
     return [arm for arm in sweep.arms if arm in none]
 
 
-def baselines(sweep: SweepRecord, found: pd.DataFrame) -> dict[str, dict[Metric, list[float]]]:
-    """What needs no pretraining, by name and metric: one value, or the ends of a range where runs differ."""
+def baselines(sweep: SweepRecord, results: pd.DataFrame) -> dict[str, dict[Metric, list[float]]]:
+    """Baselines without pretraining, by name and metric: one value, or the ends of a range if runs differ."""
     table: dict[str, dict[Metric, list[float]]] = {}
 
     def put(name: str, metric: Metric, values: list[float]) -> None:
@@ -79,10 +79,10 @@ def baselines(sweep: SweepRecord, found: pd.DataFrame) -> dict[str, dict[Metric,
             table.setdefault(name, {})[metric] = [float(end) for end in ends]
 
     for metric, anchor in ANCHORS.items():
-        put("trigram", metric, found[found["metric"] == anchor.name]["value"].tolist())
+        put("trigram", metric, results[results["metric"] == anchor.name]["value"].tolist())
     for metric, unit in ((NLL, "nll"), (PLL, "pll")):
-        asked = [run for run in sweep.done if run.ask("likelihood", "unit") == unit]
-        put("uniform", metric, [run.ask("likelihood", "uniform_bits_per_byte") for run in asked])
+        runs_of_unit = [run for run in sweep.done if run.ask("likelihood", "unit") == unit]
+        put("uniform", metric, [run.ask("likelihood", "uniform_bits_per_byte") for run in runs_of_unit])
     for name, metric, task, field in SHARES:
         values = [run.ask(task, field) for run in sweep.done]
         put(name, metric, [100 * value for value in values if value is not None])
@@ -90,7 +90,7 @@ def baselines(sweep: SweepRecord, found: pd.DataFrame) -> dict[str, dict[Metric,
 
 
 def grid(report: Report) -> Grid:
-    """An arm a row, then what needs no pretraining."""
+    """One row for each arm, then one for each baseline."""
     heads = [
         Cell("arm"),
         *(Cell(metric.title, f"{metric.unit}, {metric.better} is better") for metric in report.metrics),
@@ -127,18 +127,18 @@ def _markdown(report: Report) -> Iterator[str]:
 
 
 def _dots(sweep: SweepRecord, results: pd.DataFrame, metrics: list[Metric]) -> list[str]:
-    beside = baselines(sweep, results)
-    drawn = []
+    baseline_values = baselines(sweep, results)
+    figures_of_metrics = []
     for metric in metrics:
         spreads = {arm: value for arm in sweep.arms if (value := spread(results, arm, metric))}
         lines = [
             (name, value)
-            for name, values in beside.items()
-            if name != "uniform"  # so far off that the arms would fall together
+            for name, values in baseline_values.items()
+            if name != "uniform"  # so far off that the arms would coincide
             for value in values.get(metric, [])
         ]
-        drawn.append(figures.dots(metric, spreads, lines, sweep.arms))
-    return drawn
+        figures_of_metrics.append(figures.dots(metric, spreads, lines, sweep.arms))
+    return figures_of_metrics
 
 
 SECTION = Section("results", "Results", _html, _markdown)

@@ -1,4 +1,4 @@
-"""Every run: its state, what it spent, its last loss and every result."""
+"""Every run: its state, its cost, its last loss and every result."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from experiments.runs.reading import RunRecord, SweepRecord
 
 
 def every_run(
-    sweep: SweepRecord, found: pd.DataFrame, shown: list[Metric]
+    sweep: SweepRecord, results: pd.DataFrame, shown: list[Metric]
 ) -> list[tuple[RunRecord, list[str]]]:
-    """Each run with its last loss and every result, as text."""
+    """Each run with its cost, last losses and every result, as text."""
     rows = []
-    spreads = {(arm, metric): spread(found, arm, metric) for arm in sweep.arms for metric in shown}
+    spreads = {(arm, metric): spread(results, arm, metric) for arm in sweep.arms for metric in shown}
     for run in sweep.runs:
         last: dict[str, Any] = run.metrics[-1] if run.metrics else {}
         validated = [row["validation_loss"] for row in run.metrics if "validation_loss" in row]

@@ -1,4 +1,4 @@
-"""What the arms wrote, side by side: the first items of the first seed, not chosen."""
+"""Texts that the arms wrote, side by side. They are the first items of the first seed, not a selection."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from experiments.report.section import Report, Section
 from experiments.runs.reading import RunRecord, SweepRecord
 
 SHOWN = 3
-# A young model writes any byte: control characters are shown by their pictures, as ␀ for the null byte.
+# A young model writes any byte. Control characters are shown by their symbols, as ␀ for the null byte.
 PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One question and what each arm answered. `after` and `reference` are "" for continuations.
+    """One prompt or gap, and the answers. `after` and `reference` are "" for continuations.
 
-    answers: by arm, the text and a remark on it.
+    answers: {arm: (text, remark on it)}.
     """
 
     before: str
@@ -28,30 +28,30 @@ class Sample:
 
 
 def continuations(sweep: SweepRecord) -> list[Sample]:
-    """Samples of samples.json, by prompt."""
-    found: dict[str, Sample] = {}
+    """The continuations of samples.json, one sample for each prompt."""
+    samples: dict[str, Sample] = {}
     for run in _first(sweep):
         for each in run.samples[:SHOWN]:
             prompt = shown(each["prompt"])
-            sample = found.setdefault(prompt, Sample(prompt))
+            sample = samples.setdefault(prompt, Sample(prompt))
             sample.answers[run.arm] = shown(each["continuation"]), each["decoding"]
-    return list(found.values())
+    return list(samples.values())
 
 
 def infills(sweep: SweepRecord) -> list[Sample]:
-    """Gaps of scores/infill.parquet, by the text around them."""
-    found: dict[tuple[str, str, str], Sample] = {}
+    """The gaps of scores/infill.parquet, one sample for each gap."""
+    samples: dict[tuple[str, str, str], Sample] = {}
     for run in _first(sweep):
         rows = scores(run, "infill")
         for row in [] if rows is None else rows.sort_values("item").head(SHOWN).to_dict("records"):
-            where = shown(row["left"]).strip(), shown(row["reference"]), shown(row["right"]).strip()
-            sample = found.setdefault(where, Sample(*where))
+            gap = shown(row["left"]).strip(), shown(row["reference"]), shown(row["right"]).strip()
+            sample = samples.setdefault(gap, Sample(*gap))
             sample.answers[run.arm] = shown(row["prediction"]), f"chrF {row['chrf']:.1f}"
-    return list(found.values())
+    return list(samples.values())
 
 
 def shown(text: str) -> str:
-    """The text with nothing in it that a page cannot show."""
+    """The text with symbols in place of control characters, which a page cannot show."""
     return text.translate(PICTURES)
 
 

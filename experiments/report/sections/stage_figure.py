@@ -1,4 +1,4 @@
-"""The forgetting curve: what is kept of the first stage's text, stage by stage, a line an arm."""
+"""The forgetting curve: bits per byte on the first stage's text after each stage, one line for each arm."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from experiments.report.sections.stage_lines import Line, unit_in_words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-APART = 0.07  # of a stage: lines that have stages in common stand beside each other
+APART = 0.07  # of a stage: the shift between arms, so that their points do not overlap
 
 
 def curves(lines: Sequence[Line], arms: Sequence[str]) -> list[str]:
-    """One figure for each unit of scores: no two share an axis."""
+    """One figure for each unit of scores, since two units never share an axis."""
     units = dict.fromkeys(point.unit for line in lines for point in line.points)
     return [_curve(lines, unit, looks(arms)) for unit in units]
 
@@ -48,7 +48,7 @@ def _curve(lines: Sequence[Line], unit: str, drawn: dict[str, Look]) -> str:
 
 
 def _line(axes: Axes, line: Line, unit: str, look: Look, shift: float) -> dict[str, str]:
-    """Draws one arm: seeds as dots, means as a line, intervals as bars; returns the tips of its dots."""
+    """Draws one arm: seeds as dots, means as a line, intervals as bars; returns the tooltips of its dots."""
     tips: dict[str, str] = {}
     points = [point for point in line.points if point.unit == unit]
     means = [point.kept.mean for point in points]
@@ -69,8 +69,8 @@ def _line(axes: Axes, line: Line, unit: str, look: Look, shift: float) -> dict[s
             )
         for seed, value in point.kept.values.items():
             gid = f"stage-{line.arm}-{place}-{seed}"
-            told = f"{point.kept.metric.text(value)} {point.kept.metric.unit}"
-            tips[gid] = f"{line.arm}, after {point.stage}, seed {seed}: {told}"
+            value_text = f"{point.kept.metric.text(value)} {point.kept.metric.unit}"
+            tips[gid] = f"{line.arm}, after {point.stage}, seed {seed}: {value_text}"
             axes.plot(
                 [place + shift],
                 [value],
@@ -84,7 +84,7 @@ def _line(axes: Axes, line: Line, unit: str, look: Look, shift: float) -> dict[s
 
 
 def _names(lines: Sequence[Line]) -> list[str]:
-    """What stands under each place: the stages that arms have there, one below the other."""
+    """The label of each place: the names of the arms' stages there, one below the other."""
     points = sorted((point for line in lines for point in line.points), key=lambda point: point.finetuned)
     return [
         "\n".join(dict.fromkeys(point.stage for point in points if point.place == place))

@@ -1,4 +1,4 @@
-"""The scores of a run after each stage of its training, as lines."""
+"""The scores of an arm after each stage of its training, as a line of points."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ KEPT = Metric("forgetting", "First stage's text", "bits/byte", "lower", 3, "forg
 
 @dataclass(frozen=True)
 class Point:
-    """One stage of an arm, or its finetuning. place: from 0, the first stage; unit: of its scores; kept: bits
-    per byte by seed; flops: all that led to it."""
+    """One stage of an arm, or its finetuning.
+
+    place: 0 for the first stage. unit: that of its scores. kept: bits per byte on the first stage's text, by
+    seed. flops: the sum over all stages so far.
+    """
 
     place: int
     stage: str
@@ -30,7 +33,7 @@ class Line:
     points: list[Point]
 
     def change(self, point: Point) -> Spread | None:
-        """From the first stage, seed by seed; None where the units differ."""
+        """The change from the first stage, seed by seed; None for the first stage and if the units differ."""
         first = self.points[0]
         if point is first or point.unit != first.unit:
             return None

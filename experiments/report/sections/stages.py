@@ -1,4 +1,4 @@
-"""Pretraining in stages: what each arm kept of the first stage's text, and what all of it cost."""
+"""Pretraining in stages: each arm's scores on the first stage's text, and the cost of all stages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ASKED = (
 
 @dataclass(frozen=True)
 class Stages:
-    """asked: what is measured; remarks: what the table must be read with."""
+    """The section. asked: a description of the measurement. remarks: sentences for reading the table."""
 
     asked: str
     figures: list[Markup]
@@ -37,17 +37,22 @@ class Stages:
 
 
 def section(sweep: SweepRecord) -> Stages | None:
-    """None if no finished run began from another."""
-    found = lines(sweep)
-    if not found:
+    """The section; None if no finished run began from another."""
+    lines_of_arms = lines(sweep)
+    if not lines_of_arms:
         return None
     from experiments.report.sections.stage_figure import curves
 
-    return Stages(ASKED, [Markup(svg) for svg in curves(found, sweep.arms)], _grid(found), _remarks(sweep))
+    return Stages(
+        ASKED,
+        [Markup(svg) for svg in curves(lines_of_arms, sweep.arms)],
+        _grid(lines_of_arms),
+        _remarks(sweep),
+    )
 
 
 def lines(sweep: SweepRecord) -> list[Line]:
-    """Of every arm that has stages, in the sweep's order."""
+    """A line for every arm that has stages, in the sweep's order."""
     return [Line(arm, points) for arm in sweep.arms if (points := _points(_staged(sweep, arm)))]
 
 
@@ -56,7 +61,7 @@ def _staged(sweep: SweepRecord, arm: str) -> list[RunRecord]:
 
 
 def _points(runs: list[RunRecord]) -> list[Point]:
-    """Of an arm's runs, which have the same stages; those without a score are left out."""
+    """The points of an arm's runs, which all have the same stages. Stages without a score are left out."""
     kept: dict[int, dict[int, float]] = {}
     items: dict[int, int] = {}
     for run in runs:
@@ -64,18 +69,20 @@ def _points(runs: list[RunRecord]) -> list[Point]:
         if rows is None:
             continue
         for place in sorted(set(rows["place"].tolist())):
-            here = np.asarray(rows["place"]) == place
-            nats, length = (np.asarray(rows[name], dtype=float)[here].sum() for name in ("nats", "bytes"))
+            rows_of_stage = np.asarray(rows["place"]) == place
+            nats, length = (
+                np.asarray(rows[name], dtype=float)[rows_of_stage].sum() for name in ("nats", "bytes")
+            )
             kept.setdefault(place, {})[run.seed] = float(nats / math.log(2) / length)
-            items[place] = int(here.sum())
-    told = runs[0].ask("forgetting", "by_stage") if runs else []
+            items[place] = int(rows_of_stage.sum())
+    by_stage = runs[0].ask("forgetting", "by_stage") if runs else []
     stages = _chain(runs[0]) if runs else []
     return [
         Point(
             place,
-            told[place]["stage"],
+            by_stage[place]["stage"],
             place >= len(stages),
-            told[place]["unit"],
+            by_stage[place]["unit"],
             Spread(KEPT, values, items[place]),
             _flops(runs, place),
         )
@@ -88,16 +95,16 @@ def _chain(run: RunRecord) -> list[dict[str, Any]]:
 
 
 def _flops(runs: list[RunRecord], place: int) -> str:
-    """Of the stages up to this one; a finetuning is counted for no arm."""
+    """The FLOPs of all stages up to this one. Finetuning is not counted, for any arm."""
     chains = [_chain(run)[: place + 1] for run in runs]
     if any(stage["spent"] is None for chain in chains for stage in chain):
         return "not known"
     return ranged((sum(stage["spent"]["flops"] for stage in chain) for chain in chains), amount)
 
 
-def _grid(found: list[Line]) -> Grid:
+def _grid(lines_of_arms: list[Line]) -> Grid:
     rows = []
-    for line in found:
+    for line in lines_of_arms:
         for point in line.points:
             change = line.change(point)
             rows.append(
@@ -126,7 +133,7 @@ def _remarks(sweep: SweepRecord) -> list[str]:
 
 
 def _controls(sweep: SweepRecord) -> list[str]:
-    """Which arms spent the same after the first stage: the comparison that further text has to stand."""
+    """Which arms spent the same after the first stage; only those show what the text itself is worth."""
     spent: dict[tuple[str, str], list[str]] = {}
     for arm in sweep.arms:
         for run in _staged(sweep, arm)[:1]:
@@ -145,18 +152,18 @@ def _controls(sweep: SweepRecord) -> list[str]:
 
 
 def _overlaps(sweep: SweepRecord) -> list[str]:
-    """What stages had read of the windows that forgetting is asked on."""
-    told = []
+    """How many of the windows that measure forgetting share text with each arm's last stage."""
+    shares = []
     for arm in sweep.arms:
         for run in _staged(sweep, arm)[:1]:
             share = run.ask("forgetting", "overlap", "items")
             if share:
-                told.append(f"{arm} {share:.1%}")
-    if not told:
+                shares.append(f"{arm} {share:.1%}")
+    if not shares:
         return ["No stage's own text shares 13 words in a row with the windows that are asked."]
     return [
         "Windows that share 13 words in a row with the text of the arm's last stage, which had read part "
-        f"of the answer: {', '.join(told)}."
+        f"of the answer: {', '.join(shares)}."
     ]
 
 
@@ -171,12 +178,12 @@ def _units(sweep: SweepRecord) -> list[str]:
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    told = section(report.sweep)
-    assert told is not None, "shown only if some arm has stages"
+    content = section(report.sweep)
+    assert content is not None, "shown only if some arm has stages"
     yield "## Stages"
     yield escaped(ASKED)
-    yield markdown_table(told.grid)
-    yield listed(map(escaped, told.remarks))
+    yield markdown_table(content.grid)
+    yield listed(map(escaped, content.remarks))
 
 
 def _html(report: Report) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tasks on the page: one table of all, then each by itself, with its assay and what was cut."""
+"""Tasks on the page: a table of all tasks, then a table for each, with its assay and what was cut."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GLANCE = "Tasks at a glance"
 
 @dataclass(frozen=True)
 class OneTask:
-    """title: the task and how it was asked; remarks: sentences under its table."""
+    """A task in one mode. title: the task and its mode. remarks: sentences below its table."""
 
     title: str
     grid: Grid
@@ -42,7 +42,7 @@ class OneTask:
 
 @dataclass(frozen=True)
 class Tasks:
-    """not_asked: sentences on tasks that a run could not answer."""
+    """The section. not_asked: sentences on tasks that a run could not be evaluated on."""
 
     glance: Grid
     tasks: list[OneTask]
@@ -50,75 +50,77 @@ class Tasks:
 
 
 def section(sweep: SweepRecord) -> Tasks | None:
-    """None if no run was asked any task."""
-    found, refused = asked(sweep), not_asked(sweep)
-    if not found and not refused:
+    """The section; None if no run was evaluated on a task."""
+    results, not_asked_tasks = asked(sweep), not_asked(sweep)
+    if not results and not not_asked_tasks:
         return None
-    tasks = [OneTask(of.title, table(of), remarks(of)) for of in found]
-    return Tasks(glance(sweep, found), tasks, refused)
+    tasks = [OneTask(task.title, table(task), remarks(task)) for task in results]
+    return Tasks(glance(sweep, results), tasks, not_asked_tasks)
 
 
 def not_asked(sweep: SweepRecord) -> list[str]:
-    """Tasks that a run could not answer, and why; alike reasons once."""
-    told: dict[str, list[str]] = {}
+    """A sentence for each task that a run could not be evaluated on, with the reason; seeds are joined."""
+    seeds_by_text: dict[str, list[str]] = {}
     for run in sweep.done:
         for task, why in (run.ask("not_asked") or {}).items():
-            told.setdefault(f"{run.arm} was not asked {task}: {why}", []).append(str(run.seed))
-    return [f"{what} (seed {', '.join(seeds)})" for what, seeds in told.items()]
+            seeds_by_text.setdefault(f"{run.arm} was not asked {task}: {why}", []).append(str(run.seed))
+    return [f"{text} (seed {', '.join(seeds)})" for text, seeds in seeds_by_text.items()]
 
 
-def glance(sweep: SweepRecord, found: list[Asked]) -> Grid:
-    """A task a row: its primary metric for every arm as validation chose, the best baseline, the assay."""
-    arms = [arm for arm in sweep.arms if any(arm in of.arms for of in found)]
-    # What holds of all arms stands first, where a narrow window shows it.
+def glance(sweep: SweepRecord, tasks: list[Asked]) -> Grid:
+    """One row for each task: assay, best baseline, and each arm's primary metric, as validation chose."""
+    arms = [arm for arm in sweep.arms if any(arm in task.arms for task in tasks)]
+    # Columns on all arms come first, so that a narrow window shows them.
     heads = [Cell("task"), Cell("assay"), Cell("best baseline"), *map(Cell, arms)]
     rows = []
-    for of in found:
-        small = f"{of.metric.title}, {of.metric.unit}, {of.metric.better} is better"
-        apart = f"; runs differ in {', '.join(of.differing)}: not comparable" if of.differing else ""
-        name = Cell(of.title, small + apart, "bad" if apart else "")
-        rows.append([name, _assayed(of), _best_baseline(of), *(_chosen(of, arm) for arm in arms)])
+    for task in tasks:
+        small = f"{task.metric.title}, {task.metric.unit}, {task.metric.better} is better"
+        apart = f"; runs differ in {', '.join(task.differing)}: not comparable" if task.differing else ""
+        name = Cell(task.title, small + apart, "bad" if apart else "")
+        rows.append([name, _assayed(task), _best_baseline(task), *(_chosen(task, arm) for arm in arms)])
     return Grid(GLANCE, heads, rows)
 
 
-def _chosen(of: Asked, arm: str) -> Cell:
-    results = of.of(arm)
+def _chosen(task: Asked, arm: str) -> Cell:
+    results = task.of(arm)
     if not results:
         return Cell("not asked", kind="none")
-    found = chosen_number(results, of.metric.name)
-    return Cell("none", kind="none") if found is None else _cell(of.metric, found)
+    chosen = chosen_number(results, task.metric.name)
+    return Cell("none", kind="none") if chosen is None else _cell(task.metric, chosen)
 
 
-def _best_baseline(of: Asked) -> Cell:
-    there = [
-        (one["metrics"][of.metric.name]["value"], words(one["variant"]))
-        for _, one in baselines(of)
-        if of.metric.name in one["metrics"] and one["variant"].get("part", "test") == "test"
+def _best_baseline(task: Asked) -> Cell:
+    values = [
+        (outcome["metrics"][task.metric.name]["value"], words(outcome["variant"]))
+        for _, outcome in baselines(task)
+        if task.metric.name in outcome["metrics"] and outcome["variant"].get("part", "test") == "test"
     ]
-    if not there:
+    if not values:
         return Cell("none", kind="none")
-    value, name = (max if of.metric.better == "higher" else min)(there)
-    return Cell(of.metric.text(value), name.partition(",")[0])
+    value, name = (max if task.metric.better == "higher" else min)(values)
+    return Cell(task.metric.text(value), name.partition(",")[0])
 
 
-def _assayed(of: Asked) -> Cell:
-    found = assay(of)
-    if found is None:
+def _assayed(task: Asked) -> Cell:
+    task_assay = assay(task)
+    if task_assay is None:
         return Cell("none", kind="none")
     return Cell(
-        "passes" if found.passes else "fails", _difference(of, found), "good" if found.passes else "bad"
+        "passes" if task_assay.passes else "fails",
+        _difference(task, task_assay),
+        "good" if task_assay.passes else "bad",
     )
 
 
-def _difference(of: Asked, found: Assay) -> str:
-    low, high = of.metric.text(found.low), of.metric.text(found.high)
-    return f"{found.difference:+.{of.metric.decimals}f}, {low} to {high}"
+def _difference(task: Asked, task_assay: Assay) -> str:
+    low, high = task.metric.text(task_assay.low), task.metric.text(task_assay.high)
+    return f"{task_assay.difference:+.{task.metric.decimals}f}, {low} to {high}"
 
 
-def table(of: Asked) -> Grid:
-    """An outcome a row, arm by arm; baselines last."""
+def table(task: Asked) -> Grid:
+    """One row for each outcome, arm by arm; baselines come last."""
     names = list(
-        dict.fromkeys(name for result in of.results for one in result.outcomes for name in one["metrics"])
+        dict.fromkeys(name for result in task.results for one in result.outcomes for name in one["metrics"])
     )
     metrics = [METRICS[name] for name in names]
     heads = [
@@ -126,21 +128,21 @@ def table(of: Asked) -> Grid:
         Cell("asked"),
         *(Cell(each.title, f"{each.unit}, {each.better} is better") for each in metrics),
     ]
-    rows, plain = [], {variant for variant, _ in baselines(of)}
-    for arm in of.arms:
-        main = [key(result.chosen["variant"]) for result in of.of(arm)]
-        for variant in variants(of.of(arm)):
+    rows, plain = [], {variant for variant, _ in baselines(task)}
+    for arm in task.arms:
+        main = [key(result.chosen["variant"]) for result in task.of(arm)]
+        for variant in variants(task.of(arm)):
             if variant in plain:
                 continue
             chosen = (
-                _times_chosen(main.count(variant), len(main)) if of.mode in ("finetuned", "frozen") else ""
+                _times_chosen(main.count(variant), len(main)) if task.mode in ("finetuned", "frozen") else ""
             )
             asked_as = Cell(words(dict(variant)), chosen, "prose")
-            rows.append([Cell(arm, arm=True), asked_as, *_cells(of.of(arm), variant, metrics)])
-    for variant, _ in baselines(of):
-        told = Cell(words(dict(variant)), kind="prose")
-        rows.append([Cell("baseline"), told, *_cells(of.results[:1], variant, metrics)])
-    return Grid(of.title, heads, rows)
+            rows.append([Cell(arm, arm=True), asked_as, *_cells(task.of(arm), variant, metrics)])
+    for variant, _ in baselines(task):
+        label = Cell(words(dict(variant)), kind="prose")
+        rows.append([Cell("baseline"), label, *_cells(task.results[:1], variant, metrics)])
+    return Grid(task.title, heads, rows)
 
 
 def _cells(results: list[Result], variant: Variant, metrics: list[Metric]) -> list[Cell]:
@@ -153,53 +155,54 @@ def _times_chosen(times: int, seeds: int) -> str:
     return "chosen on validation" + (f", {times} of {seeds} seeds" if seeds > 1 else "")
 
 
-def _cell(metric: Metric, found: Number | None) -> Cell:
-    if found is None:
+def _cell(metric: Metric, value: Number | None) -> Cell:
+    if value is None:
         return Cell("")
-    if found.low is None or found.high is None:
-        return Cell(metric.text(found.value), kind="value")
-    return Cell(metric.text(found.value), f"{metric.text(found.low)} to {metric.text(found.high)}", "value")
+    if value.low is None or value.high is None:
+        return Cell(metric.text(value.value), kind="value")
+    return Cell(metric.text(value.value), f"{metric.text(value.low)} to {metric.text(value.high)}", "value")
 
 
-def remarks(of: Asked) -> list[str]:
-    """How many items, what was cut, what was decided, and what the assay says."""
-    first, told = of.results[0].content, []
+def remarks(task: Asked) -> list[str]:
+    """Sentences on the items, notes on the data, what was cut, diverged finetunings, and the assay."""
+    first, sentences = task.results[0].content, []
     counts = {
         part: first["data"][part] for part in ("train", "validation", "test", "apart") if first["data"][part]
     }
-    told.append("Items: " + ", ".join(f"{count:,} {part}" for part, count in counts.items()) + ".")
-    if of.differing:
-        told.append(f"Runs differ in {', '.join(of.differing)}: their numbers cannot be compared.")
-    told += [f"{note[:1].upper()}{note[1:]}." for note in first["data"]["notes"]]
-    for arm in of.arms:
-        cut = {part: n for part, n in of.of(arm)[0].content["cut"].items() if part != "policy" and n}
+    sentences.append("Items: " + ", ".join(f"{count:,} {part}" for part, count in counts.items()) + ".")
+    if task.differing:
+        sentences.append(f"Runs differ in {', '.join(task.differing)}: their numbers cannot be compared.")
+    sentences += [f"{note[:1].upper()}{note[1:]}." for note in first["data"]["notes"]]
+    for arm in task.arms:
+        cut = {part: n for part, n in task.of(arm)[0].content["cut"].items() if part != "policy" and n}
         if cut:
             parts = ", ".join(f"{n:,} of {part}" for part, n in cut.items())
-            told.append(f"{arm}: cut, {first['cut']['policy']}: {parts}.")
+            sentences.append(f"{arm}: cut, {first['cut']['policy']}: {parts}.")
     diverged = sum(
-        trial.get("diverged", False) for result in of.results for trial in result.content["trials"]
+        trial.get("diverged", False) for result in task.results for trial in result.content["trials"]
     )
     if diverged:
-        told.append(f"{diverged} finetunings diverged; they count and were not repeated.")
-    found = assay(of)
-    if found is not None:
-        verdict = "beat" if found.passes else "do not beat"
-        seeds = f"{found.seeds} pretraining seed{'s' if found.seeds > 1 else ''}"
-        told.append(
+        sentences.append(f"{diverged} finetunings diverged; they count and were not repeated.")
+    task_assay = assay(task)
+    if task_assay is not None:
+        verdict = "beat" if task_assay.passes else "do not beat"
+        seeds = f"{task_assay.seeds} pretraining seed{'s' if task_assay.seeds > 1 else ''}"
+        sentences.append(
             f"Assay: pretrained arms together {verdict} the same models from scratch: "
-            f"{_difference(of, found)} ({of.metric.unit}), over {found.items:,} items and {seeds}."
+            f"{_difference(task, task_assay)} ({task.metric.unit}), over {task_assay.items:,} items and "
+            f"{seeds}."
         )
-    return told
+    return sentences
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    told = section(report.sweep)
-    assert told is not None, "shown only if a task was asked"
+    content = section(report.sweep)
+    assert content is not None, "shown only if a task was asked"
     yield "## Tasks"
-    yield markdown_table(told.glance)
-    if told.not_asked:
-        yield listed(map(escaped, told.not_asked))
-    for one in told.tasks:
+    yield markdown_table(content.glance)
+    if content.not_asked:
+        yield listed(map(escaped, content.not_asked))
+    for one in content.tasks:
         yield f"### {escaped(one.title)}"
         yield markdown_table(one.grid)
         yield listed(map(escaped, one.remarks))

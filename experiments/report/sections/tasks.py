@@ -1,4 +1,4 @@
-"""What tasks were asked of a sweep's runs: results by task and mode, and whether pretraining helped."""
+"""The task results of a sweep's runs, by task and mode, and whether pretraining helped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Variant = tuple[tuple[str, str | int], ...]
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One run's answer to one task: a file of tasks/. outcomes stand in its order, the chosen one first."""
+    """One run's result on one task, a file of tasks/. Its outcomes keep their order, the chosen one first."""
 
     run: RunRecord
     path: Path
@@ -42,36 +42,37 @@ class Result:
 
     @property
     def metric(self) -> Metric:
-        """The primary one."""
+        """The primary metric."""
         return METRICS[self.content["primary"]]
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """Every item's row of every outcome."""
+        """The rows of all outcomes, one for each item."""
         return read_table(self.path.with_suffix(".parquet"))
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The main outcome: with the most training examples, of several poolings what validation chose."""
-        found = chosen(self.outcomes)
-        assert found is not None
-        return found
+        """The main outcome: with the most training examples, and the pooling that is best on validation."""
+        outcome = chosen(self.outcomes)
+        assert outcome is not None
+        return outcome
 
     @property
     def scratch(self) -> dict[str, Any] | None:
-        """The same of the model from scratch."""
+        """The main outcome of the model from scratch; None without one."""
         return chosen(self.outcomes, "scratch")
 
     def values(self, variant: dict[str, str | int]) -> np.ndarray:
-        """(items,) each test item's share of the primary metric, mean over finetuning seeds."""
+        """Each test item's share of the primary metric (items), the mean over finetuning seeds."""
         return np.asarray(by_item(of_variant(self.rows, variant)), dtype=float)
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A task in a mode, of all runs that were asked it in one way, arms in the sweep's order.
+    """A task in one mode with one set of options, with the results of all runs, arms in the sweep's order.
 
-    unit: "nll" or "pll" where it was asked by likelihoods, of which no two units share a table; else "".
+    ways: the options that change the question, such as pair=apart. unit: that of the likelihoods, since two
+    units never share a table; "" for a task without likelihoods.
     """
 
     task: str
@@ -90,7 +91,7 @@ class Asked:
 
     @property
     def differing(self) -> list[str]:
-        """What was not the same for all runs, so that their numbers cannot be compared: items, options."""
+        """What differs between runs (items, options), so that their numbers cannot be compared."""
         digests = {result.content["data"]["digest"] for result in self.results}
         asks = [result.content["ask"] for result in self.results]
         options = [
@@ -108,7 +109,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Number:
-    """A metric of one arm's outcome: the mean over pretraining seeds, and its interval if there is one."""
+    """A metric of one arm's outcome: the mean over pretraining seeds, with its interval if there is one."""
 
     value: float
     low: float | None
@@ -118,7 +119,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Assay:
-    """Pretrained arms together against the same models from scratch, in the metric's unit, + is better."""
+    """All pretrained arms against the same models from scratch, in the metric's unit; positive is better."""
 
     difference: float
     low: float
@@ -132,22 +133,22 @@ class Assay:
 
 
 def asked(sweep: SweepRecord) -> list[Asked]:
-    """By task and mode, in the order of their names; [] if no run was asked any."""
-    found: dict[tuple[str, str, tuple[str, ...], str], list[Result]] = {}
+    """The tasks of a sweep by task and mode, in the order of their names; [] if there are none."""
+    results_by_key: dict[tuple[str, str, tuple[str, ...], str], list[Result]] = {}
     for run in sweep.done:
         for path in sorted((run.path / "tasks").glob("*.json")):
             content = read_record(path)
             if content is not None and "outcomes" in content:  # lm-evaluation-harness has files of its own
                 result = Result(run, path, content)
                 unit = str(result.chosen["variant"].get("unit", ""))
-                key_of = content["task"], content["mode"], tuple(content["ways"]), unit
-                found.setdefault(key_of, []).append(result)
-    return [Asked(*key_of, results) for key_of, results in sorted(found.items())]
+                task_key = content["task"], content["mode"], tuple(content["ways"]), unit
+                results_by_key.setdefault(task_key, []).append(result)
+    return [Asked(*task_key, results) for task_key, results in sorted(results_by_key.items())]
 
 
 def variants(results: Sequence[Result]) -> list[Variant]:
     """The variants of an arm's outcomes, in the order of its first seed."""
-    return list(dict.fromkeys(key(one["variant"]) for result in results for one in result.outcomes))
+    return list(dict.fromkeys(key(outcome["variant"]) for result in results for outcome in result.outcomes))
 
 
 def key(variant: dict[str, str | int]) -> Variant:
@@ -155,45 +156,45 @@ def key(variant: dict[str, str | int]) -> Variant:
 
 
 def number(results: Sequence[Result], variant: Variant, metric: str) -> Number | None:
-    """Of one arm's seeds. One seed: the interval over items; several: Student's t over pretraining seeds."""
-    found = [
-        one["metrics"][metric]
+    """A metric over one arm's seeds. Its interval is over items for one seed, else Student's over seeds."""
+    measurements = [
+        outcome["metrics"][metric]
         for result in results
-        for one in result.outcomes
-        if key(one["variant"]) == variant and metric in one["metrics"]
+        for outcome in result.outcomes
+        if key(outcome["variant"]) == variant and metric in outcome["metrics"]
     ]
-    return _over_seeds(found)
+    return _over_seeds(measurements)
 
 
 def chosen_number(results: Sequence[Result], metric: str) -> Number | None:
-    """The same of each seed's own chosen outcome, which need not be of one variant."""
-    found = [result.chosen["metrics"] for result in results]
-    return _over_seeds([each[metric] for each in found if metric in each])
+    """As `number`, of the outcome that each seed chose; seeds may choose different variants."""
+    metrics_of_chosen = [result.chosen["metrics"] for result in results]
+    return _over_seeds([each[metric] for each in metrics_of_chosen if metric in each])
 
 
-def _over_seeds(found: Sequence[dict[str, Any]]) -> Number | None:
-    if not found:
+def _over_seeds(measurements: Sequence[dict[str, Any]]) -> Number | None:
+    if not measurements:
         return None
-    if len(found) == 1:
-        return Number(found[0]["value"], found[0]["low"], found[0]["high"], 1)
-    values = np.array([each["value"] for each in found], dtype=float)
+    if len(measurements) == 1:
+        return Number(measurements[0]["value"], measurements[0]["low"], measurements[0]["high"], 1)
+    values = np.array([each["value"] for each in measurements], dtype=float)
     half = half_width(values)
     return Number(float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))
 
 
-def assay(of: Asked) -> Assay | None:
-    """None where no model from scratch was asked, or the runs were not asked alike.
+def assay(task: Asked) -> Assay | None:
+    """The assay of a task; None without models from scratch, or if the runs differ in items or options.
 
-    Crossed over seeds and items, as every contrast here; with one pretraining seed over items alone.
+    A test crossed over seeds and items, as for every contrast; over items alone with one pretraining seed.
     """
     by_seed: dict[int, list[np.ndarray]] = {}
-    for result in of.results:
+    for result in task.results:
         if result.scratch is not None:
             difference = result.values(result.chosen["variant"]) - result.values(result.scratch["variant"])
             by_seed.setdefault(result.run.seed, []).append(difference)
-    if not by_seed or of.differing:
+    if not by_seed or task.differing:
         return None
-    sign = 1 if of.metric.better == "higher" else -1
+    sign = 1 if task.metric.better == "higher" else -1
     table = sign * np.stack([np.mean(each, axis=0) for each in by_seed.values()])
     if len(table) == 1:
         mean, half = float(table.mean()), half_width(table[0])
@@ -202,8 +203,8 @@ def assay(of: Asked) -> Assay | None:
     return Assay(test.mean, test.low, test.high, test.seeds, test.items)
 
 
-def baselines(of: Asked) -> Iterator[tuple[Variant, dict[str, Any]]]:
-    """What is no model of the run: those of the first run, since all were asked the same."""
-    for one in of.results[0].outcomes:
-        if one["baseline"]:
-            yield key(one["variant"]), one
+def baselines(task: Asked) -> Iterator[tuple[Variant, dict[str, Any]]]:
+    """The baselines of the first run; they need no trained model, so all runs have the same."""
+    for outcome in task.results[0].outcomes:
+        if outcome["baseline"]:
+            yield key(outcome["variant"]), outcome

@@ -1,4 +1,4 @@
-"""Equal tuning on the page: every arm's curve, what was chosen, and what it cost."""
+"""Equal tuning on the page: every arm's curve, the chosen values, and the cost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENDS = {-1: "at the least rate tried", 1: "at the greatest rate tried"}
 
 @dataclass(frozen=True)
 class Tuned:
-    """figures: an arm's name and its curve."""
+    """The section. figures: (arm, curve). flagged: arms whose best rate is at an end of the grid."""
 
     grid: Grid
     figures: list[tuple[str, Markup]]
@@ -64,7 +64,7 @@ def rule(tuning: Tuning) -> str:
 
 
 def cost(tuning: Tuning, sweep: SweepRecord) -> str:
-    """What all trials spent, and which share that is of the sweep's FLOPs."""
+    """A sentence on what all trials spent, and their share of the sweep's FLOPs."""
     spent = tuning.cost
     runs = sum(run.audit["spent"]["flops"] for run in sweep.runs if run.audit)
     count = sum(map(len, tuning.trials.values()))
@@ -91,14 +91,14 @@ def _rows(tuning: Tuning) -> list[list[str | Cell]]:
     for arm, trials in tuning.trials.items():
         point, losses = tuning.chosen(arm), sorted(t.loss for t in trials if t.loss is not None)
         end = tuning.end(arm)
-        told = (
+        place = (
             Cell(f"{ENDS[end]}: a better one may lie beyond", kind="prose bad")
             if end
             else Cell("inside", kind="good")
         )
         best, second = [f"{loss:.4f}" for loss in losses[:2]] + ["none"] * (2 - len(losses[:2]))
         diverged = str(len(trials) - len(losses))
-        told = told if losses else Cell("every trial diverged", kind="prose bad")
+        place = place if losses else Cell("every trial diverged", kind="prose bad")
         rows.append(
             [
                 Cell(arm, arm=True),
@@ -108,7 +108,7 @@ def _rows(tuning: Tuning) -> list[list[str | Cell]]:
                 second,
                 str(len(trials)),
                 diverged,
-                told,
+                place,
             ]
         )
     return rows
@@ -141,7 +141,7 @@ def _curve(arm: str, tuning: Tuning, look: Look) -> str:
 
 
 def _lines(axes: Axes, arm: str, trials: list[Trial], look: Look) -> dict[str, str]:
-    """Draws a line for each warm-up; returns their tips."""
+    """Draws a line for each warm-up; returns the tooltips."""
     tips = {}
     for number, warmup in enumerate(dict.fromkeys(trial.point.warmup for trial in trials)):
         line = {

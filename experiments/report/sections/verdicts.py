@@ -1,4 +1,4 @@
-"""The verdicts on claims, the controls and the assay behind them, and what was registered."""
+"""The verdicts on claims, the controls and assays behind them, and what was registered."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from experiments.report.sections import limits
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    of = report.claimed
-    assert of is not None, "shown only if the sweep makes claims"
-    told = claims.words_of(of)
+    claimed = report.claimed
+    assert claimed is not None, "shown only if the sweep makes claims"
+    content = claims.words_of(claimed)
     yield "## Verdicts"
-    yield f"**{escaped(told.headline)}**" + ("" if told.failed else f" {escaped(claims.VERDICTS_ARE)}")
-    lessening = limits.limits(report.sweep, report.seeds) + claims.limits(of)
-    if lessening:
-        yield listed(map(escaped, lessening))
-    for standing, grid in told.verdicts:
+    yield f"**{escaped(content.headline)}**" + ("" if content.failed else f" {escaped(claims.VERDICTS_ARE)}")
+    weaknesses = limits.limits(report.sweep, report.seeds) + claims.limits(claimed)
+    if weaknesses:
+        yield listed(map(escaped, weaknesses))
+    for standing, grid in content.verdicts:
         yield f"### {standing.capitalize()}"
         yield table(grid)
-    for claim in told.claims:
+    for claim in content.claims:
         yield f"### {claim.name}. {escaped(claim.statement)}"
         yield f"{claim.verdict.text}: {escaped(claim.verdict.small)}"
         if claim.remarks:
@@ -32,15 +32,15 @@ def _markdown(report: Report) -> Iterator[str]:
         if claim.behind.rows:
             yield table(claim.behind)
     yield "## Controls and assay"
-    yield table(told.controls) if told.controls.rows else "No control was asked for."
-    if told.assays.rows:
-        yield table(told.assays)
+    yield table(content.controls) if content.controls.rows else "No control was asked for."
+    if content.assays.rows:
+        yield table(content.assays)
     yield "## What was registered"
-    yield f"Registered {told.registered_on}."
-    yield table(told.registry)
-    yield f"Deviations after training began: {'none.' if not told.deviations else ''}"
-    if told.deviations:
-        yield listed(map(escaped, told.deviations))
+    yield f"Registered {content.registered_on}."
+    yield table(content.registry)
+    yield f"Deviations after training began: {'none.' if not content.deviations else ''}"
+    if content.deviations:
+        yield listed(map(escaped, content.deviations))
 
 
 def _html(report: Report) -> dict[str, Any]:

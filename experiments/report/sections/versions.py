@@ -1,27 +1,27 @@
-"""Whether what computes stayed the same: within a run, between runs, and from training to scores."""
+"""Changes of software or machine: within a run, between runs, and from training to evaluation."""
 
 from __future__ import annotations
 
 from experiments.runs.environment import DECIDES_BITS, changes, machine, versions
 from experiments.runs.reading import RunRecord, SweepRecord
 
-NAMED = 4  # runs at most, the others counted
+NAMED = 4  # runs that a sentence names; it counts the others
 
 
 def reasons(sweep: SweepRecord) -> list[str]:
-    """A sentence for each way in which it did not."""
-    told = [_within(run) for run in sweep.runs if run.environment.get("trained_before")]
-    told += [text for name in ("python", *DECIDES_BITS, "device") if (text := _between(sweep, name))]
+    """A sentence for each change of software or machine."""
+    sentences = [_within(run) for run in sweep.runs if run.environment.get("trained_before")]
+    sentences += [text for name in ("python", *DECIDES_BITS, "device") if (text := _between(sweep, name))]
     scored: dict[str, list[RunRecord]] = {}
     for run in sweep.done:
         changed = changes(versions(run.environment), versions(run.evaluation.get("environment") or {}))
         if changed:
             scored.setdefault(", ".join(changed), []).append(run)
-    told += [
+    sentences += [
         f"Scored under other versions than trained: {_listed(runs)}: {changed}."
         for changed, runs in scored.items()
     ]
-    return told
+    return sentences
 
 
 def _within(run: RunRecord) -> str:
@@ -37,14 +37,14 @@ def _within(run: RunRecord) -> str:
 
 
 def _between(sweep: SweepRecord, name: str) -> str:
-    had: dict[str, list[RunRecord]] = {}
+    runs_by_value: dict[str, list[RunRecord]] = {}
     for run in sweep.runs:
         value = {**run.environment, **versions(run.environment)}.get(name)
         if value is not None:
-            had.setdefault(str(value), []).append(run)
-    if len(had) < 2:
+            runs_by_value.setdefault(str(value), []).append(run)
+    if len(runs_by_value) < 2:
         return ""
-    each = "; ".join(f"{value} ({_listed(runs)})" for value, runs in had.items())
+    each = "; ".join(f"{value} ({_listed(runs)})" for value, runs in runs_by_value.items())
     under = "on different devices" if name == "device" else f"under different versions of {name}"
     return f"Runs were trained {under}: {each}."
 

@@ -1,4 +1,4 @@
-"""What the page says in words: what it can and cannot say, and what must not be compared."""
+"""Sentences of the page: its scope, what it can say, and what must not be compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMMON = " With the same seed they read a common beginning of the same stream, i
 
 
 def corpus(sweep: SweepRecord) -> str:
-    """Where the text is from, and how much of it there is."""
+    """The source of the text and its number of training tokens."""
     data = sweep.recipe["data"]
     text = SOURCES.get(data["source"]) or f"{data['source']} from {data['name'] or data['path']}"
     tokens = sorted({run.audit["raw_tokens_in_corpus"] for run in sweep.runs if run.audit})
@@ -28,7 +28,7 @@ def corpus(sweep: SweepRecord) -> str:
 
 
 def scope(sweep: SweepRecord, measured: set[str], seeds: int) -> str:
-    """One sentence: corpus, size, budget, tasks."""
+    """One sentence on corpus, size, budget and tasks."""
     size, budget = sweep.recipe["size"], sweep.recipe["budget"]
     tasks = [words for metric, words in TASKS.items() if metric.name in measured]
     if {NLL.name, PLL.name} & measured:
@@ -42,7 +42,7 @@ def scope(sweep: SweepRecord, measured: set[str], seeds: int) -> str:
 
 
 def can_say(sweep: SweepRecord) -> str:
-    """What a reader may take from this page."""
+    """What a reader may conclude from the page."""
     arms = [arm for arm in sweep.arms if any(run.done for run in sweep.of(arm))]
     if not arms:
         return "No arm has been trained and evaluated yet, so this page shows only how far each run came."
@@ -65,7 +65,7 @@ def can_say(sweep: SweepRecord) -> str:
 
 
 def not_comparable(sweep: SweepRecord) -> list[tuple[str, str]]:
-    """What must be kept apart, each with the reason."""
+    """(name, reason) of each kind of numbers that must not be compared."""
     kinds = {run.audit["plan"]["family"] for run in sweep.runs if run.audit}
     entries = [
         (
@@ -135,7 +135,7 @@ STACKS = {
 
 
 def _of_stacks(sweep: SweepRecord) -> list[tuple[str, str]]:
-    """What sets the encoder-decoders apart, of each kind of stacks that was trained."""
+    """How the encoder-decoders differ from single stacks, for each kind of stacks that was trained."""
     families = [
         run.recipe["family"]
         for run in sweep.runs
@@ -144,8 +144,8 @@ def _of_stacks(sweep: SweepRecord) -> list[tuple[str, str]]:
     trained = {family.get("stacks") or "halves" for family in families}
     heading = "Depth of the encoder-decoder"
     return [
-        (f"{heading}{f', {stacks}' if len(trained) > 1 else ''}.", told)
-        for stacks, told in STACKS.items()
+        (f"{heading}{f', {stacks}' if len(trained) > 1 else ''}.", reason)
+        for stacks, reason in STACKS.items()
         if stacks in trained
     ]
 
@@ -153,14 +153,14 @@ def _of_stacks(sweep: SweepRecord) -> list[tuple[str, str]]:
 def _of_tasks(done: list[RunRecord]) -> list[tuple[str, str]]:
     entries = []
     if any(run.ask("infill") for run in done):
-        ways = dict.fromkeys(str(run.ask("infill", "decoding")) for run in done if run.ask("infill"))
+        decoders = dict.fromkeys(str(run.ask("infill", "decoding")) for run in done if run.ask("infill"))
         entries.append(
             (
                 "Infill.",
                 "It is measured after finetuning on [source; target] pairs, with the same recipe for every "
                 "arm. Encoder-AE and permuted LM write into as many blanks as the gap has tokens, so they "
                 "see its length; the others write on and are cut at that length, without seeing it. "
-                f"Each writes by its own decoder ({'; '.join(ways)}), greedily.",
+                f"Each writes by its own decoder ({'; '.join(decoders)}), greedily.",
             )
         )
     if any(run.ask("target") for run in done):
@@ -194,7 +194,7 @@ def _of_tasks(done: list[RunRecord]) -> list[tuple[str, str]]:
 
 
 def outcome(sweep: SweepRecord) -> str:
-    """How many runs were declared, and how many of them came through."""
+    """How many runs were declared, and how many of them finished."""
     finished = f"{count(len(sweep.done), 'run')} finished"
     if sweep.declared is None:
         return f"{finished}; no sweep.json says how many were meant."

@@ -170,7 +170,7 @@ def test_hashes_and_deviations_are_on_the_page_and_in_the_terminal(
     assert max(map(len, printed.splitlines())) <= 80
     assert re.search(r"C11 +sop - nsp .* 0\.023 +\+34\.5", printed)
     text = text_of(three)
-    for digest in of(three).said.digests.values():
+    for digest in of(three).registered.digests.values():
         assert digest in text
     for place in (text, " ".join(printed.split())):
         assert "claim C9: expect was noise, is large" in place
