@@ -15,11 +15,12 @@ from pathlib import Path
 from submitit.helpers import DelayedSubmission
 
 from experiments.sweeps.launch.task import MISTAKE
-from experiments.training.signals import ASKS, EXITED
+from experiments.training.signals import EXITED, STOP_SIGNALS
 
 EARLY = 60.0  # seconds by which Slurm may be early in that
 LOOK = 0.1  # seconds between looks at the worker
-STOPPED = (*(-number for number in ASKS), *(EXITED + number for number in ASKS))  # before or after it saved
+# Exit codes of a worker that a signal stopped: before it could save, and after.
+STOPPED = (*(-number for number in STOP_SIGNALS), *(EXITED + number for number in STOP_SIGNALS))
 GRACE = 300.0  # seconds in which Slurm does what it told a stopped worker: requeues it, or ends the job
 TASKS = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_NPROCS")
 
