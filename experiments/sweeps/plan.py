@@ -20,7 +20,8 @@ from experiments.sweeps.recipe import SweepRecipe
 def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
     """Prints the budget table, and for claims their cost and the effects that they could show.
 
-    It runs nothing and writes nothing. Raises UserError for a sweep that `run` refuses.
+    It runs nothing and writes nothing. Raises UserError if an arm cannot be sized or
+    matched, or cannot spend its budget in whole steps.
     """
     tell_if_too_few(sweep)
     designed = design(sweep, recipes)

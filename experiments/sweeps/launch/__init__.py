@@ -1,4 +1,4 @@
-"""Where a sweep's runs are trained: in this process, in several of this machine, or on a cluster."""
+"""Launchers: they train a sweep's runs in this process, in several on this machine, or on a cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAUNCHERS: dict[type[AnyLauncher], Callable[[Any], Launcher]] = {
 
 
 def launcher_of(config: AnyLauncher) -> Launcher:
-    """The launcher that a configuration describes. Raises UserError if it needs Slurm and none answers."""
+    """Returns the launcher of a configuration. Raises UserError if it needs Slurm and none answers."""
     return LAUNCHERS[type(config)](config)
 
 
