@@ -1,1 +1,1 @@
-"""Many runs as one experiment: described, registered, tuned, launched."""
+"""Sweeps: many runs as one experiment. This room composes, registers, tunes and launches them."""

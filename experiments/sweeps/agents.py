@@ -1,6 +1,6 @@
-"""A sweep handed to W&B's agents: each run is one `pentarch train`, into the folder that the sweep gives it.
+"""Hands a sweep to W&B's agents: each run is one `pentarch train`, into the folder that the sweep gives it.
 
-Agents train; `pentarch sweep` afterwards evaluates and reports, and trains what no agent did.
+Agents only train. `pentarch sweep` then evaluates and reports, and trains the runs that no agent took.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from experiments.sweeps.registration import check_unchanged, register
 
 
 def hand_over(sweep: SweepRecipe, recipes: Recipes, file: Path) -> int:
-    """Writes `file`, a W&B sweep in YAML, and beside it the recipe of every run; returns how many there are.
+    """Writes `file`, a W&B sweep in YAML, and each run's recipe beside it; returns the number of runs.
 
-    What the sweep declares is written into its folder, as before any run. Raises UserError if the sweep tunes
-    (its recipes are known after its trials alone), is not tracked by W&B, or cannot be written.
+    It also registers the sweep in its folder, as before any run. Raises UserError if the sweep tunes (its
+    trials would have to decide its recipes first), is not tracked by W&B, or cannot be written.
     """
     first = next(iter(recipes.values()))
     if sweep.tuning is not None:
@@ -38,24 +38,30 @@ def hand_over(sweep: SweepRecipe, recipes: Recipes, file: Path) -> int:
     check_unchanged(folder, sweep)
     check_folders(designed.runs.values(), sweep.name)
     register(folder, sweep, designed)
-    beside = file.with_name(f"{file.stem}_recipes")
+    recipes_folder = file.with_name(f"{file.stem}_recipes")
     try:
-        beside.mkdir(parents=True, exist_ok=True)
-        paths = [_saved(recipe, beside, arm, seed) for (arm, seed), recipe in designed.runs.items()]
+        recipes_folder.mkdir(parents=True, exist_ok=True)
+        paths = [
+            _write_recipe(recipe, recipes_folder, arm, seed) for (arm, seed), recipe in designed.runs.items()
+        ]
         write_whole(file, yaml.safe_dump(_definition(sweep, first, paths), sort_keys=False).encode())
     except OSError as error:
         raise UserError(f"'{file}' cannot be written ({error.strerror}); give another FILE") from error
     return len(paths)
 
 
-def _saved(recipe: Recipe, folder: Path, arm: str, seed: int) -> str:
+def _write_recipe(recipe: Recipe, folder: Path, arm: str, seed: int) -> str:
     path = folder / f"{arm}-seed{seed}.yaml"
     write_whole(path, recipe.as_yaml().encode())
     return str(path)
 
 
 def _definition(sweep: SweepRecipe, first: Recipe, paths: list[str]) -> dict[str, Any]:
-    """One parameter, the recipe: W&B's grid tries each once. The metric is what its page shows first."""
+    """Returns W&B's description of the sweep.
+
+    Its one parameter is the recipe, so that a grid search starts each run once. The metric is what W&B's page
+    shows first.
+    """
     place = {"project": first.tracking.project}
     if first.tracking.entity is not None:
         place["entity"] = first.tracking.entity
@@ -72,7 +78,7 @@ def _definition(sweep: SweepRecipe, first: Recipe, paths: list[str]) -> dict[str
 
 
 def instructions(file: Path, count: int) -> str:
-    """What to do with the file, said once it is written."""
+    """Returns the message for the user once the file is written: what to do with it."""
     return (
         f"{count} runs for W&B's agents: {file}. `wandb sweep {file}` says how to start an agent; start each "
         f"in {Path.cwd()}, or where another machine sees this folder. Then the same `pentarch sweep` "

@@ -1,4 +1,4 @@
-"""A sweep from its preset and overrides: its arms, its recipes, and where its runs are trained."""
+"""Composes a sweep from its preset and overrides: its arms, their recipes, and its launcher."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ LAUNCHER = "launcher"
 def compose_sweep(
     name: str, overrides: list[str], config_dir: Path | None = None
 ) -> tuple[SweepRecipe, dict[tuple[str, int], Recipe]]:
-    """A sweep, and its recipes by (arm, seed).
+    """Returns a sweep and its recipes, {(arm, seed): recipe}.
 
-    Overrides of the sweep's own keys (`seeds=3`, `arms.mine=[…]`, `~arms.prefix_lm`, `claims=[C11]`) go to
-    the sweep, all others to every arm. A sweep with claims keeps the arms that they name. Raises UserError if
-    an override is of a key that the arms differ in, or if they differ in a key that none of them declares.
+    An override of one of the sweep's own keys (`seeds=3`, `arms.mine=[…]`, `~arms.prefix_lm`, `claims=[C11]`)
+    changes the sweep; any other changes every arm. A sweep with claims keeps only the arms that they name.
+    Raises UserError if an override sets a key that the arms differ in, or if the arms differ in a key that no
+    arm declares.
     """
     own = [*SweepRecipe.model_fields, CONTROLS]
     check_keys(overrides, [*own, *(key for key in Recipe.model_fields if key not in own), KEY])
-    mine = [one for one in overrides if key_of(one).split(".")[0] in own]
-    common = [one for one in overrides if one not in mine]
+    of_sweep = [one for one in overrides if key_of(one).split(".")[0] in own]
+    common = [one for one in overrides if one not in of_sweep]
     if any(key_of(one) == KEY for one in common):
-        common = expanded(common, config_dir)[1:]  # without its name: arms have theirs
-    sweep = _sweep(name, mine, [one for one in common if key_of(one) == SEARCHPATH], config_dir)
+        common = expanded(common, config_dir)[1:]  # without the first, a name: each arm has its own
+    sweep = _sweep(name, of_sweep, [one for one in common if key_of(one) == SEARCHPATH], config_dir)
     arms = {arm: expanded(its, config_dir) for arm, its in sweep.arms.items()}
     declared = sorted({key_of(one) for its in arms.values() for one in its})
     if sweep.tuning is not None:
-        _refuse_what_is_tuned([*sweep.overrides, *common, *(one for its in arms.values() for one in its)])
+        _refuse_tuned_keys([*sweep.overrides, *common, *(one for its in arms.values() for one in its)])
     for one in common:
-        _refuse_in_sweep(sweep.name, one, declared)
+        _refuse_arms_keys(sweep.name, one, declared)
     first = {
         arm: compose_recipe([*sweep.overrides, *its, *common, f"name={quoted(arm)}"], config_dir, arms)
         for arm, its in arms.items()
@@ -55,7 +56,10 @@ def compose_sweep(
 
 
 def compose_launcher(overrides: list[str], config_dir: Path | None = None) -> AnyLauncher:
-    """Where a sweep's runs are trained: `launcher=NAME` is a preset, `launcher.key=…` one of its values."""
+    """Returns the configuration of the launcher, which trains a sweep's runs.
+
+    `launcher=NAME` is a preset, `launcher.key=…` changes one of its values.
+    """
     keys = [key_of(one) for one in overrides]
     named = [one for one, key in zip(overrides, keys, strict=True) if key == LAUNCHER]
     name = str(parse(named[-1]).value()) if named else "inline"
@@ -68,7 +72,7 @@ def compose_launcher(overrides: list[str], config_dir: Path | None = None) -> An
 
 
 def is_of_launcher(override: str) -> bool:
-    """Whether an override says where runs are trained, not what they are."""
+    """Returns whether an override sets where runs are trained, and so is no part of a recipe."""
     return key_of(override).split(".")[0] == LAUNCHER
 
 
@@ -103,18 +107,19 @@ def _sweep(name: str, overrides: list[str], searchpath: list[str], config_dir: P
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether setting one key also sets some of the other."""
+    """Returns whether setting one key also sets the other, or a part of it."""
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
-def _refuse_in_sweep(sweep: str, override: str, declared: list[str]) -> None:
+def _refuse_arms_keys(sweep: str, override: str, declared: list[str]) -> None:
+    """Raises UserError if an override of all arms sets the seed, or a key that the arms differ in."""
     key = key_of(override)
     chosen = key in GROUPS and isinstance(parse(override).value(), str)
     if key == "seed":
         raise UserError("a sweep numbers its seeds itself; write seeds=3 for the seeds 0, 1 and 2")
     for other in declared:
         if chosen and other.startswith(f"{key}."):
-            continue  # a preset for all arms, and under it what they differ in
+            continue  # a preset for all arms; what they differ in is set on top of it
         if _overlap(key, other):
             raise UserError(
                 f"{other} is what the arms of {sweep} differ in, so {key} cannot be set for all of them; "
@@ -122,7 +127,7 @@ def _refuse_in_sweep(sweep: str, override: str, declared: list[str]) -> None:
             )
 
 
-def _refuse_what_is_tuned(overrides: list[str]) -> None:
+def _refuse_tuned_keys(overrides: list[str]) -> None:
     for one in overrides:
         if key_of(one) == "training.learning_rate":
             raise UserError(
@@ -132,7 +137,7 @@ def _refuse_what_is_tuned(overrides: list[str]) -> None:
 
 
 def _check_controlled(sweep: str, recipes: dict[str, Recipe], declared: list[str]) -> None:
-    """Arms differ in declared keys only: a preset might have changed another on the way."""
+    """Raises UserError if arms differ in a key that no arm declares, as a preset may cause."""
     arms = [flatten(recipe.model_dump(exclude=NOT_CONTENT)) for recipe in recipes.values()]
     for leaf in sorted(set().union(*arms)):
         present = [leaf in arm for arm in arms]

@@ -1,12 +1,14 @@
-"""The runs that a sweep is: its arms, and what its claims need besides.
+"""Designs a sweep's runs: its arms, and the further arms that its claims need.
 
-A claim is decided under each definition of the budget, at each scale, beside the same models from scratch; a
-relabelling needs its arm under twice the seeds. Each of these is an arm with a name of its own:
+A claim is decided under each definition of the budget and at each scale, and compared with the same models
+from scratch. Each of these is an arm with a name of its own:
 
     sop               the arm, under the sweep's own budget
     sop.tokens        under the other definition of the budget
     sop.x0.25         at a quarter of the amount
     scratch.sop       not trained at all
+
+A relabelling control compares an arm with itself, so its arm runs with twice the seeds.
 """
 
 from __future__ import annotations
@@ -30,10 +32,12 @@ SCRATCH = "scratch."
 
 @dataclass(frozen=True)
 class Design:
-    """runs: every run, in the order of running: controls, from scratch, claims. cells: the own one first.
+    """A sweep's runs, and how its arms belong together.
 
-    scratch: the untrained arm of an arm's shape, for arms of claims on tasks. tuned: for each arm that is
-    trained, the arm whose trials it takes its learning rate from (the same arm at the same scale).
+    runs: {(arm, seed): recipe} in the order of running: controls, from scratch, claims; cells: conditions
+    under which claims are decided, the sweep's own first; scratch: {arm: untrained arm of the same shape},
+    for arms of claims on tasks; tuned: {arm: arm whose trials choose its learning rate}, for all arms that
+    are trained: the same arm at the same scale under the sweep's own budget.
     """
 
     runs: Recipes
@@ -43,7 +47,7 @@ class Design:
 
     @property
     def seeds(self) -> dict[str, int]:
-        """How many seeds each arm has."""
+        """Number of seeds of each arm."""
         count: dict[str, int] = {}
         for arm, _ in self.runs:
             count[arm] = count.get(arm, 0) + 1
@@ -51,9 +55,10 @@ class Design:
 
 
 def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
-    """What is to be run. Without claims the recipes as they are.
+    """Returns the runs of a sweep; without claims these are its recipes as they are.
 
-    Raises UserError if two arms would have one name, an arm cannot be sized, or recipes lack a claim's task.
+    Raises UserError if two arms would have one name, an arm cannot be sized, or the recipes lack a claim's
+    task.
     """
     first = {arm: recipe for (arm, seed), recipe in recipes.items() if seed == 0}
     if not sweep.claims:
@@ -61,9 +66,9 @@ def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
     budget = next(iter(first.values())).budget
     own = Condition(budget.stop, 1.0)
     cells = _cells(sweep, own)
-    controls = [arm for arm in first if _needed(sweep, arm, "control")]
-    claimed = [arm for arm in first if _needed(sweep, arm, "claim")]
-    scratch = _scratch({arm: first[arm] for arm in claimed if _tasks_of(sweep, arm)})
+    controls = [arm for arm in first if _claims_on(sweep, arm, "control")]
+    claimed = [arm for arm in first if _claims_on(sweep, arm, "claim")]
+    scratch = _scratch({arm: first[arm] for arm in claimed if _task_endpoints(sweep, arm)})
 
     arms: dict[str, tuple[Recipe, int]] = {}
 
@@ -78,12 +83,12 @@ def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
     for arm in controls:
         add(arm, _evaluated(first[arm], sweep, arm), _seeds(sweep, arm))
     for arm, untrained in scratch.items():
-        own_tasks = [a for a in claimed if scratch.get(a) == untrained]
+        sharing = [other for other in claimed if scratch.get(other) == untrained]
         recipe = first[arm].model_copy(
             update={"name": untrained, "budget": _with(first[arm].budget, scale=0.0)}
         )
         if untrained not in arms:
-            add(untrained, _evaluated(recipe, sweep, *own_tasks), sweep.seeds)
+            add(untrained, _evaluated(recipe, sweep, *sharing), sweep.seeds)
     tuned = {}
     for cell in cells:
         for arm in claimed:
@@ -96,10 +101,11 @@ def design(sweep: SweepRecipe, recipes: Recipes) -> Design:
         for arm, (recipe, seeds) in arms.items()
         for seed in range(seeds)
     }
-    return Design(runs, cells, scratch, {arm: of for arm, of in tuned.items() if arm in arms})
+    return Design(runs, cells, scratch, {arm: source for arm, source in tuned.items() if arm in arms})
 
 
 def _cells(sweep: SweepRecipe, own: Condition) -> list[Condition]:
+    """Returns the conditions that claims are decided under: each scale x each budget, `own` first."""
     stops = sweep.budgets or [own.stop]
     if own.stop not in stops:
         raise UserError(
@@ -114,23 +120,24 @@ def _cells(sweep: SweepRecipe, own: Condition) -> list[Condition]:
     ]
 
 
-def _needed(sweep: SweepRecipe, arm: str, role: str) -> list[Claim]:
+def _claims_on(sweep: SweepRecipe, arm: str, role: str) -> list[Claim]:
+    """Returns the claims, or with role "control" the controls, that compare the arm."""
     return [claim for claim in sweep.claims.values() if claim.role == role and arm in claim.arms]
 
 
-def _tasks_of(sweep: SweepRecipe, arm: str) -> list[str]:
-    """The endpoints of the arm's claims that a model from scratch could be asked too."""
-    names = [name for claim in _needed(sweep, arm, "claim") for name in claim.asked]
+def _task_endpoints(sweep: SweepRecipe, arm: str) -> list[str]:
+    """Returns the endpoints of the arm's claims on which a model from scratch can be evaluated too."""
+    names = [name for claim in _claims_on(sweep, arm, "claim") for name in claim.asked]
     return [name for name in dict.fromkeys(names) if endpoint_of(name).task]
 
 
 def _seeds(sweep: SweepRecipe, arm: str) -> int:
-    twice = any(claim.kind == "relabelling" for claim in _needed(sweep, arm, "control"))
+    twice = any(claim.kind == "relabelling" for claim in _claims_on(sweep, arm, "control"))
     return sweep.seeds * (2 if twice else 1)
 
 
 def _evaluated(recipe: Recipe, sweep: SweepRecipe, *arms: str) -> Recipe:
-    """Asked what the claims on these arms are decided on, and nothing else but its likelihood."""
+    """Returns the recipe with only the evaluation that the claims on these arms need, and its likelihood."""
     claims = [claim for claim in sweep.claims.values() if set(arms) & set(claim.arms)]
     wanted = {endpoint_of(name).switch for claim in claims for name in claim.asked}
     switches = {point.switch: point.switch in wanted for point in ENDPOINTS.values() if point.switch}
@@ -139,7 +146,7 @@ def _evaluated(recipe: Recipe, sweep: SweepRecipe, *arms: str) -> Recipe:
 
 
 def _under(recipe: Recipe, cell: Condition, own: Condition, name: str) -> Recipe:
-    """The arm's recipe under a cell of the design."""
+    """Returns the arm's recipe, as arm `name`, under a cell of the design."""
     budget = _with(recipe.budget, scale=recipe.budget.scale * cell.scale)
     if cell.stop != own.stop:
         budget = _with(budget, stop=cell.stop, amount=_converted(recipe, cell.stop))
@@ -151,16 +158,17 @@ def _with(budget: BudgetConfig, **changes: Any) -> BudgetConfig:
 
 
 def _converted(recipe: Recipe, stop: str) -> float:
-    """The amount that a decoder-AR of the size spends of `stop` when it spends the recipe's."""
+    """Returns what a decoder-AR of the size spends of `stop` while it spends the recipe's amount."""
     flops_a_token = reference_flops_a_token(recipe, planning_vocabulary(recipe.size.vocabulary))
     return recipe.budget.amount / flops_a_token if stop == "tokens" else recipe.budget.amount * flops_a_token
 
 
 def _scratch(arms: dict[str, Recipe]) -> dict[str, str]:
-    """For each arm the untrained arm of its family and shape; arms of one shape share it."""
+    """Returns {arm: name of the untrained arm of its family and shape}; arms of one shape share one."""
     shapes: dict[str, str] = {}
-    found: dict[str, str] = {}
+    untrained: dict[str, str] = {}
     for arm, recipe in arms.items():
         plan = plan_arm(build(recipe), planning_vocabulary(recipe.size.vocabulary), arm)
-        found[arm] = shapes.setdefault(f"{recipe.family.model_dump()} {plan.config}", SCRATCH + arm)
-    return found
+        shape = f"{recipe.family.model_dump()} {plan.config}"
+        untrained[arm] = shapes.setdefault(shape, SCRATCH + arm)
+    return untrained

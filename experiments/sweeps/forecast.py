@@ -1,4 +1,4 @@
-"""What a sweep of claims will cost, and the least effect it could show, before anything runs."""
+"""Forecasts a sweep before anything runs: its cost, and the smallest effect that its claims could show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from experiments.sweeps.recipe import SweepRecipe
 
 
 def cost_table(sweep: SweepRecipe, designed: Design, planned: list[Plan]) -> Table:
-    """Arms, runs and training FLOPs by what they are for; 80 columns wide."""
+    """Returns a table of arms, runs, training FLOPs and tokens by purpose; 80 columns wide."""
     table = Table(
         title="what it costs",
         caption="FLOPs of training; evaluation is not counted. Tuning: as many trials for\n"
@@ -47,7 +47,7 @@ def cost_table(sweep: SweepRecipe, designed: Design, planned: list[Plan]) -> Tab
 
 
 def _purposes(sweep: SweepRecipe, designed: Design) -> Iterator[tuple[str, dict[str, int], float]]:
-    """What runs are for, how many of each arm, and the share of the arm's budget that one spends."""
+    """Yields (purpose, {arm: number of runs}, share of the arm's budget that each of them spends)."""
     controls = {arm for claim in sweep.claims.values() if claim.role == "control" for arm in claim.arms}
     scratch = set(designed.scratch.values())
     seeds = designed.seeds
@@ -63,11 +63,15 @@ def _purposes(sweep: SweepRecipe, designed: Design) -> Iterator[tuple[str, dict[
 
 
 def _spent(planned: list[Plan], what: str) -> dict[str, float]:
+    """Returns {arm: FLOPs or tokens that one run of it spends}. what: "flops" or "tokens"."""
     return {each.arm: (each.steps or 0) * getattr(each, f"{what}_per_step") for each in planned}
 
 
 def claims_table(sweep: SweepRecipe) -> Table:
-    """Each claim with the smallest effect it would find four times in five, from priors; 80 columns wide."""
+    """Returns a table of the claims, with the smallest effect that each would find four times in five.
+
+    The variances are those of earlier sweeps. 80 columns wide.
+    """
     table = Table(
         title=f"claims, with {sweep.seeds} seeds",
         caption="Smallest visible effect: found four times in five by the crossed test, at\n"
@@ -91,6 +95,7 @@ def claims_table(sweep: SweepRecipe) -> Table:
 
 
 def _rows(sweep: SweepRecipe, name: str, claim: Claim) -> Iterator[tuple[str, str, str, str]]:
+    """Yields (contrast and endpoint, published effect, smallest visible effect, seeds) for each endpoint."""
     if claim.kind == "relabelling":
         yield f"{claim.arm} against itself\n[dim]{claim.endpoints[0]}[/dim]", "", "", ""
         return
@@ -112,15 +117,19 @@ def _rows(sweep: SweepRecipe, name: str, claim: Claim) -> Iterator[tuple[str, st
             else f"{published.effect:+g}" + ("" if published.comparable else "*")
         )
         margin = "" if claim.margin is None else f" within ±{claim.margin:g}"
-        told = "none" if math.isinf(smallest) else f"{point.text(smallest)} {point.unit}"
-        yield f"{widest.text}{more}{margin}\n[dim]{endpoint}[/dim]", effect, told, seeds
+        visible = "none" if math.isinf(smallest) else f"{point.text(smallest)} {point.unit}"
+        yield f"{widest.text}{more}{margin}\n[dim]{endpoint}[/dim]", effect, visible, seeds
 
 
 def prior(endpoint: Endpoint, contrast: Contrast) -> Variances:
-    """Of the contrast's differences, from those of two arms' difference: weights add up as variances do."""
+    """Returns the variances of a contrast, from the endpoint's prior for the difference of two arms.
+
+    A weight w multiplies an arm's variances by w²; the difference of two arms has the weights +1 and -1.
+    """
     times, known = _size(contrast) / 2, endpoint.prior
     return Variances(times * known.seed**2, times * known.item**2, times * known.residual**2)
 
 
 def _size(contrast: Contrast) -> float:
+    """Returns the sum of squared weights: 2 for the difference of two arms."""
     return sum(weight**2 for weight in contrast.values())

@@ -1,4 +1,4 @@
-"""A sweep's stages: which arm begins from which, and in what order they are run."""
+"""Orders a sweep's stages: which arm begins from which, and when each can run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def check_stages(sweep: SweepRecipe, arms: dict[str, Recipe]) -> None:
-    """Raises UserError for an `init_from` that names no arm and no folder, or goes in a circle.
+    """Raises UserError if an `init_from` names neither an arm nor a folder, or if arms begin in a circle.
 
-    Also for what cannot be decided or tuned with it. arms: each with `init_from` as it was asked for: an
-    arm's name, or a folder's full path.
+    Also if the sweep has claims, or tunes arms that begin from other arms. arms: each with `init_from` as the
+    user gave it: an arm's name, or a folder's full path.
     """
     for arm, recipe in arms.items():
         begins = recipe.init_from
@@ -45,46 +45,55 @@ def check_stages(sweep: SweepRecipe, arms: dict[str, Recipe]) -> None:
 
 
 def _before(arm: str, arms: dict[str, Recipe]) -> list[str]:
-    """The arms that it begins from, nearest first, until one begins elsewhere or was met before."""
-    found: list[str] = []
+    """Returns the arms that `arm` begins from, nearest first, up to one that begins elsewhere or repeats."""
+    earlier: list[str] = []
     begins = arms[arm].init_from
     while begins in arms:
-        found.append(begins)
-        if begins == arm or begins in found[:-1]:
+        earlier.append(begins)
+        if begins == arm or begins in earlier[:-1]:
             break
         begins = arms[begins].init_from
-    return found
+    return earlier
 
 
 def with_its_parent(recipe: Recipe, arms: dict[str, Recipe], sweep: str) -> Recipe:
-    """The recipe with an arm that it begins from as the folder of that arm's run of the same seed."""
+    """Returns the recipe with an arm's name in `init_from` replaced by the folder of that arm's run.
+
+    It is the run of the same seed.
+    """
     if recipe.init_from not in arms:
         return recipe
     parent = arms[recipe.init_from].model_copy(update={"seed": recipe.seed})
     return recipe.model_copy(update={"init_from": str(parent.folder(sweep).expanduser().absolute())})
 
 
-def take_in_order(tasks: Sequence[Task], take: Callable[[list[Task]], dict[Path, str]]) -> dict[Path, str]:
-    """Takes tasks to their end, those that others begin from first; the given up, with why.
+def take_in_order(
+    tasks: Sequence[Task], run_tasks: Callable[[list[Task]], dict[Path, str]]
+) -> dict[Path, str]:
+    """Runs tasks stage by stage; returns {folder: reason} of abandoned tasks.
 
-    What begins from a run that was lost or diverged is not started, and told.
+    A run that others begin from comes before them. If it was lost or diverged, those others are not started,
+    and a line on stderr says so. run_tasks: runs the tasks of one stage, and returns the same.
     """
     from experiments.sweeps.launch.driving import tell
 
     lost: dict[Path, str] = {}
-    for wave in stages_in_order(tasks):
+    for stage in stages_in_order(tasks):
         ready = []
-        for task in wave:
-            if missing := _missing(task):
-                tell(task, f"not started: {missing}")
+        for task in stage:
+            if reason := _reason_not_to_start(task):
+                tell(task, f"not started: {reason}")
             else:
                 ready.append(task)
-        lost |= take(ready)
+        lost |= run_tasks(ready)
     return lost
 
 
 def stages_in_order(tasks: Sequence[Task]) -> list[list[Task]]:
-    """Tasks by how many of the others come before them, in the order given."""
+    """Returns the tasks as stages: the runs of a stage begin only from runs of earlier stages, or from none.
+
+    Tasks of one stage keep their order.
+    """
     by_folder = {task.folder.absolute(): task for task in tasks}
 
     def depth(task: Task) -> int:
@@ -94,13 +103,16 @@ def stages_in_order(tasks: Sequence[Task]) -> list[list[Task]]:
 
     depths = [depth(task) for task in tasks]
     return [
-        [task for task, its in zip(tasks, depths, strict=True) if its == number]
+        [task for task, depth_of_task in zip(tasks, depths, strict=True) if depth_of_task == number]
         for number in sorted(set(depths))
     ]
 
 
-def _missing(task: Task) -> str | None:
-    """Why the run that the task begins from cannot be begun from; None if it can. Checks what is kept."""
+def _reason_not_to_start(task: Task) -> str | None:
+    """Returns why the run that the task begins from cannot serve it; None if it can, or if there is none.
+
+    Raises UserError if the task was started before, from other weights than that run has now.
+    """
     from experiments.runs.chain import check_began
     from experiments.runs.folder import RunFolder
 

@@ -1,4 +1,4 @@
-"""A sweep before it runs: every arm sized, what it will spend, and what its claims could show."""
+"""Plans a sweep before it runs: the size of every arm, what it will spend, and what its claims could show."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from experiments.sweeps.recipe import SweepRecipe
 
 
 def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
-    """Prints the budget table, and for claims what they cost and could show; nothing is run, nothing written.
+    """Prints the budget table, and for claims their cost and the effects that they could show.
 
-    Raises UserError for what `run` refuses.
+    It runs nothing and writes nothing. Raises UserError if an arm cannot be sized or
+    matched, or cannot spend its budget in whole steps.
     """
     tell_if_too_few(sweep)
     designed = design(sweep, recipes)
@@ -42,7 +43,10 @@ def plan(sweep: SweepRecipe, recipes: Recipes) -> None:
 
 
 def plans(recipes: Recipes) -> list[Plan]:
-    """One plan an arm, with the vocabulary the recipe asks for. Raises UserError if one cannot be matched."""
+    """Returns the plan of each arm, with a vocabulary of the recipe's size.
+
+    Raises UserError if an arm cannot be matched to the others.
+    """
     sized: dict[str, Plan] = {}
     planned = []
     for (arm, seed), recipe in recipes.items():
@@ -56,7 +60,10 @@ def plans(recipes: Recipes) -> list[Plan]:
 
 
 def tell_if_too_few(sweep: SweepRecipe) -> None:
-    """A line on stderr if no seed could be enough: the sign-flip over S seeds cannot go below 2 / 2^S."""
+    """Warns on stderr if the sweep has too few seeds for any verdict.
+
+    The p-value of a sign-flip test over S seeds cannot go below 2 / 2^S.
+    """
     least = 2 / 2**sweep.seeds
     if sweep.claims and least > ALPHA:
         print(
@@ -67,7 +74,10 @@ def tell_if_too_few(sweep: SweepRecipe) -> None:
 
 
 def _shape(recipe: Recipe) -> str:
-    """The same for arms that differ in what they begin from, spend and are asked alone."""
+    """Returns a key that is the same for all arms of one size.
+
+    Such arms differ at most in what they begin from, what they spend and how they are evaluated.
+    """
     spent = recipe.budget.model_copy(update={"stop": "tokens", "amount": 1.0, "scale": 1.0})
     same = {"seed": 0, "budget": spent, "evaluation": EvaluationConfig(), "init_from": None}
     return recipe.model_copy(update=same).digest()
@@ -94,7 +104,7 @@ def _check_one_reference(planned: list[Plan]) -> None:
 
 
 def check_spent(planned: list[Plan], recipes: Recipes) -> None:
-    """Raises UserError if whole steps cannot spend what an arm is to: a budget of too few steps."""
+    """Raises UserError if whole optimiser steps miss an arm's budget by more than its tolerance."""
     for each in planned:
         budget = recipes[each.arm, 0].budget
         if budget.stop not in ("flops", "tokens", "targets") or not budget.spends:

@@ -1,4 +1,4 @@
-"""The typed, frozen description of a sweep: its arms, how they are tuned, and what it is to decide."""
+"""The typed, frozen description of a sweep: its arms, their tuning, and the claims that it decides."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from experiments.recipe.config import FOLDER, Amount, Config, Count, Fraction
 
 
 class TuningConfig(Config):
-    """Equal tuning: each arm tries the same learning rates (and warm-ups), and keeps what validates best.
+    """Equal tuning: each arm tries the same learning rates (and warm-ups), and keeps the best of them.
 
-    A trial is a run of its own at `fraction` of the arm's budget, on a seed that no result is of, judged by
-    the arm's own validation loss. Where an arm's best learning rate is at an end of the grid, the grid grows
-    at that end for all arms, at most `extensions` times; what is at an end still is flagged.
+    A trial is a run of its own at `fraction` of the arm's budget, on a seed that no result uses, and is
+    judged by the arm's own validation loss. If an arm's best learning rate is at an end of the grid, the grid
+    grows at that end for all arms, at most `extensions` times; a rate at an end even then is flagged.
     """
 
     learning_rates: Annotated[list[Amount], Field(min_length=2)]
@@ -40,12 +40,12 @@ class SweepRecipe(Config):
     `question` is one sentence for the report; `seeds=3` runs every arm with the seeds 0, 1 and 2;
     `overrides` go to all arms, before those of the arm. `tuning` gives each arm a learning rate of its own.
 
-    `claims`, controls among them, are those of `evidence/claims/claim.py` by name; with any, only the arms
-    that they need are run. They are decided under each of `budgets` ("flops", "tokens": the budget's own
-    first; the other spends what a decoder-AR of the size would) and at each of `scales`, factors on the
-    amount, of which 1 decides. `excused`: controls that gate nothing, each with the reason, which the report
-    shows. `endpoints`: what claims and controls are decided on in place of an endpoint that their files name,
-    `{understanding: task:mr+cola}`.
+    `claims` are the claims and controls of `evidence/claims/claim.py`, by name; with any, only the arms that
+    they need are run. They are decided under each of `budgets` and at each of `scales`. `budgets`: "flops",
+    "tokens" or both; the one that the recipes do not use gets the amount that a decoder-AR of the size would
+    spend. `scales`: factors on the amount, of which 1 decides. `excused`: {control: reason} of controls that
+    may fail; the report shows the reason. `endpoints`: {endpoint: another}, as
+    `{understanding: task:mr+cola}`: claims and controls whose files name the first are decided on the second.
     """
 
     name: Annotated[str, Field(pattern=rf"^{FOLDER}$")]

@@ -1,6 +1,6 @@
-"""What a sweep said it would do, written before anything is trained, and what was changed since.
+"""Registers a sweep: what it will do is written before anything is trained, and later changes beside it.
 
-`sweep.json` holds the sweep as it was asked for, `design.json` the runs that follow from it, `claims.json`
+`sweep.json` holds the sweep as the user gave it, `design.json` the runs that follow from it, `claims.json`
 the claims with their hashes and every change made to them after training began.
 """
 
@@ -19,12 +19,12 @@ from experiments.storage.json_files import read_json, read_record, write_json
 from experiments.sweeps.design import Design
 from experiments.sweeps.recipe import SweepRecipe
 
-# What a sweep may not change once it has begun: of the runs that are there some would be of either kind.
+# Keys that may not change once a sweep has begun: old and new runs would not be comparable.
 FIXED = ("overrides", "tuning", "budgets", "scales", "endpoints")
 
 
 def register(folder: Path, sweep: SweepRecipe, design: Design) -> None:
-    """Writes the three files. Raises UserError if they cannot be written."""
+    """Writes sweep.json, design.json and, for claims, claims.json. Raises UserError if it cannot."""
     begun = has_begun(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,12 +47,12 @@ def register(folder: Path, sweep: SweepRecipe, design: Design) -> None:
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether anything was trained, a trial even."""
+    """Returns whether any run or trial of the sweep has started."""
     return any(folder.glob("*/seed*/status.json")) or any(folder.glob("*/tuning/*/status.json"))
 
 
 def check_unchanged(folder: Path, sweep: SweepRecipe) -> None:
-    """Raises UserError if a sweep that has begun is another now."""
+    """Raises UserError if a sweep that has begun was edited since, in its arms or a key of FIXED."""
     before = read_record(folder / SWEEP, "arms") if has_begun(folder) else None
     if before is None:
         return
@@ -65,20 +65,25 @@ def check_unchanged(folder: Path, sweep: SweepRecipe) -> None:
     changed = [name for name in FIXED if before.get(name, now[name]) != now[name]]
     changed += [f"arms.{arm}" for arm, its in before["arms"].items() if now["arms"].get(arm, its) != its]
     if changed:
-        told = ", ".join(f"{key} ({_at(before, key)} there, {_at(now, key)} now)" for key in changed)
+        changes = [f"{key} ({_value(before, key)} there, {_value(now, key)} now)" for key in changed]
         raise UserError(
-            f"sweep '{sweep.name}' has begun in '{folder}' and was edited since: {told}; put it back, or set "
-            "name=… or out=… for a new folder"
+            f"sweep '{sweep.name}' has begun in '{folder}' and was edited since: {', '.join(changes)}; "
+            "put it back, or set name=… or out=… for a new folder"
         )
 
 
-def _at(content: dict[str, Any], key: str) -> Any:
+def _value(content: dict[str, Any], key: str) -> Any:
+    """Returns the value of `key`, or of `outer.inner`."""
     outer, _, inner = key.partition(".")
     return content[outer][inner] if inner else content[outer]
 
 
 def _claims(folder: Path, sweep: SweepRecipe, begun: bool) -> dict[str, Any]:
-    """The claims as they are now. Once training has begun each change is kept, and told."""
+    """Returns the content of claims.json.
+
+    Once training has begun, each change to the claims, the seeds or the excused controls is kept there as a
+    deviation and printed on stderr.
+    """
     now = {name: claim.model_dump(mode="json") for name, claim in sweep.claims.items()}
     content = {
         "written": time.time(),
@@ -106,13 +111,14 @@ def _claims(folder: Path, sweep: SweepRecipe, begun: bool) -> dict[str, Any]:
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    told = [f"claim {name} was added" for name in now if name not in before]
-    told += [f"claim {name} was dropped" for name in before if name not in now]
+    """Returns a sentence for each difference between two versions of the claims."""
+    changes = [f"claim {name} was added" for name in now if name not in before]
+    changes += [f"claim {name} was dropped" for name in before if name not in now]
     for name in now:
         old, new = flatten(before.get(name, now[name])), flatten(now[name])
-        told += [
+        changes += [
             f"claim {name}: {key} was {old.get(key)}, is {new.get(key)}"
             for key in sorted(old | new)
             if old.get(key) != new.get(key)
         ]
-    return told
+    return changes

@@ -1,4 +1,4 @@
-"""Many runs as one experiment: run what is missing, report."""
+"""Runs a sweep: tunes, trains and evaluates the runs that are missing, then writes the report."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from experiments.sweeps.order import take_in_order
 from experiments.sweeps.plan import check_spent, plans, tell_if_too_few
 from experiments.sweeps.recipe import SweepRecipe, TuningConfig
 from experiments.sweeps.registration import check_unchanged, register
-from experiments.sweeps.tuning import Drive, at, tune
+from experiments.sweeps.tuning import RunTasks, at, tune
 
 INLINE = InlineConfig()
 
 
 def run(sweep: SweepRecipe, recipes: Recipes, where: AnyLauncher = INLINE) -> None:
-    """Tunes, trains and evaluates every arm with every seed, then reports; what is done is not repeated.
+    """Tunes, trains and evaluates every arm with every seed, then reports. A finished run is not repeated.
 
-    Of a sweep with claims the controls come first. If one does not hold, no verdict could be printed: what
-    the claims need besides is then not trained. The same command given in several terminals shares the runs.
-    Raises LostRunsError, after the report, if runs crashed more often than `where` tries them again.
+    With claims, the runs of the controls come first. If a control fails, no verdict can be printed, so the
+    runs of the claims are not trained. Several terminals may run the same command: they share the runs.
+    where: the launcher, in this process by default. Raises LostRunsError, after the report, if runs crashed
+    more often than the launcher retries.
     """
     tell_if_too_few(sweep)
     designed = design(sweep, recipes)
-    planned = plans(designed.runs)  # a sweep whose declared match fails does not start
+    planned = plans(designed.runs)  # before anything is written: arms that cannot be matched stop the sweep
     check_spent(planned, designed.runs)
     folder = Path(next(iter(recipes.values())).out) / sweep.name
     check_unchanged(folder, sweep)
@@ -42,39 +43,42 @@ def run(sweep: SweepRecipe, recipes: Recipes, where: AnyLauncher = INLINE) -> No
     register(folder, sweep, designed)
     for table in budget_tables(planned, designed.runs):
         Console(stderr=True).print(table)
-    there = launcher_of(where)
+    launcher = launcher_of(where)
 
-    def take(tasks: list[Task]) -> dict[Path, str]:
-        return drive(tasks, there, where.retries)
+    def run_tasks(tasks: list[Task]) -> dict[Path, str]:
+        return drive(tasks, launcher, where.retries)
 
-    runs = designed.runs if sweep.tuning is None else _tuned(sweep, sweep.tuning, designed, folder, take)
+    runs = designed.runs if sweep.tuning is None else _tuned(sweep, sweep.tuning, designed, folder, run_tasks)
     tasks = _tasks(runs, sweep.name)
     controls = {arm for claim in sweep.claims.values() if claim.role == "control" for arm in claim.arms}
-    lost = take([task for (arm, _), task in tasks.items() if arm in controls])
+    lost = run_tasks([task for (arm, _), task in tasks.items() if arm in controls])
     from experiments.report import failed_controls, write
 
     failed = failed_controls(folder) if controls else []
     if failed:
-        told = "; ".join(f"{outcome.name} ({outcome.verdict}: {outcome.why})" for outcome in failed)
+        reasons = [f"{outcome.name} ({outcome.verdict}: {outcome.why})" for outcome in failed]
         print(
-            f"apparatus not validated: {told}. No verdict can be printed, so the arms of the claims are not "
-            "trained; raise budget.amount or seeds in a new folder: name=…",
+            f"apparatus not validated: {'; '.join(reasons)}. No verdict can be printed, so the arms of the "
+            "claims are not trained; raise budget.amount or seeds in a new folder: name=…",
             file=sys.stderr,
         )
     else:
-        lost |= take_in_order([task for (arm, _), task in tasks.items() if arm not in controls], take)
+        rest = [task for (arm, _), task in tasks.items() if arm not in controls]
+        lost |= take_in_order(rest, run_tasks)
     page = write(folder)
     print(f"report: {page}", file=sys.stderr)
     if lost:
         raise LostRunsError(lost)
 
 
-def _tuned(sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Path, take: Drive) -> Recipes:
-    """The runs at the learning rates that their arms' trials chose."""
+def _tuned(
+    sweep: SweepRecipe, grid: TuningConfig, designed: Design, folder: Path, run_tasks: RunTasks
+) -> Recipes:
+    """Runs the trials; returns the sweep's recipes with the learning rates and warm-ups that they chose."""
     arms = {arm: designed.runs[arm, 0] for arm in dict.fromkeys(designed.tuned.values())}
-    done = tune(grid, arms, folder, take)
+    tuning = tune(grid, arms, folder, run_tasks)
     runs = {
-        (arm, seed): at(recipe, done.chosen(designed.tuned[arm])) if arm in designed.tuned else recipe
+        (arm, seed): at(recipe, tuning.chosen(designed.tuned[arm])) if arm in designed.tuned else recipe
         for (arm, seed), recipe in designed.runs.items()
     }
     check_folders(runs.values(), sweep.name)

@@ -1,4 +1,4 @@
-"""A sweep's stages before anything runs: what each arm begins from, and what it costs with those before."""
+"""The table of a sweep's stages: what each arm begins from, and what all stages up to it cost."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from experiments.runs.chain import parent_of
 
 
 def stage_table(planned: list[Plan], recipes: Recipes, sweep: str) -> Table:
-    """Training FLOPs of each arm by itself, and with all stages before it."""
+    """Returns a table of each arm's training FLOPs, by itself and with all stages before it."""
     own = {each.arm: None if each.steps is None else each.steps * each.flops_per_step for each in planned}
     first = {arm: recipe for (arm, seed), recipe in recipes.items() if seed == 0}
     folders = {recipe.folder(sweep).absolute(): arm for arm, recipe in first.items()}
 
     def whole(recipe: Recipe) -> float | None:
-        """None where it is not known, as of weights from elsewhere."""
+        """Returns the FLOPs with all stages before; None if unknown, as with weights from elsewhere."""
         begins = recipe.init_from
         before: float | None = 0.0
         if begins is not None:
             arm = folders.get(Path(begins))
             before = whole(first[arm]) if arm else _spent(recipe)
-        here = own[recipe.name]
-        return None if here is None or before is None else here + before
+        alone = own[recipe.name]
+        return None if alone is None or before is None else alone + before
 
     table = Table(
         title="stages, in training FLOPs",
@@ -43,16 +43,17 @@ def stage_table(planned: list[Plan], recipes: Recipes, sweep: str) -> Table:
         table.add_column(heading, justify="right")
     for arm, recipe in first.items():
         begins = recipe.init_from
-        told = "" if begins is None else folders.get(Path(begins), begins)
-        table.add_row(arm, told, *("not known" if n is None else short(n) for n in (own[arm], whole(recipe))))
+        origin = "" if begins is None else folders.get(Path(begins), begins)
+        flops = (own[arm], whole(recipe))
+        table.add_row(arm, origin, *("not known" if n is None else short(n) for n in flops))
     return table
 
 
 def _spent(recipe: Recipe) -> float | None:
-    """What a run that lies elsewhere has spent with those before it."""
+    """Returns the FLOPs of the run outside the sweep that the recipe begins from, and of those before it."""
     try:
         parent = parent_of(recipe)
-    except UserError:  # `run` says what is amiss there
+    except UserError:  # `run` reports what is wrong with it
         return None
     total = None if parent is None else parent.chain.total
     return None if total is None else total["flops"]

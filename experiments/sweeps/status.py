@@ -1,4 +1,4 @@
-"""How far a sweep's runs are, from their folders alone: on this machine or on whatever writes them."""
+"""Shows how far a sweep's runs are, from their folders alone: whichever machine trains them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,22 @@ from experiments.runs.folder import RunFolder, settled
 from experiments.runs.reading import declared
 from experiments.storage.json_files import read_record, read_tail
 
-TAIL = 8192  # bytes of metrics.jsonl in which its last row is
-REFRESH = 2.0  # seconds
+TAIL = 8192  # bytes at the end of metrics.jsonl: enough to hold its last row
+REFRESH = 2.0  # seconds between two drawings of the table
 NUMBERS = ("budget", "loss", "tok/s", "tries")
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "interrupted": "yellow"}
-STILL = 5  # looks, one after another, at which nothing is under way: a crashed run may be tried again
+STILL = 5  # drawings in a row without any run under way, before `watch` ends: a crashed run may be retried
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One run now. over: nothing is left to do. state: as in status.json, but "interrupted" for one that runs
-    by its own account only, and "queued" for one that a cluster has. row: its last of metrics.jsonl."""
+    """One run as it is now.
+
+    over: whether nothing is left to do; state: as in status.json, but "interrupted" if that says "running"
+    and no process has the run, and "queued" if a cluster's job has it; row: the last of metrics.jsonl;
+    attempts: how often it was started; where: host, process and job; seconds_ago: since its state last
+    changed; why: the reason that status.json gives for the state.
+    """
 
     name: str
     seed: str
@@ -45,7 +50,7 @@ class Progress:
 
 
 def progress(folder: Path) -> list[Progress]:
-    """Every run that the sweep declares, and every trial of its tuning. UserError if it is no sweep."""
+    """Returns a sweep's trials of tuning, then its runs. Raises UserError if `folder` holds no sweep."""
     places = list(_places(folder))
     if not places:
         raise UserError(f"'{folder}' holds no sweep; start one: pentarch sweep five_families")
@@ -53,6 +58,7 @@ def progress(folder: Path) -> list[Progress]:
 
 
 def _places(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yields (arm, seed, folder), where a trial has the name of its point of the grid as its seed."""
     for trial in sorted(folder.glob("*/tuning/*/")):
         yield trial.parents[1].name, trial.name, trial
     for arm, seed in declared(folder):
@@ -73,7 +79,8 @@ def _progress(arm: str, seed: str, path: Path) -> Progress:
         state = "queued"
     last = attempts[-1] if attempts else {}
     where = f"{last['host']}:{last['process']}" if last else ""
-    ago = max(0.0, time.time() - status["time"]) if "time" in status else 0.0  # clocks may differ, and jump
+    # At least 0: the clock of another machine may be ahead.
+    ago = max(0.0, time.time() - status["time"]) if "time" in status else 0.0
     return Progress(
         arm,
         seed,
@@ -92,7 +99,7 @@ def _attempts(path: Path) -> list[dict[str, Any]]:
 
 
 def _rows(content: bytes) -> Iterator[dict[str, Any]]:
-    """The lines that are whole: one is being written, perhaps, and the first may begin before TAIL."""
+    """Yields the complete rows: the first line may be cut by TAIL, the last still being written."""
     for line in content.splitlines():
         try:
             row = json.loads(line)
@@ -103,13 +110,14 @@ def _rows(content: bytes) -> Iterator[dict[str, Any]]:
 
 
 def table(folder: Path) -> Group:
-    """The runs as one table, and how many are in which state."""
+    """Returns a table of the runs, and below it the number in each state, their hosts and their reasons."""
     return _drawn(folder.resolve().name, progress(folder))
 
 
 def _drawn(sweep: str, runs: list[Progress]) -> Group:
     shown = Table(title=sweep, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    # No word is cut at any width, for arms may differ in a name's end; where runs are is told below.
+    # No word is cut at any width, since arms may differ only at the end of their names. Hosts stand below the
+    # table, where they have room.
     for heading in ("arm", "seed", "state", "budget", "loss", "tok/s", "tries", "for"):
         shown.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
     for run in runs:
@@ -122,23 +130,23 @@ def _drawn(sweep: str, runs: list[Progress]) -> Group:
             f"{row['loss']:.2f}" if row else "",
             f"{row['tokens_per_second']:,.0f}" if row and live else "",
             str(run.attempts or ""),
-            _lasting(run.seconds_ago) if live else "",
+            _duration(run.seconds_ago) if live else "",
         )
     counts = ", ".join(f"{number} {state}" for state, number in Counter(run.state for run in runs).items())
-    told = [(run, run.where) for run in runs if run.where and run.state in ("running", "queued")]
-    told += [(run, run.why) for run in runs if run.why]
-    lines = [f"{run.name}, seed {run.seed}: {run.state}: {words}" for run, words in told]
+    details = [(run, run.where) for run in runs if run.where and run.state in ("running", "queued")]
+    details += [(run, run.why) for run in runs if run.why]
+    lines = [f"{run.name}, seed {run.seed}: {run.state}: {detail}" for run, detail in details]
     return Group(shown, Text(f"{len(runs)} runs: {counts}"), *(Text(line) for line in lines))
 
 
-def _lasting(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def watch(folder: Path) -> None:
-    """The table, drawn again every two seconds until all runs are over, or failed and left so."""
+    """Draws the table again every two seconds, until all runs are over, or failed and no longer retried."""
     still, name = 0, folder.resolve().name
     with Live(auto_refresh=False) as live:
         while True:

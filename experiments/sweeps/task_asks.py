@@ -1,4 +1,4 @@
-"""The tasks that a run of a sweep with claims is asked: those that its arm's claims are decided on."""
+"""The tasks on which a run of a sweep with claims is evaluated: those that decide its arm's claims."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from experiments.tasks.modes import mode_of, primary
 
 
 def asks(recipe: Recipe, claims: Iterable[Claim]) -> list[AskConfig]:
-    """Those of `evaluation.tasks` that the claims are decided on, each without a model from scratch.
+    """Returns the entries of `evaluation.tasks` on which the claims are decided.
 
-    The design has arms of their own from scratch, which are asked the same with the same finetuning seeds.
-    Raises UserError if the recipe does not list a task, lists it twice or judges it by another metric.
+    Each comes without its own model from scratch: the design has untrained arms, which are evaluated on the
+    same tasks with the same finetuning seeds. Raises UserError if the recipe does not list a task, lists it
+    twice, or judges it by another metric.
     """
     wanted = wanted_by(claims)
     listed = {one: _listed(recipe, one) for one in wanted}
-    if missing := [one for one, there in listed.items() if not there]:
+    if missing := [one for one, entries in listed.items() if not entries]:
         raise UserError(
             f"claims are decided on {', '.join(one.words for one in missing)}, which evaluation.tasks does "
-            f"not list; add to it, as in 'evaluation.tasks=[{', '.join(map(_written, missing))}]', and give "
+            f"not list; add to it, as in 'evaluation.tasks=[{', '.join(map(_as_entry, missing))}]', and give "
             "path: FOLDER beside preset: for local files"
         )
     for one, (ask, *others) in listed.items():
@@ -44,7 +45,7 @@ def asks(recipe: Recipe, claims: Iterable[Claim]) -> list[AskConfig]:
 
 
 def wanted_by(claims: Iterable[Claim]) -> list[Asked]:
-    """Each once, in the order of the claims."""
+    """Returns the tasks that the claims' endpoints read, each once, in the order of the claims."""
     measures = [each for claim in claims for name in claim.asked for each in endpoint_of(name).measures]
     return list(dict.fromkeys(each.asked for each in measures if each.asked is not None))
 
@@ -53,8 +54,8 @@ def _listed(recipe: Recipe, one: Asked) -> list[AskConfig]:
     return [ask for ask in recipe.evaluation.tasks if (ask.task.name, mode_of(ask)) == (one.task, one.mode)]
 
 
-def _written(one: Asked) -> str:
-    """What evaluation.tasks needs: `{task: {preset: mr}}`."""
+def _as_entry(one: Asked) -> str:
+    """Returns the entry that evaluation.tasks lacks, as `{task: {preset: mr}, mode: finetuned}`."""
     shipped = (configs_dir() / "task" / f"{one.task}.yaml").exists()
     task = f"{{preset: {one.task}}}" if shipped else f"{{name: {one.task}, kind: KIND, path: FOLDER}}"
     return f"{{task: {task}, mode: {one.mode}}}"

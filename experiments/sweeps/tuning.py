@@ -1,7 +1,7 @@
-"""Equal tuning: every arm tries the same learning rates, at a share of its budget, on validation text alone.
+"""Equal tuning: every arm tries the same learning rates at a share of its budget, judged on validation text.
 
-Trials are runs of their own in `<sweep>/<arm>/tuning/`, on a seed that no result is of. What was tried, what
-it cost and what was chosen is in `<sweep>/tuning.json`.
+Trials are runs of their own in `<sweep>/<arm>/tuning/`, on a seed that no result uses. `<sweep>/tuning.json`
+holds the trials, their cost and the choices.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from experiments.storage.json_files import read_lines, write_json
 from experiments.sweeps.launch.task import LostRunsError, Task
 from experiments.sweeps.recipe import TuningConfig
 
-Drive = Callable[[list[Task]], dict[Path, str]]  # takes tasks to their end; those given up, with why
+RunTasks = Callable[[list[Task]], dict[Path, str]]  # returns {folder: reason} of abandoned tasks
 
 
-def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, drive: Drive) -> Tuning:
-    """Runs the trials that are missing, for every arm the same, and writes tuning.json.
+def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, run_tasks: RunTasks) -> Tuning:
+    """Runs the trials that are missing, the same for every arm, writes tuning.json and returns its content.
 
-    Where a best rate is at an end of the grid, all arms try one more there, `grid.extensions` times. Raises
-    LostRunsError if a trial crashed: an arm with fewer trials than the others would not be tuned alike.
+    If an arm's best rate is at an end of the grid, all arms try one more rate there, at most
+    `grid.extensions` times. Raises LostRunsError if a trial crashed: an arm with fewer trials than the others
+    would not be tuned as they are.
     """
     rates = list(grid.learning_rates)
-    done = _tried(grid, rates, arms, folder, drive)
+    tuning = _run_trials(grid, rates, arms, folder, run_tasks)
     for _ in range(grid.extensions):
-        ends = {done.end(arm) for arm in arms} - {0}
+        ends = {tuning.end(arm) for arm in arms} - {0}
         if not ends:
             break
         rates = [
@@ -40,22 +41,23 @@ def tune(grid: TuningConfig, arms: dict[str, Recipe], folder: Path, drive: Drive
             *rates,
             *([rates[-1] ** 2 / rates[-2]] if 1 in ends else []),
         ]
-        done = _tried(grid, rates, arms, folder, drive)
-    write_json(folder / FILE, done.as_json())
+        tuning = _run_trials(grid, rates, arms, folder, run_tasks)
+    write_json(folder / FILE, tuning.as_json())
     for arm in arms:
-        point = done.chosen(arm)
-        told = ", at the end of the grid" if done.end(arm) else ""
+        point = tuning.chosen(arm)
+        flag = ", at the end of the grid" if tuning.end(arm) else ""
         print(
-            f"{arm}: learning rate {point.learning_rate:g}, warm-up {point.warmup:g}{told}", file=sys.stderr
+            f"{arm}: learning rate {point.learning_rate:g}, warm-up {point.warmup:g}{flag}", file=sys.stderr
         )
-    return done
+    return tuning
 
 
-def _tried(
-    grid: TuningConfig, rates: list[float], arms: dict[str, Recipe], folder: Path, drive: Drive
+def _run_trials(
+    grid: TuningConfig, rates: list[float], arms: dict[str, Recipe], folder: Path, run_tasks: RunTasks
 ) -> Tuning:
-    places = {arm: list(points(grid, rates, recipe)) for arm, recipe in arms.items()}
-    lost = drive(
+    """Runs the missing trials of a grid; returns all results. Raises LostRunsError if one crashed."""
+    grids = {arm: list(points(grid, rates, recipe)) for arm, recipe in arms.items()}
+    lost = run_tasks(
         [
             Task(
                 trial_recipe(grid, recipe, point),
@@ -65,13 +67,14 @@ def _tried(
                 goal="trained",
             )
             for arm, recipe in arms.items()
-            for point in places[arm]
+            for point in grids[arm]
         ]
     )
     if lost:
         raise LostRunsError(lost, "trial")
     trials = {
-        arm: [_result(folder_of(folder, arm, point), point) for point in its] for arm, its in places.items()
+        arm: [_result(folder_of(folder, arm, point), point) for point in tried]
+        for arm, tried in grids.items()
     }
     return Tuning(grid.fraction, rates, grid.warmups, trials)
 
@@ -81,13 +84,16 @@ def folder_of(sweep: Path, arm: str, point: Point) -> Path:
 
 
 def points(grid: TuningConfig, rates: list[float], recipe: Recipe) -> Iterator[Point]:
-    """The grid's places, least learning rate first; without warm-ups of its own, at the recipe's."""
+    """Yields the grid's points, least learning rate first. A grid without warm-ups takes the recipe's."""
     for rate, warmup in product(rates, grid.warmups or [recipe.training.warmup]):
         yield Point(rate, warmup)
 
 
 def trial_recipe(grid: TuningConfig, recipe: Recipe, point: Point) -> Recipe:
-    """The arm at the fraction of its budget: a decayed run of its own, never a checkpoint of a longer one."""
+    """Returns the recipe of a trial: the arm at the grid's fraction of its budget.
+
+    The learning rate decays within the trial: it is no checkpoint of a longer run.
+    """
     return at(recipe, point).model_copy(
         update={
             "seed": SEED,
@@ -98,15 +104,16 @@ def trial_recipe(grid: TuningConfig, recipe: Recipe, point: Point) -> Recipe:
 
 
 def at(recipe: Recipe, point: Point) -> Recipe:
-    """The recipe with the point's learning rate and warm-up."""
+    """Returns the recipe with the point's learning rate and warm-up."""
     changes = {"learning_rate": point.learning_rate, "warmup": point.warmup}
     return recipe.model_copy(update={"training": recipe.training.model_copy(update=changes)})
 
 
 def _result(folder: Path, point: Point) -> Trial:
+    """Reads the trial in `folder`: its last validation loss, None if it diverged, and what it spent."""
     rows = read_lines(RunFolder(folder).metrics)
     last: dict[str, Any] = rows[-1] if rows else {}
     validated = [row["validation_loss"] for row in rows if "validation_loss" in row]
     spent = {name: float(last.get(name, 0)) for name in ("flops", "tokens", "seconds")}
-    lost = RunFolder(folder).is_("diverged") or not validated
-    return Trial(point, None if lost else validated[-1], **spent)
+    diverged = RunFolder(folder).is_("diverged") or not validated
+    return Trial(point, None if diverged else validated[-1], **spent)

@@ -1,1 +1,1 @@
-"""One run: from a recipe to weights; it resumes where it was killed."""
+"""Trains one run, from a recipe to weights. A run that was killed resumes from its last checkpoint."""

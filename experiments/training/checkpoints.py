@@ -1,4 +1,7 @@
-"""Checkpoints that prove themselves: the two newest are kept, and a damaged one gives way to the other."""
+"""Checkpoints whose names hold a hash of their content.
+
+The two newest are kept. If the newest is damaged, the run resumes from the other.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,17 @@ from experiments.storage.whole import write_whole
 from experiments.training.health import check_weights
 from experiments.training.module import Pretraining
 
-KEPT = 2
-DIGITS = 16  # of the SHA-256 that a name carries
+KEPT = 2  # checkpoints of a run
+DIGITS = 16  # of the SHA-256 in a checkpoint's name
 NAME = re.compile(rf"step(\d+)-([0-9a-f]{{{DIGITS}}})\.ckpt")
 
 
 @dataclass(frozen=True)
 class Saved:
-    """checkpoints/step<n>-<digest>.ckpt. step: of the optimiser; digest: of what should be in the file."""
+    """One checkpoint on disk, `checkpoints/step<n>-<digest>.ckpt`.
+
+    step: optimiser steps taken before it; digest: first digits of the SHA-256 of the bytes that were written.
+    """
 
     path: Path
     step: int
@@ -35,44 +41,50 @@ class Saved:
 
     @property
     def sound(self) -> bool:
-        """Whether the file holds what was written, to the last bit."""
+        """Whether the file still holds the bytes that were written."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest().startswith(self.digest)
 
 
 def saved(run: RunFolder) -> list[Saved]:
-    """A run's checkpoints, sound or not, newest first."""
+    """Returns all checkpoints of a run, sound and damaged ones, newest first."""
     named = ((path, NAME.fullmatch(path.name)) for path in run.checkpoints.glob("*.ckpt"))
-    found = [Saved(path, int(name[1]), name[2]) for path, name in named if name]
-    return sorted(found, key=lambda each: (each.step, each.path.name), reverse=True)
+    checkpoints = [Saved(path, int(name[1]), name[2]) for path, name in named if name]
+    return sorted(checkpoints, key=lambda each: (each.step, each.path.name), reverse=True)
 
 
 def newest_sound(run: RunFolder, log_every: int, tell: bool = True) -> Saved | None:
-    """What the run goes on from, None for its beginning. tell: a line on stderr for each that is passed over.
+    """Returns the checkpoint to resume from; None if the run must start from the beginning.
 
-    A checkpoint whose records are not all in metrics.jsonl, which has one of step 1 and of every `log_every`
-    steps, is passed over too: going on from it would leave a gap. Going on from any, or from none, gives the
-    same bits in the end: training is a function of the recipe.
+    Two kinds of checkpoint are skipped, and with `tell` a warning on stderr names each:
+    - a damaged one;
+    - one whose records are not all in metrics.jsonl (step 1, then every `log_every` steps), since resuming
+      from it would leave a gap there.
+    The final weights are the same bits whichever checkpoint the run resumes from, or none: training is a
+    function of the recipe.
     """
     every = saved(run)
     recorded = {row["step"] for row in read_lines(run.metrics)} if every else set()
     for number, each in enumerate(every, start=1):
         if not each.sound:
-            amiss = f"checkpoint '{each.path}' is damaged"
+            problem = f"checkpoint '{each.path}' is damaged"
         elif not {1, *range(log_every, each.step + 1, log_every)} <= recorded:
-            amiss = f"'{run.metrics}' is damaged and holds less than checkpoint '{each.path.name}' needs"
+            problem = f"'{run.metrics}' is damaged and holds less than checkpoint '{each.path.name}' needs"
         else:
             return each
         if tell:
             then = "no other is there, so the run starts from the beginning"
             if number < len(every):
                 then = f"the one before it, of step {every[number].step}, is tried"
-            print(f"warning: {amiss}; {then}", file=sys.stderr, flush=True)
+            print(f"warning: {problem}; {then}", file=sys.stderr, flush=True)
     return None
 
 
 class NamedByContent(TorchCheckpointIO):
-    """Writes a checkpoint, whole, into the folder of the path it is given, under a name with its hash."""
+    """Writes each checkpoint under a name of its own, with the step and the hash of the content.
+
+    Only the folder of the path that Lightning gives is used. A checkpoint is written whole or not at all.
+    """
 
     def __init__(self) -> None:
         self.written: Saved | None = None
@@ -89,9 +101,10 @@ class NamedByContent(TorchCheckpointIO):
 
 
 class Checkpoint:
-    """Saves every `every` steps and at the end; an older one goes only when the new one is in place.
+    """Saves a checkpoint every `every` steps and at the end.
 
-    resumed: what the run goes on from.
+    An older checkpoint is deleted only after the new one is in place. resumed: the checkpoint that the run
+    resumes from.
     """
 
     def __init__(self, run: RunFolder, every: int, resumed: Saved | None) -> None:
@@ -105,12 +118,12 @@ class Checkpoint:
             self.save(module)
 
     def save(self, module: Pretraining) -> None:
-        """Now. Of several processes all must ask."""
+        """Saves a checkpoint now, unless this step has one. Every process of the run must call it."""
         if self._step == module.spent.steps:
             return
         self._step = module.spent.steps
         check_weights(module)
-        if self.run.metrics.exists():  # no checkpoint may outlive the records from before it
+        if self.run.metrics.exists():  # the checkpoint is of use only with all records before it
             flush(self.run.metrics)
         module.trainer.strategy.checkpoint_io = self._writer
         module.trainer.save_checkpoint(self.run.checkpoints / "next.ckpt")

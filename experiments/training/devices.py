@@ -1,4 +1,4 @@
-"""One run on several devices of one machine: what is copied, what is divided, Lightning's loop over it."""
+"""One run on one or several devices of a machine: Lightning's trainer, with DDP or FSDP2."""
 
 from __future__ import annotations
 
@@ -33,17 +33,19 @@ def make_trainer(
     accumulate: int = 1,
     unused: bool = False,
 ) -> lightning.Trainer:
-    """Lightning's loop and nothing around it. unused: some step may leave parameters without a gradient.
+    """Returns Lightning's trainer without its loggers, checkpoints and progress bars.
 
-    Raises UserError if this machine has no such accelerator.
+    steps: optimiser steps at most; accumulate: batches to an optimiser step; unused: whether a step may leave
+    some parameters without a gradient, which DDP must know. Raises UserError if this machine lacks the
+    accelerator, or has too few devices of it.
     """
     try:
         return lightning.Trainer(
             accelerator=accelerator,
             devices=devices,
             strategy="auto" if devices == 1 else strategy(settings, devices, unused),
-            # Not what Lightning detects: in a Slurm job it would want a task of the job for each process,
-            # and requeue the job by itself.
+            # Named, so that Lightning does not detect Slurm: in a Slurm job it would expect a task of the job
+            # for each process, and requeue the job by itself.
             plugins=[LightningEnvironment()],
             callbacks=[] if devices == 1 else [EndedBySignals()],
             precision=settings.precision,
@@ -59,13 +61,16 @@ def make_trainer(
         )
     except MisconfigurationException as error:
         raise UserError(
-            f"training.accelerator={accelerator} with training.devices={devices} cannot be had here: {error} "
-            "Set training.accelerator=auto, or fewer devices"
+            f"training.accelerator={accelerator} with training.devices={devices} is not available here: "
+            f"{error} Set training.accelerator=auto, or fewer devices"
         ) from error
 
 
 def strategy(settings: TrainingConfig, devices: int, unused: bool) -> str | Strategy:
-    """DDP (Li et al. 2020) copies the learner to every device, FSDP2 (Zhao et al. 2023) divides it."""
+    """Returns the strategy for several devices.
+
+    DDP (Li et al. 2020) copies the learner to every device; FSDP2 (Zhao et al. 2023) shards it over them.
+    """
     if settings.strategy == "fsdp2":
         return ModelParallelStrategy(
             data_parallel_size=devices, tensor_parallel_size=1, save_distributed_checkpoint=False
@@ -73,24 +78,28 @@ def strategy(settings: TrainingConfig, devices: int, unused: bool) -> str | Stra
     return "ddp_find_unused_parameters_true" if unused else "ddp"
 
 
-def fit(trainer: lightning.Trainer, *what: Any, **how: Any) -> None:
-    """Lightning's `fit`, by the faster products where it runs on a CPU, and freed memory kept."""
+def fit(trainer: lightning.Trainer, *arguments: Any, **options: Any) -> None:
+    """Calls Lightning's `fit`, with oneDNN's faster matrix products on a CPU, and keeps freed memory."""
     keep_freed_memory()
     with by_onednn(trainer.strategy.root_device):
-        trainer.fit(*what, **how)
+        trainer.fit(*arguments, **options)
 
 
 class EndedBySignals(lightning.Callback):
-    """Lightning's handler of SIGTERM would broadcast in the midst of a step's own collectives, and hang."""
+    """Lets SIGTERM end the process at once.
+
+    Lightning's own handler would broadcast in the middle of a step's collectives, and hang.
+    """
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def shard(learner: Learner, mesh: DeviceMesh) -> None:
-    """Divides all parameters over the processes of the mesh, in place: each layer as one, then the rest.
+    """Shards all parameters over the processes of the mesh, in place: each layer as a unit, then the rest.
 
-    The rest is gathered by the learner's own forward: a family's `hidden` alone would read shards.
+    The rest is gathered in the learner's own forward, so call that: a family's `hidden` by itself would read
+    shards.
     """
     from torch.distributed.fsdp import fully_shard
 
@@ -101,32 +110,35 @@ def shard(learner: Learner, mesh: DeviceMesh) -> None:
 
 
 def layers(learner: nn.Module) -> list[nn.Module]:
-    """Children of its ModuleLists, inner ones first, without those that share a parameter with others.
+    """Returns the children of the learner's ModuleLists that can be sharded as units, inner ones first.
 
-    A parameter is gathered by one module's forward; what is shared is gathered by the learner's.
+    A child that shares a parameter with other modules is left out. One module's forward gathers a parameter,
+    so a shared one is left to the learner's.
     """
     everywhere = _uses(learner)
     lists = [module for module in learner.modules() if isinstance(module, nn.ModuleList)]
-    found = dict.fromkeys(layer for each in reversed(lists) for layer in each)
-    return [layer for layer in found if _uses(layer).items() <= everywhere.items()]
+    children = dict.fromkeys(layer for each in reversed(lists) for layer in each)
+    return [layer for layer in children if _uses(layer).items() <= everywhere.items()]
 
 
 def _uses(module: nn.Module) -> Counter[nn.Parameter]:
+    """Returns how often the module and those inside it hold each parameter."""
     return Counter(parameter for _, parameter in module.named_parameters(remove_duplicate=False))
 
 
 @cache
 def _let_hooks_see_losses() -> None:
-    # FSDP2 hangs its backward hooks on the tensors in what a forward returns, and finds none in a dataclass.
+    # FSDP2 attaches its backward hooks to the tensors in a forward's output. It looks into a dataclass only
+    # if that is registered.
     from torch.export import register_dataclass
 
     register_dataclass(Loss)
 
 
 def full_state(learner: Learner) -> dict[str, Tensor]:
-    """A divided learner's state by name, each tensor in full on the CPU.
+    """Returns {name: tensor} of a sharded learner, each tensor in full on the CPU.
 
-    Every process must ask, for all take part; the first is given it, the others nothing.
+    Every process must call it, since each sends its shards. The first gets the state, the others get {}.
     """
     from torch.distributed.tensor import DTensor
 

@@ -1,4 +1,4 @@
-"""Finetuning a copy of a trained family on a task: the same recipe for every arm."""
+"""Finetunes a copy of a trained family on a task, by the same recipe for every arm."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from experiments.training.module import Finetuning
 from experiments.training.optimiser import Optimiser
 from objectives.base import Objective
 
-WARMUP = 0.1  # of the steps; the rest falls to zero, as is usual for short finetunings
-FINAL = 0.0
+WARMUP = 0.1  # share of the steps
+FINAL = 0.0  # the learning rate falls to zero, as is usual for short finetunings
 
 
 def finetune(
     run: Run, objective: Objective, build: Build, steps: int, learning_rate: float, seed: int | None = None
 ) -> Learner:
-    """A learner trained for `steps` on the batches that `build(step)` gives, ready to be asked (eval mode).
+    """Returns a learner trained for `steps` optimiser steps on the batches of `build(step)`, in eval mode.
 
-    The run's own family stays as it is. Seeded by `seed`, the run's own if None, alone: data order and head
-    are paired over arms.
+    The run's own family is not changed. `seed` (None: the run's own) is the only source of randomness, so
+    arms with one seed share the order of the data and the draws of the new head.
     """
     seed = run.recipe.seed if seed is None else seed
     torch.manual_seed(seed)
@@ -33,7 +33,7 @@ def finetune(
     settings = run.recipe.training
     if settings.checkpoint_activations:
         checkpoint_activations(learner)
-    # Where the run was restored to: a machine without the accelerator that trained it can evaluate it.
+    # The device that the run was restored to: this machine may lack the accelerator that trained it.
     trainer = make_trainer(settings, steps, run.device.type)
     optimiser = Optimiser(learning_rate, WARMUP, FINAL, settings.weight_decay, settings.betas)
     module = Finetuning(learner, optimiser, steps, seed)

@@ -1,4 +1,4 @@
-"""The end of training: weights, tokenizer and audit are written, and only then is the run trained."""
+"""The end of training: writes weights, tokenizer and audit, and only then marks the run as trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from experiments.training.prepared import Prepared
 
 
 def trained_family(module: Pretraining, prepared: Prepared) -> Family:
-    """The family with its weights in full. All processes must call it; the first is given the weights."""
+    """Returns the family with its full weights. All processes must call it.
+
+    If the learner is sharded, only the first process gets the trained weights.
+    """
     if module.device_mesh is None:
         return module.learner.family
     family, prefix = prepared.built.family(prepared.plan.config), "family."
@@ -29,7 +32,7 @@ def trained_family(module: Pretraining, prepared: Prepared) -> Family:
 
 
 def finish(run: RunFolder, module: Pretraining, family: Family, prepared: Prepared) -> None:
-    """Exports the family and writes the audit, then says that the run is trained."""
+    """Writes weights, tokenizer and audit, then sets the run's state to "trained"."""
     recipe, parent, corpus = prepared.recipe, prepared.parent, prepared.corpus
     with whole(run.weights) as partial:
         safetensors.torch.save_model(family, str(partial))

@@ -1,4 +1,4 @@
-"""What is compiled, sharded and trained: the family and what its objective trains with it."""
+"""The module that is compiled, sharded and trained: a family, and the modules that its objective adds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from objectives.base import Loss, Objective
 
 
 class Learner(nn.Module):
-    """What compile, DDP and FSDP2 wrap; `extra` is counted in the audit, dropped at export."""
+    """Family and objective as one module: torch.compile, DDP and FSDP2 wrap it.
+
+    extra: modules that the objective trains beside the family; the audit counts them, the export drops them.
+    """
 
     def __init__(self, family: Family, objective: Objective) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""What happens after an optimiser step: records, validation, a progress bar; see also checkpoints, health."""
+"""Listeners, called after each optimiser step: records with validation, and a progress bar.
+
+Others are in `checkpoints`, `health` and `stopping`.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,21 @@ from experiments.runs.folder import RunFolder
 from experiments.storage.json_files import read_lines
 from experiments.storage.whole import append_line, write_whole
 from experiments.tracking.tracker import Tracker
-from experiments.training.module import Pretraining
+from experiments.training.module import VALIDATIONS, Pretraining
 from experiments.training.process import is_first_process
 
 if TYPE_CHECKING:
     from experiments.training.health import Health
-from experiments.training.module import VALIDATIONS
 
 REDRAW_SECONDS = 0.2  # of the progress bar
 
 
 class Record:
-    """Appends to metrics.jsonl and to the tracker: every `every` steps, at validations, where health ends.
+    """Appends a record to metrics.jsonl and to the tracker.
 
-    Of several processes all validate, since each may hold a part of the weights alone; the first writes.
+    It does so every `every` steps, at each validation, at the last step, and where `health` has a problem.
+    All processes validate, since each may hold only a shard of the weights; the first one writes.
+    start: the step that the run resumes from, else 0.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class Record:
     ) -> None:
         self.run, self.tracker, self.every, self.validation = run, tracker, every, validation
         self.health = health
-        # What was written after the checkpoint that the run resumes from is written again.
+        # Records of steps after the checkpoint are dropped: those steps are taken, and recorded, again.
         kept = [row for row in read_lines(run.metrics) if row["step"] <= start]
         if is_first_process():
             write_whole(run.metrics, "".join(json.dumps(row) + "\n" for row in kept).encode())
@@ -57,8 +61,8 @@ class Record:
     def __call__(self, module: Pretraining) -> None:
         spent = module.spent
         reached = math.floor(module.progress * VALIDATIONS)
-        due = reached > self._validated and self.health.found is None
-        if not (due or module.finished or spent.steps % self.every == 0 or self.health.found):
+        due = reached > self._validated and self.health.problem is None
+        if not (due or module.finished or spent.steps % self.every == 0 or self.health.problem):
             return
         assert module.loss_value is not None
         terms = {name: value.item() for name, value in module.loss_terms.items()}
@@ -72,7 +76,7 @@ class Record:
             "tokens_per_second": spent.tokens / max(spent.seconds, 1e-9),
         }
         if not math.isfinite(row["loss"]):
-            return  # health stops the run, and says so
+            return  # `health` stops the run and names the loss
         if due:
             self._validated = reached
             row["validation_loss"] = validation_loss(module, self.validation)
@@ -84,7 +88,7 @@ class Record:
 
 @torch.no_grad()
 def validation_loss(module: Pretraining, batches: Sequence[Batch]) -> float:
-    """The objective's own loss on held-out text, in nats; not comparable across objectives."""
+    """Returns the objective's own loss on held-out text, in nats. It is not comparable across objectives."""
     module.eval()
     with module.trainer.precision_plugin.forward_context():
         total = sum(module.learner(batch.to(module.device)).value.item() for batch in batches)
@@ -93,14 +97,14 @@ def validation_loss(module: Pretraining, batches: Sequence[Batch]) -> float:
 
 
 class Bar:
-    """A bar: budget spent, loss, tokens/s, time left; without a terminal a line for every tenth."""
+    """Shows budget spent, loss, tokens/s and time left: a bar on a terminal, else a line for every tenth."""
 
     def __init__(self, label: str) -> None:
         self.label = label
         self.live = sys.stderr.isatty()
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._told = 0
+        self._printed = 0  # tenths of the budget
         self._started = time.monotonic()
         self._first: float | None = None
         self._shown = 0.0
@@ -111,9 +115,9 @@ class Bar:
             self._first = fraction
         tenth = int(fraction * 10)
         now = time.monotonic()
-        due = now - self._shown > REDRAW_SECONDS if self.live else tenth > self._told
+        due = now - self._shown > REDRAW_SECONDS if self.live else tenth > self._printed
         if not (due or module.finished):
-            return  # a device need not be waited for at every step
+            return  # reading the loss waits for the device, so not at every step
         self._shown = now
         assert module.loss_value is not None
         loss = module.loss_value.item()
@@ -122,14 +126,14 @@ class Bar:
         if self.live:
             self._show(fraction, text)
             return
-        self._told = tenth
+        self._printed = tenth
         done = fraction - self._first
         if done > 0:
             text += f" · {(now - self._started) * (1 - fraction) / done:.0f} s left"
         print(f"{self.label}: {fraction:4.0%} of budget · {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Gives the terminal its cursor back, however training ended."""
+        """Ends the bar and shows the cursor again. Call it however training ended."""
         if self._bar is not None:
             self._bar.stop()
 

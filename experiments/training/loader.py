@@ -1,4 +1,4 @@
-"""The loader: optimiser step in, batch out. Resuming is starting at a later number."""
+"""Builds the batches of optimiser steps, by number. A resumed run starts at a later number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archs.batch import Batch
 from archs.errors import UserError
 from experiments.data.seeds import mixed
 from experiments.training.process import CrashedError, end_with
-from experiments.training.signals import ASKS
+from experiments.training.signals import STOP_SIGNALS
 from objectives.base import Objective, Windows
 
 Build = Callable[[int], Batch]
@@ -25,7 +25,10 @@ Build = Callable[[int], Batch]
 
 @dataclass(frozen=True)
 class Building:
-    """step -> the global batch, a pure function of (seed, step). steps: of the whole run, None if unknown."""
+    """Builds the global batch of a step, as a pure function of (seed, step).
+
+    steps: optimiser steps of the whole run, None if only the clock stops it.
+    """
 
     objective: Objective
     windows: Callable[[int], Windows]
@@ -34,15 +37,15 @@ class Building:
 
     def __call__(self, step: int) -> Batch:
         fraction = None if self.steps is None else (step + 0.5) / self.steps
-        here = replace(self.windows(step), step=step, fraction=fraction)
-        return self.objective.build(here, torch.Generator().manual_seed(mixed(self.seed, step, 1)))
+        windows = replace(self.windows(step), step=step, fraction=fraction)
+        return self.objective.build(windows, torch.Generator().manual_seed(mixed(self.seed, step, 1)))
 
 
 @dataclass(frozen=True)
 class Steps(Dataset[list[Batch] | UserError]):
     """Item i is optimiser step i: this process's rows of the global batch, in `accumulate` parts.
 
-    Or what a user did wrong, as a value: an exception would come from a worker with its traceback for a
+    A UserError is returned, not raised: an exception of a worker process arrives with its traceback as the
     message.
     """
 
@@ -65,10 +68,10 @@ class Steps(Dataset[list[Batch] | UserError]):
 
 
 class Loader:
-    """The parts of the optimiser steps from `start` to `stop`, one after another.
+    """Yields the parts of the optimiser steps from `start` to `stop`, one after another.
 
-    Built when asked for, or ahead of time by `workers` processes in turn, a step's global batch by one
-    of them; `close` ends them. Its length is that of all parts up to `stop`, against which Lightning counts.
+    With `workers` processes, each builds whole steps in turn, ahead of time; `close` ends them. With none, a
+    step is built when it is needed. The length counts all parts from step 0 to `stop`, as Lightning expects.
     """
 
     def __init__(self, steps: Steps, start: int, stop: int, workers: int = 0) -> None:
@@ -78,7 +81,8 @@ class Loader:
             batch_size=None,
             sampler=range(start, stop),
             num_workers=workers,
-            # Elsewhere it is not safe (macOS), or not there; and what is forked need not be copied.
+            # A forked worker shares the windows instead of copying them. On macOS a fork is not safe, on
+            # Windows there is no fork.
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             worker_init_fn=partial(_begin, os.getpid()) if workers else None,
             pin_memory=torch.cuda.is_available(),
@@ -98,7 +102,8 @@ class Loader:
                     raise built
                 yield from built
         except (ConnectionError, EOFError) as error:
-            # The line to a worker, before that is seen to have ended; what a builder raises is its own.
+            # A worker has died, and its pipe broke before torch noticed. "Caught …" is torch's message for an
+            # error raised inside a worker, which is the builder's own.
             if not self._steps.num_workers or str(error).startswith("Caught "):
                 raise
             raise worker_ended(error) from error
@@ -108,16 +113,20 @@ class Loader:
 
 
 def worker_ended(error: Exception) -> CrashedError:
-    # Its traceback holds the other workers, for whose end a process would wait for ever at its own.
+    """Returns the error for a worker that died: what happened, and what to do."""
+    # The traceback keeps the other workers alive, and this process would wait for them for ever when it ends.
     error.__traceback__ = None
     return CrashedError(
-        f"a process that builds batches has ended: {error}; the same command continues, and with "
-        "training.workers=0 without such processes"
+        f"a process that builds batches has ended: {error}; the same command continues; "
+        "training.workers=0 builds them without such processes"
     )
 
 
-def _begin(trainer: int, number: int) -> None:
-    """A worker: signals are for the process that trains, and it ends with that one, however that ends."""
-    for each in (signal.SIGINT, *ASKS):
-        signal.signal(each, signal.SIG_IGN)
+def _begin(trainer: int, worker: int) -> None:
+    """Sets up a worker: it ignores signals that ask for an end, and ends as soon as process `trainer` has.
+
+    The signals are for the process that trains.
+    """
+    for number in (signal.SIGINT, *STOP_SIGNALS):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(trainer,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""What the C library does with memory that a step frees."""
+"""Makes the C library keep the memory that a training step frees."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import platform
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt(3)
 ALL = 2**31 - 1
-LARGE = (2**30, 2**25)  # bytes; of older glibc the second is the most
+LARGE = (2**30, 2**25)  # bytes; older glibc accepts at most the second
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc's malloc keep large blocks for the next step instead of giving them back to the system.
+    """Lets glibc's malloc keep large blocks for the next step instead of returning them to the system.
 
-    Else each step asks for them anew, and the system fills every page with zeros first: up to a quarter of
-    a training step on a CPU (docs/performance.md). For the whole process; elsewhere than on glibc nothing
-    happens.
+    Otherwise each step requests them again, and the system first fills every page with zeros: up to a quarter
+    of a training step on a CPU (docs/performance.md). It holds for the whole process. With another C library
+    than glibc it does nothing.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -1,11 +1,14 @@
-"""The LightningModules, thin: what to optimise and how fast. No mask, no loss arithmetic, no family."""
+"""The LightningModules of pretraining and finetuning: the optimiser, its learning rate, what is spent.
+
+They build no mask, compute no loss and know no family.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import lightning
 import torch
@@ -18,14 +21,14 @@ from experiments.training.devices import shard
 from experiments.training.learner import Learner
 from experiments.training.optimiser import Optimiser
 
-if TYPE_CHECKING:
-    pass
+VALIDATIONS = 10  # of a run, evenly over its budget
 
 
 class Training(lightning.LightningModule):
-    """AdamW under a schedule over the fraction of budget spent; every step reseeded from (seed, step, rank).
+    """Trains a learner with AdamW; the learning rate follows the fraction of the budget that is spent.
 
-    steps: optimiser steps the schedule spans, fixed beforehand.
+    Each batch reseeds torch from (seed, step, part of the step, rank), so a resumed run draws the same.
+    steps: optimiser steps that the schedule spans, fixed beforehand.
     """
 
     def __init__(self, learner: Learner, optimiser: Optimiser, steps: int, seed: int) -> None:
@@ -38,7 +41,7 @@ class Training(lightning.LightningModule):
 
     @property
     def fraction(self) -> float:
-        """Of the budget, at the middle of the step about to be taken: never 0, so no step is lost."""
+        """Share of the budget spent at the middle of the next step. It is never 0, so no step has rate 0."""
         return (self.spent.steps + 0.5) / self.steps
 
     def configure_model(self) -> None:
@@ -50,7 +53,10 @@ class Training(lightning.LightningModule):
 
     @property
     def _scaled(self) -> bool:
-        """Whether gradients are scaled up: a fused optimiser would scale them down itself, after the clip."""
+        """Whether gradients are scaled up, as in float16.
+
+        A fused optimiser would unscale them itself, after the clip: too late.
+        """
         return self.trainer.precision == "16-mixed"
 
     def configure_gradient_clipping(
@@ -62,42 +68,42 @@ class Training(lightning.LightningModule):
         if self._scaled:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
-        # Lightning would refuse to for a fused optimiser in bfloat16, where nothing is scaled.
+        # Lightning refuses to clip for a fused optimiser in bfloat16, though nothing is scaled there.
         assert gradient_clip_val is not None, "make_trainer always clips"
         trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        # Lightning would wait until the device has done all that it was asked before.
+        # Lightning would wait until the device has finished all work queued before.
         return batch.to(device, non_blocking=device.type == "cuda")
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        micro = batch_idx % self.trainer.accumulate_grad_batches
-        torch.manual_seed(mixed(self.seed, self.spent.steps, micro, self.global_rank))
+        part = batch_idx % self.trainer.accumulate_grad_batches
+        torch.manual_seed(mixed(self.seed, self.spent.steps, part, self.global_rank))
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optimiser.rate_at(self.fraction)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         loss = self.learner(batch)
-        # Terms are sums over the global batch's total: undo Lightning's division by accumulation steps and
-        # DDP's by processes, so that neither changes the loss.
+        # A term is a sum divided by the global batch's total already. This undoes Lightning's division by
+        # accumulation steps and DDP's by processes, so that neither changes the loss.
         scale = self.trainer.accumulate_grad_batches * self.trainer.world_size
         return {"loss": loss.value * scale, "value": loss.value.detach(), "terms": loss.terms}
 
 
 class Finetuning(Training):
-    """Training for a task: a fixed number of steps, nothing else counted."""
+    """Training for a task: a fixed number of steps, of which only the number is counted."""
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.spent.steps += 1
 
 
 class Pretraining(Training):
-    """Training on raw text, with `spent` advanced after each optimiser step and kept in checkpoints.
+    """Training on raw text. `spent` grows with each optimiser step and is kept in checkpoints.
 
-    loss_value, loss_terms: of the last step, detached: what is minimised, and the terms it is a sum of, by
-    their own names and without their weights. raw_tokens: of one optimiser step; seconds: the budget if it is
-    stopped by time, else None; after_step: called with this module after each optimiser step, when `spent` is
+    loss_value, loss_terms: of the last step, detached: the loss that is minimised, and {name: value} of the
+    terms that it sums, without their weights. raw_tokens: of one optimiser step; seconds: the budget if time
+    stops the run, else None; after_step: called with this module after each optimiser step, when `spent` is
     up to date.
     """
 
@@ -155,7 +161,7 @@ class Pretraining(Training):
         self.spent.tokens += self.raw_tokens
         self.spent.targets += self.learner.objective.supervised(batch)
         if self.seconds is not None and self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # what was asked of it is to be paid for, not only the asking
+            torch.cuda.synchronize(self.device)  # count the work itself, not only the time to queue it
         self.spent.seconds += time.perf_counter() - self._started
         if self.trainer.world_size > 1:
             self._agree()
@@ -165,14 +171,17 @@ class Pretraining(Training):
             act(self)
 
     def _agree(self) -> None:
-        """Between processes: the loss of the global batch, and the first one's clock."""
+        """Sums the loss over the processes, and gives all of them the first one's clock.
+
+        By its own clock each process would stop, and set learning rates, at another step.
+        """
         strategy = self.trainer.strategy
         self.loss_value = cast(Tensor, strategy.reduce(self.loss_value, reduce_op="sum"))
         self.loss_terms = {
             name: cast(Tensor, strategy.reduce(value, reduce_op="sum"))
             for name, value in self.loss_terms.items()
         }
-        if self.seconds is not None:  # else they would stop, and set learning rates, each by its own
+        if self.seconds is not None:
             self.spent.seconds = strategy.broadcast(self.spent.seconds)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -183,6 +192,3 @@ class Pretraining(Training):
 
 
 Listener = Callable[[Pretraining], None]
-
-
-VALIDATIONS = 10  # times a run is validated, evenly over its budget

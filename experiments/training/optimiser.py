@@ -12,7 +12,10 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW (Loshchilov and Hutter 2019) and its schedule over the fraction of budget spent."""
+    """AdamW (Loshchilov and Hutter 2019), and its learning rate over the fraction of budget spent.
+
+    learning_rate: the peak; warmup: fraction of the budget; final: share of the peak at the end.
+    """
 
     learning_rate: float
     warmup: float = 0.05
@@ -21,12 +24,12 @@ class Optimiser:
     betas: tuple[float, float] = (0.9, 0.95)
 
     def of(self, model: nn.Module, fused: bool) -> torch.optim.Optimizer:
-        """The optimiser of a model's parameters. fused: one kernel for all of a group's."""
+        """Returns the optimiser of a model's parameters. fused: one kernel updates a whole group."""
         groups = decayed(model, self.weight_decay)
         return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, fused=fused)
 
     def rate_at(self, fraction: float) -> float:
-        """Linear warm-up, then a cosine down to `final` x the peak."""
+        """Returns the learning rate: linear warm-up to the peak, then a cosine down to `final` x the peak."""
         if fraction < self.warmup:
             return self.learning_rate * fraction / self.warmup
         through = min((fraction - self.warmup) / (1 - self.warmup), 1.0)
@@ -34,7 +37,7 @@ class Optimiser:
 
 
 def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW's groups: matrices decay, vectors (biases and norms) do not."""
+    """Returns AdamW's two groups: matrices with weight decay, vectors (biases and norms) without."""
     matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
     vectors = [weight for weight in model.parameters() if weight.dim() < 2]
     return [

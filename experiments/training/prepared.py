@@ -1,4 +1,4 @@
-"""Everything that training a run needs, found and checked before its first step."""
+"""Prepares a run: reads and checks everything that training needs, before the first step."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FAR = 10**9  # steps of a run that only the clock stops
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a run is trained with.
+    """Everything that a run is trained with.
 
-    parent: the run that it begins from, None for fresh weights. left_out: for the audit, how many texts were
-    left out for the test text in them.
+    parent: the run that it begins from, None for fresh weights; left_out: entry of the audit: the number of
+    texts that were left out because they contain test text.
     """
 
     built: Built
@@ -38,12 +38,15 @@ class Prepared:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps at most; 0 for an untrained run."""
+        """The largest number of optimiser steps; 0 for an untrained run."""
         return FAR if self.plan.steps is None else self.plan.steps
 
 
 def prepare(recipe: Recipe) -> Prepared:
-    """Reads the text, sizes the arm and finds what it begins from. Raises UserError on what does not fit."""
+    """Reads the text, sizes the arm and finds the run that it begins from.
+
+    Raises UserError if these do not fit together.
+    """
     quieten(recipe)
     parent = parent_of(recipe)
     corpus = corpus_of(recipe, None if parent is None else parent.tokenizer)

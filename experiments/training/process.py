@@ -1,4 +1,4 @@
-"""One of the processes that train a run together: which one it is, and with whom it ends."""
+"""One of the processes that train a run together: its number, and its end with its parent."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import time
 from archs.errors import UserError
 from experiments.recipe.recipe import Recipe
 
-PROCESS = "PENTARCH_PROCESS"  # which of a run's processes this one is, from 0
-LOOK_SECONDS = 0.1  # how often the processes are looked at
+PROCESS = "PENTARCH_PROCESS"  # environment variable: the number of this process in its run, from 0
+LOOK_SECONDS = 0.1  # between two looks at other processes
 
 
 class CrashedError(UserError):
-    """A process ended badly by nobody's mistake: trying again may help."""
+    """A process crashed, by no mistake of the user's. Trying again may help."""
 
 
 def is_first_process() -> bool:
-    """Of the processes that train one run together: the one that writes."""
+    """Returns whether this is the first of a run's processes: the only one that writes files."""
     return os.environ.get(PROCESS, "0") == "0"
 
 
 def starts_others(recipe: Recipe) -> bool:
-    """Whether the run is trained by other processes than this one, which starts them."""
+    """Returns whether this process starts others to train the run, and only watches them."""
     return recipe.training.devices > 1 and PROCESS not in os.environ
 
 

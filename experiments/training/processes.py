@@ -1,4 +1,4 @@
-"""The processes that train one run together: started, watched, and ended as one."""
+"""Trains one run in several processes: starts them, watches them, and ends all when one fails."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from archs.errors import UserError
 from experiments.recipe.recipe import Recipe
@@ -19,20 +20,21 @@ from experiments.training.health import DivergedError
 from experiments.training.process import LOOK_SECONDS, PROCESS, CrashedError
 from experiments.training.signals import Stopped, listen, stopped
 
-WORKER = "experiments.training.worker"  # a name: to import it would be a circle, and the process does
+WORKER = "experiments.training.worker"  # a name, since importing it would be circular
 
 
 def train_together(recipe: Recipe, folder: Path, group: str) -> None:
-    """Trains the run in a process a device, all on this machine. One that ends badly ends all.
+    """Trains the run in one process for each device, all on this machine.
 
-    The processes also end when this one does, however that ends. Raises UserError for what a process was
-    told wrong, CrashedError with how it ended, DivergedError if the loss did, Stopped if they were told to.
+    If one fails, the others are ended. All end when this process does, however it ends. Raises UserError if a
+    process met a user's mistake, CrashedError if one crashed, DivergedError if the loss diverged, and Stopped
+    if a signal asked for an end.
     """
-    heard: list[int] = []  # signals that ask for an end
+    received: list[int] = []  # signals that ask for an end
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
-        for process in processes[:1]:  # which tells the others
+        received.append(number)
+        for process in processes[:1]:  # the first process tells the others
             process.send_signal(number)
 
     with tempfile.TemporaryDirectory() as place:
@@ -49,13 +51,16 @@ def train_together(recipe: Recipe, folder: Path, group: str) -> None:
             restore()
         if failed is None:
             return
-        if heard:
-            raise Stopped(heard[-1])
-        tell(recipe, RunFolder(folder), Path(place), failed, processes[failed].returncode)
+        if received:
+            raise Stopped(received[-1])
+        raise_failure(recipe, RunFolder(folder), Path(place), failed, processes[failed].returncode)
 
 
 def shared_environment(devices: int) -> dict[str, str]:
-    """What Lightning and torch.distributed read, the same for all; threads are divided."""
+    """Returns the environment that all processes share, for Lightning and torch.distributed.
+
+    Each process gets an equal share of the threads.
+    """
     import torch
 
     with socket.socket() as free:
@@ -74,7 +79,10 @@ def shared_environment(devices: int) -> dict[str, str]:
 def start(
     rank: int, place: Path, folder: Path, group: str, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    """The first process has the terminal; what the others print is kept, and shown if one fails first."""
+    """Starts the process of number `rank`.
+
+    The first one prints to the terminal. Each other prints to a file, which is shown if it fails first.
+    """
     numbers = {"RANK": str(rank), "LOCAL_RANK": str(rank), PROCESS: str(rank)}
     command = [sys.executable, "-m", WORKER, str(os.getpid()), str(place), str(folder), group]
     if rank == 0:
@@ -84,7 +92,7 @@ def start(
 
 
 def first_failure(processes: list[subprocess.Popen[bytes]]) -> int | None:
-    """Waits: the number of the first process that ended badly, or None once all have ended well."""
+    """Waits, and returns the number of the first process that failed, or None once all have ended well."""
     while True:
         codes = [process.poll() for process in processes]
         for rank, code in enumerate(codes):
@@ -96,7 +104,10 @@ def first_failure(processes: list[subprocess.Popen[bytes]]) -> int | None:
 
 
 def end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """One that waits for another in a collective hears nothing less than SIGKILL."""
+    """Kills all processes that still run, and waits until they have ended.
+
+    By SIGKILL, since a process that waits for another in a collective reacts to nothing less.
+    """
     killed = [process.kill() for process in processes if process.poll() is None]
     for process in processes:
         process.wait()
@@ -104,8 +115,11 @@ def end(processes: list[subprocess.Popen[bytes]]) -> None:
         sys.stderr.write("\x1b[?25h")  # a bar that was killed cannot give the terminal its cursor back
 
 
-def tell(recipe: Recipe, run: RunFolder, place: Path, rank: int, code: int) -> None:
-    """Raises what the process that failed would have raised here, or how it ended."""
+def raise_failure(recipe: Recipe, run: RunFolder, place: Path, rank: int, code: int) -> NoReturn:
+    """Raises the error that process `rank` met, or CrashedError that tells how it ended.
+
+    code: its exit code; place: folder of the files that the processes leave for this one.
+    """
     if run.is_("diverged"):
         raise DivergedError(run.status["why"])
     if number := stopped(code):

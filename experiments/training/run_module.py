@@ -1,4 +1,4 @@
-"""The Lightning module of a run, and who is called after each of its steps."""
+"""Builds the Lightning module of a run, and the listeners that it calls after each optimiser step."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ from experiments.training.process import is_first_process
 from experiments.training.stopping import Stop
 from objectives.base import Objective, Windows
 
-VALIDATION_ROWS = 32
+VALIDATION_ROWS = 32  # windows of held-out text
 
 
 def make_module(
     run: RunFolder,
     prepared: Prepared,
-    follow: Tracker,
+    tracker: Tracker,
     bar: Bar,
     resumed: Saved | None,
 ) -> Pretraining:
-    """The family and its objective, and who listens to them.
+    """Returns the module that trains the run's family with its objective.
 
-    Freshly initialised from the recipe's seed; a family that begins from another run then gets its weights.
+    Weights are drawn from the recipe's seed. If the run begins from another, the family then gets that run's
+    weights. resumed: the checkpoint that the run resumes from, whose weights Lightning loads later.
     """
     recipe, corpus, plan = prepared.recipe, prepared.corpus, prepared.plan
     torch.manual_seed(recipe.seed)
@@ -51,8 +52,8 @@ def make_module(
         checkpoint_activations(learner)
     if settings.compile:
         prepare_to_compile()
-        # A mixture's parts have graphs of their own, in training and in validation; beyond the limit of 8,
-        # parts would silently run uncompiled.
+        # Each part of a mixture has graphs of its own, in training and in validation. Beyond torch's limit of
+        # 8 recompilations, parts would silently run uncompiled.
         torch._dynamo.config.recompile_limit = 8 * max(1, len(recipe.objective.parts))
         learner.compile()
     start = 0 if resumed is None else resumed.step
@@ -62,7 +63,7 @@ def make_module(
     checkpoint = Checkpoint(run, settings.checkpoint_every, resumed)
     listeners: list[Listener] = [
         health.watch,
-        Record(run, follow, settings.log_every, validation, start, health),
+        Record(run, tracker, settings.log_every, validation, start, health),
         health.stop,
         checkpoint,
         Stop(checkpoint.save),
@@ -87,8 +88,8 @@ def make_module(
 
 
 def validation_batches(recipe: Recipe, corpus: Corpus, objective: Objective) -> list[Batch]:
-    """The objective's question on fixed held-out windows, the same for every seed."""
-    held = held_out(corpus.validation, VALIDATION_ROWS, recipe.size.length)
+    """Returns the objective's batches on fixed held-out windows, the same for every seed."""
+    windows = held_out(corpus.validation, VALIDATION_ROWS, recipe.size.length)
     return objective.validation(
-        Windows(held.tokens, marks=held.marks), torch.Generator().manual_seed(mixed(0))
+        Windows(windows.tokens, marks=windows.marks), torch.Generator().manual_seed(mixed(0))
     )

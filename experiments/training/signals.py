@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: SIGTERM, and SIGUSR2, which a cluster sends shortly before its limit."""
+"""Signals that ask a process to save and end: SIGTERM, and SIGUSR2, by which a cluster announces a limit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from types import FrameType
 
 # Windows has no SIGUSR2.
-ASKS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name))
-EXITED = 128  # and the signal's number: the exit code of who was stopped, as shells have it
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name))
+EXITED = 128  # plus the signal's number: the exit code of a process that a signal stopped, as in a shell
 
 
 class Stopped(BaseException):
-    """Training was told to stop and saved what it had; no error, as KeyboardInterrupt is none."""
+    """A signal stopped training after a checkpoint was saved. Like KeyboardInterrupt, it is no error."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -25,20 +25,20 @@ class Stopped(BaseException):
 
 
 def stopped(code: int) -> int:
-    """The signal by which a process of that exit code was stopped after it had saved; else 0."""
-    return code - EXITED if code - EXITED in ASKS else 0
+    """Returns the signal that stopped a process of this exit code after it had saved; 0 if none did."""
+    return code - EXITED if code - EXITED in STOP_SIGNALS else 0
 
 
-def listen(hear: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
-    """From now on signals that ask for an end are heard instead, until what is given back is called.
+def listen(handler: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
+    """Sets `handler` for the signals that ask for an end; returns a function that restores the earlier ones.
 
-    The main thread alone can hear them.
+    Does nothing outside the main thread, the only one that may set handlers.
     """
     main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, hear) for number in ASKS} if main else {}
+    before = {number: signal.signal(number, handler) for number in STOP_SIGNALS} if main else {}
 
     def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
     return restore

@@ -1,4 +1,4 @@
-"""Stops training after the step at which a signal came, with what was trained saved."""
+"""Stops training when a signal asks for it: after the current step, with a checkpoint saved."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from experiments.training.signals import Stopped, listen
 
 
 class Stop:
-    """After the step at which a signal came: saves a checkpoint and raises Stopped, in all processes.
+    """After the step at which a signal came, saves a checkpoint and raises Stopped, in all processes.
 
-    Before that, signals do what they did: there is nothing to save. save: writes a checkpoint.
+    Before the first step ends, signals do what they did before: there is nothing to save. save: writes a
+    checkpoint.
     """
 
     def __init__(self, save: Callable[[Pretraining], None]) -> None:
         self.save = save
-        self._asked = 0
-        self._listens = False
+        self._signal = 0  # the last that came, 0 if none did
+        self._listening = False
 
     def __call__(self, module: Pretraining) -> None:
-        if not self._listens:
-            # Only now: Lightning puts its own handler in place before the first step, and in several
-            # processes that one talks to the others from inside the signal. In the end it puts all back.
-            self._listens = True
-            listen(self._hear)
+        if not self._listening:
+            # Only now, since Lightning sets its own handler before the first step; in several processes that
+            # handler talks to the others from inside the signal. Lightning restores all handlers at its end.
+            self._listening = True
+            listen(self._receive)
         if module.finished:  # saved already, and about to end
             return
-        asked = self._asked > 0
-        if module.trainer.world_size > 1:  # the others may not have heard it yet, and saving needs them all
-            asked = module.trainer.strategy.reduce_boolean_decision(asked, all=False)
-        if asked:
+        stops = self._signal > 0
+        if module.trainer.world_size > 1:  # others may not have the signal yet, and saving needs them all
+            stops = module.trainer.strategy.reduce_boolean_decision(stops, all=False)
+        if stops:
             self.save(module)
-            raise Stopped(self._asked or signal.SIGTERM)
+            raise Stopped(self._signal or signal.SIGTERM)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self._asked = number
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number

@@ -1,4 +1,4 @@
-"""One run: from a recipe to weights, resuming where it was killed."""
+"""Trains one run, from a recipe to weights. A run that was killed resumes from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ from experiments.training.signals import Stopped
 
 
 def train(recipe: Recipe, folder: Path, group: str = "train") -> None:
-    """Trains until the recipe's budget is spent. Done already: returns at once; killed before: resumes."""
+    """Trains the recipe's run in `folder` until its budget is spent.
+
+    A run that was killed resumes; one that is trained already is left as it is. group: the tracker's group of
+    the run, such as a sweep's name. Raises DivergedError if the loss diverges, or did so earlier.
+    """
     run = RunFolder(folder)
     together = starts_others(recipe)
     with run.alone() if is_first_process() else nullcontext():
@@ -73,18 +77,18 @@ def _train(run: RunFolder, prepared: Prepared, group: str) -> None:
     _note_start(run, prepared, resumed)
     first = is_first_process()
     start = 0 if resumed is None else resumed.step
-    follow = tracker(recipe, run.path, group, start) if first else NoTracker()
+    run_tracker = tracker(recipe, run.path, group, start) if first else NoTracker()
     bar = Bar(f"{recipe.label} seed {recipe.seed}")
     try:
-        module = make_module(run, prepared, follow, bar, resumed)
-        if module.steps:  # else it stays untrained: the weights of its seed
+        module = make_module(run, prepared, run_tracker, bar, resumed)
+        if module.steps:  # a run of 0 steps keeps its initial weights
             _fit(trainer, module, prepared.windows, resumed, settings.workers)
         family = trained_family(module, prepared)
         if first:
             finish(run, module, family, prepared)
-            from experiments.tracking.shown import show_trained  # pandas, which other processes do without
+            from experiments.tracking.shown import show_trained  # here, since it imports pandas
 
-            show_trained(follow, run.path, recipe.seed)
+            show_trained(run_tracker, run.path, recipe.seed)
     except DivergedError as error:
         if first:
             run.set_status("diverged", why=str(error))
@@ -95,30 +99,31 @@ def _train(run: RunFolder, prepared: Prepared, group: str) -> None:
         raise
     finally:
         bar.close()
-        follow.finish()
+        run_tracker.finish()
     if first:
         print(f"trained: {run.path}", file=sys.stderr)
 
 
 def _note_start(run: RunFolder, prepared: Prepared, resumed: Saved | None) -> None:
-    """Writes what the run begins with, and warns of what changed since a run that goes on was started.
+    """Writes gates.json, environment.json and the run's state, before the first step.
 
-    Raises UserError if its text changed.
+    For a resumed run, warns of what changed in the environment since it started. Raises UserError if its text
+    changed.
     """
     recipe, corpus, first = prepared.recipe, prepared.corpus, is_first_process()
-    here = {**environment(recipe), "corpus": corpus.digest}
+    now = {**environment(recipe), "corpus": corpus.digest}
     if resumed is not None:
         before = read_json(run.path / "environment.json") or {}
         check_same_text(run, corpus, before.get("corpus"))
         tell_what_changed(recipe, before)
         if first:
-            tell_versions(before, here, resumed.step)
-        here = resumed_environment(before, here, resumed.step)
+            tell_versions(before, now, resumed.step)
+        now = resumed_environment(before, now, resumed.step)
     TAKEN.clear()
     if first:
         run.set_status("running")
         write_json(run.path / "gates.json", gates_of(recipe, corpus))
-        write_json(run.path / "environment.json", here)
+        write_json(run.path / "environment.json", now)
         note_began(run, prepared.parent)
 
 
@@ -129,7 +134,7 @@ def _fit(
     resumed: Saved | None,
     workers: int,
 ) -> None:
-    """Runs Lightning's loop, from the step that was resumed."""
+    """Runs Lightning's loop, from the checkpoint if there is one. workers: processes that build batches."""
     steps = module.steps if module.seconds is None else None
     rows = Steps(
         Building(module.learner.objective, windows, module.seed, steps),
@@ -141,12 +146,13 @@ def _fit(
     try:
         with closing(Loader(rows, start, module.steps, workers)) as batches:
             fit(trainer, module, batches, ckpt_path=checkpoint, weights_only=True)
-    except SIGTERMException as stop:  # before Stop listens
+    except SIGTERMException as stop:  # SIGTERM came before the listener Stop was called
         raise Stopped(signal.SIGTERM) from stop
-    except SystemExit as stop:  # how Lightning passes an interrupt on
+    except SystemExit as stop:  # what Lightning makes of KeyboardInterrupt
         raise KeyboardInterrupt from stop
     except RuntimeError as error:
-        # torch says so wherever we are just then. The thread reads what workers send, and ends with them.
+        # Both mean that a worker died; torch raises them wherever this process is at that moment. The pinning
+        # thread reads what the workers send, so it fails with them.
         if str(error).startswith(("DataLoader worker", "Pin memory thread")):
             raise worker_ended(error) from error
         if "loading state_dict" not in str(error):

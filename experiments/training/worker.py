@@ -1,4 +1,4 @@
-"""The program of one process that trains a run together with others (`processes` starts it)."""
+"""The program of one of several processes that train a run together. `processes` starts it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from experiments.training.process import PROCESS, CrashedError, end_with
 from experiments.training.signals import Stopped
 from experiments.training.train import train
 
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 5.0  # for the process that started this one to end it
 
 
 def main(parent: int, place: Path, folder: Path, group: str) -> None:
-    """One process of a run."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us hears it too, and ends us
+    """Trains process PENTARCH_PROCESS's share of the run, and exits with a code that tells how it ended.
+
+    parent: id of the process that started this one; place: folder with recipe.yaml, for messages to it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this one
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     try:
-        with suppress(DivergedError):  # status.json says it
+        with suppress(DivergedError):  # status.json says so
             train(Recipe.from_yaml(place / "recipe.yaml"), folder, group)
     except Stopped as stop:
         sys.exit(stop.code)
@@ -38,12 +41,12 @@ def main(parent: int, place: Path, folder: Path, group: str) -> None:
     except UserError as error:
         try:
             write_whole(place / f"mistake{os.environ[PROCESS]}", str(error).encode())
-        except (FullDiskError, OSError):  # there may be no room for temporary files
+        except (FullDiskError, OSError):  # the disk of temporary files may be full
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception:
-        # A connection that another process's end has broken looks like an error of our own: if so, the one
-        # that started us ends us here and says which process it was.
+        # If another process died, its broken connection looks like an error of this one. Then the parent ends
+        # this process while it waits here, and reports the one that died.
         time.sleep(GRACE_SECONDS)
         raise
     if RunFolder(folder).is_("diverged"):

@@ -1,4 +1,4 @@
-"""What a launcher may be told: where a sweep's runs are trained, never what they are."""
+"""The options of launchers: where a sweep's runs are trained, never what they are."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from experiments.recipe.config import Config, Count
 
 
 class LauncherConfig(Config):
-    """`retries`: how often one command starts a run again whose process crashed, before it is reported."""
+    """`retries`: how often one command restarts a crashed run before it reports the run as failed."""
 
     retries: Annotated[int, Field(ge=0)] = 2
 
 
 class InlineConfig(LauncherConfig):
-    """In this process, one after another."""
+    """Runs are trained in this process, one after another."""
 
     name: Literal["inline"] = "inline"
 
 
 class LocalConfig(LauncherConfig):
-    """`processes` runs at a time on this machine; None: one a GPU, or one for every two cores."""
+    """`processes` runs are trained at a time on this machine. None: one a GPU, or one for every two cores."""
 
     name: Literal["local"] = "local"
     processes: Count | None = None
 
 
 class SlurmConfig(LauncherConfig):
-    """A run is a task of an array job; what is None is Slurm's own default.
+    """Each run is a task of an array job. An option that is None is left to Slurm's own default.
 
-    `cpus`, `gpus` and `memory` (GB) are of one run, `time` in minutes: a run that needs longer is saved,
-    requeued and goes on. `at_once`: tasks of one array that may run at a time. `setup`: shell lines before a
-    run starts, as `module load cuda`. `sbatch`: any other option of sbatch, as {reservation: mine}.
+    `cpus`, `gpus` and `memory` (GB) are those of one run. `time`: the limit of a job in minutes; a run that
+    needs longer is saved, requeued and resumed. `at_once`: tasks of one array that may run at a time.
+    `setup`: shell lines before a run starts, as `module load cuda`. `sbatch`: any other option of sbatch, as
+    {reservation: mine}.
     """
 
     name: Literal["slurm"] = "slurm"

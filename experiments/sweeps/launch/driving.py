@@ -1,7 +1,7 @@
-"""Takes tasks to their end by a launcher: starts what nobody has, tries again what crashed, waits for all.
+"""Runs tasks by a launcher: starts those that no process has, retries those that crashed, waits for all.
 
-Several commands may drive one sweep at a time, with one launcher or with several: each starts only runs that
-nobody has, and all end when all runs have.
+Several commands may drive one sweep at a time, with the same launcher or with different ones. Each starts
+only runs that no process has, and each ends when all runs have ended.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from pathlib import Path
 
 from experiments.sweeps.launch.task import Launcher, Task
 
-LOOK = 1.0  # seconds between looks at what is running
-PATIENCE = 10.0  # seconds for what a crashed process has left behind to end
-TELL = 60.0  # seconds between lines that say how far all is
+LOOK = 1.0  # seconds between two looks at the running tasks
+PATIENCE = 10.0  # seconds in which the children of a crashed process may end
+TELL = 60.0  # seconds between two lines on the progress of all tasks
 
 
 def drive(tasks: Sequence[Task], launcher: Launcher, retries: int) -> dict[Path, str]:
-    """Until every task is settled or given up; the given up, with why. What is done is not repeated."""
+    """Runs tasks until each is settled or abandoned; returns {folder: reason} of abandoned tasks.
+
+    A task that is settled already is not repeated. retries: how often a crashed task is tried again.
+    """
     left = {task.folder: task for task in tasks}
     crashes: Counter[Path] = Counter()
     lost: dict[Path, str] = {}
-    told = time.monotonic()
+    last_summary = time.monotonic()
     try:
         while left:
             changed, idle = False, []
@@ -43,16 +46,16 @@ def drive(tasks: Sequence[Task], launcher: Launcher, retries: int) -> dict[Path,
                 crashes[folder] += 1
                 if not ending.final and crashes[folder] <= retries:
                     tell(task, f"{ending.why}; tried again ({crashes[folder]} of {retries})")
-                elif why := _given_up(task, ending.why, crashes[folder]):
-                    lost[folder] = why
+                elif reason := _abandon(task, ending.why, crashes[folder]):
+                    lost[folder] = reason
                     del left[folder]
                     idle.pop()
-            # A generator: whether another has a run is asked only while there is room for one.
+            # A generator, so that a run's lock is only looked at while the launcher has room for a run.
             launcher.start(task for task in idle if not task.run.held)
             if left and not changed:
                 time.sleep(LOOK)
-            if time.monotonic() - told > TELL:
-                told = time.monotonic()
+            if time.monotonic() - last_summary > TELL:
+                last_summary = time.monotonic()
                 print(_summary(list(left.values()), len(tasks)), file=sys.stderr, flush=True)
     except BaseException:
         launcher.stop()
@@ -61,14 +64,14 @@ def drive(tasks: Sequence[Task], launcher: Launcher, retries: int) -> dict[Path,
 
 
 def tell(task: Task, words: str) -> None:
-    """One line on stderr about a task."""
+    """Prints one line about a task on stderr."""
     print(f"{task.label}: {words}", file=sys.stderr, flush=True)
 
 
 def _announce(task: Task) -> None:
     status = task.run.status
     if status["state"] == "diverged":
-        tell(task, f"diverged, which counts: {status['why']}")
+        tell(task, f"diverged, which counts as a result: {status['why']}")
     else:
         tell(task, status["state"])
 
@@ -80,18 +83,19 @@ def _summary(left: Sequence[Task], total: int) -> str:
     return f"{total - len(left)} of {total} over; {words}; details: pentarch status {sweep}"
 
 
-def _given_up(task: Task, why: str, crashes: int) -> str | None:
-    """Says so in status.json, unless the weights are there: they can be scored by a later command.
+def _abandon(task: Task, why: str, crashes: int) -> str | None:
+    """Gives a task up and returns the reason; None if another process has the run now, and may finish it.
 
-    None if another process has the run now: what becomes of it is not known yet.
+    status.json gets the state "failed"; but "trained" if the weights exist, since a later command can still
+    score them.
     """
-    told = why if crashes == 1 else f"{why}; {crashes} times"
-    with task.run.taken(timeout=PATIENCE) as mine:
-        if not mine:
-            tell(task, f"{told}; another process has it now, which is waited for")
+    reason = why if crashes == 1 else f"{why}; {crashes} times"
+    with task.run.taken(timeout=PATIENCE) as acquired:
+        if not acquired:
+            tell(task, f"{reason}; another process has it now; waiting for it")
             return None
         if not task.settled:
             state = "trained" if task.run.is_("trained") else "failed"
-            task.run.set_status(state, why=told)
-    tell(task, f"failed: {told}; the others go on, and the same command tries it again")
-    return told
+            task.run.set_status(state, why=reason)
+    tell(task, f"failed: {reason}; the others go on, and the same command tries it again")
+    return reason

@@ -1,4 +1,4 @@
-"""Why a worker's process ended, told from its exit code and the last words of its log."""
+"""Tells why a worker's process ended, from its exit code and the last line of its log."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from experiments.training.signals import EXITED, stopped
 
 INTERRUPTED = EXITED + signal.SIGINT
 NAMES = {each.value: each.name for each in signal.Signals}
-TAIL = 4096  # bytes of a log that are looked at
+TAIL = 4096  # bytes at the end of a log that are read
 
 
 def ending_of(code: int, log: Path) -> Ending:
-    """code: if signal N ended it, -N as subprocess has it, or 128 + N as a shell has it."""
+    """Returns how a worker ended.
+
+    code: its exit code; if signal N ended it, -N as in subprocess, or 128 + N as in a shell.
+    """
     if code in (0, BUSY, INTERRUPTED) or stopped(code):
         return Ending("ended, with all that it did saved", crashed=False)
     if code == MISTAKE:
@@ -29,7 +32,7 @@ def ending_of(code: int, log: Path) -> Ending:
 
 
 def last_words(log: Path) -> str:
-    """The last line that says something."""
+    """Returns the last line of a log that is not blank, or "it said nothing"."""
     try:
         lines = read_tail(log, TAIL).decode(errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""launcher=inline: one run after another in this process."""
+"""launcher=inline: trains one run after another in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiments.training.process import CrashedError
 
 
 class Inline:
-    """Starting is doing. A user's mistake ends the command at once: nothing else is under way."""
+    """Starting a task runs it to its end. A user's mistake ends the command at once: no other run is open."""
 
     def __init__(self, config: InlineConfig) -> None:
         self.config = config
@@ -26,15 +26,15 @@ class Inline:
         return False
 
     def start(self, tasks: Iterable[Task]) -> None:
-        """The first that no other process has taken in the meantime."""
+        """Runs the first task that no other process has taken in the meantime."""
         for task in tasks:
-            with task.run.taken() as mine:
-                if mine and not task.settled:
+            with task.run.taken() as acquired:
+                if acquired and not task.settled:
                     tell(task, task.run.status["state"])
-                    self._ended[task.folder] = self._done(task)
+                    self._ended[task.folder] = self._run(task)
                     return
 
-    def _done(self, task: Task) -> Ending:
+    def _run(self, task: Task) -> Ending:
         try:
             work(task.recipe, task.folder, task.sweep, task.goal)
         except CrashedError as error:
@@ -42,7 +42,7 @@ class Inline:
         except UserError:
             raise
         except Exception as error:
-            if is_full(error):  # the next run would end the same
+            if is_full(error):  # the next run would fail in the same way
                 raise
             traceback.print_exc()
             return Ending(f"{type(error).__name__}: {error}")
@@ -52,4 +52,4 @@ class Inline:
         return self._ended.pop(task.folder, None)
 
     def stop(self) -> None:
-        """Nothing is left running."""
+        """Does nothing: no run is left."""

@@ -1,4 +1,4 @@
-"""launcher=local: several processes on this machine, each with its share of cores and a GPU of its own."""
+"""launcher=local: trains runs in several processes of this machine, each with its share of cores and GPUs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from experiments.sweeps.launch.machine import cores, memory_free, memory_needed,
 from experiments.sweeps.launch.task import Ending, Task
 from experiments.training.signals import listen
 
-CORES = 2  # a process, where nothing else says how many processes are wanted
-PATIENCE = 60.0  # seconds in which a process that is told to stop may save what it has
+CORES = 2  # for each process, where neither launcher.processes nor GPUs decide the number of processes
+PATIENCE = 60.0  # seconds in which a process may save after it is told to stop
 
 
 @dataclass
 class Worker:
+    """The process that trains a run, and its slot."""
+
     process: subprocess.Popen[bytes]
     slot: int
 
 
 class Local:
-    """A slot is a share of the machine; a run has one for as long as its process lives."""
+    """Divides the machine into slots. A run has one slot for as long as its process lives."""
 
     def __init__(self, config: LocalConfig) -> None:
         self.config = config
@@ -47,7 +49,7 @@ class Local:
         if code is None:
             return True
         del self._workers[task.folder]
-        _end_group(worker.process.pid, signal.SIGKILL)  # what it may have left behind
+        _end_group(worker.process.pid, signal.SIGKILL)  # children that it may have left
         self._ended[task.folder] = ending_of(code, task.run.log)
         return False
 
@@ -56,7 +58,8 @@ class Local:
             tasks = list(tasks)
             self._check_memory(tasks)
             self._began = True
-            # As Ctrl-C, so that workers are told; elsewhere SIGTERM ends a command at once.
+            # Signals act like Ctrl-C, so that `stop` is called and the workers save. Without this, SIGTERM
+            # would end the command at once.
             listen(_interrupt)
         for task in tasks:
             taken = {worker.slot for worker in self._workers.values()}
@@ -66,12 +69,12 @@ class Local:
             self._begin(task, free[0])
 
     def processes(self, task: Task) -> int:
-        """How many runs such as this may go on at a time. Raises UserError if GPUs do not suffice for it."""
+        """Returns how many runs like this may be trained at a time. Raises UserError if GPUs are too few."""
         devices, gpus = task.recipe.training.devices, len(self._gpus(task))
         if not gpus:
             return self.config.processes or max(1, self.cores // CORES)
         processes = self.config.processes or max(1, gpus // devices)
-        # Small runs may share a GPU; one that is on several may not share any.
+        # Runs on one GPU may share it; a run on several GPUs shares none.
         if devices > 1 and processes * devices > gpus:
             raise UserError(
                 f"{processes} processes with training.devices={devices} need {processes * devices} GPUs, and "
@@ -85,7 +88,8 @@ class Local:
     def _begin(self, task: Task, slot: int) -> None:
         task.run.claim(task.recipe)
         with task.run.log.open("ab") as log:
-            # A session of its own: what it starts ends with it, and Ctrl-C reaches it through stop().
+            # In a session of its own, so that its children can be ended with it. Ctrl-C does not reach it
+            # there: `stop` passes it on.
             process = subprocess.Popen(
                 task.command,
                 stdout=log,
@@ -107,16 +111,19 @@ class Local:
             _end_group(worker.process.pid, signal.SIGKILL)
 
     def _environment(self, task: Task, slot: int) -> dict[str, str]:
-        """Threads are divided, unless the recipe or the user says how many; so are GPUs."""
+        """Returns a worker's environment: its GPUs, and its share of the threads.
+
+        A number of threads that the user or the recipe sets is kept.
+        """
         environment = {"OMP_NUM_THREADS": str(max(1, self.cores // self.processes(task))), **os.environ}
         if gpus := self._gpus(task):
             devices = task.recipe.training.devices
-            mine = [gpus[(slot * devices + number) % len(gpus)] for number in range(devices)]
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+            chosen = [gpus[(slot * devices + number) % len(gpus)] for number in range(devices)]
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
         return environment
 
     def _check_memory(self, tasks: list[Task]) -> None:
-        """Raises UserError if the least that the processes need together is more than is free."""
+        """Raises UserError if even the least memory that the processes need together is not free."""
         if not tasks:
             return
         needed, free = memory_needed(tasks[0].recipe), memory_free()
@@ -133,7 +140,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _end_group(process: int, what: signal.Signals) -> None:
-    """To the process and all that it started; each worker leads a group of its own."""
+def _end_group(process: int, by: signal.Signals) -> None:
+    """Sends a signal to the process and to all that it started: each worker leads a group of its own."""
     with suppress(ProcessLookupError):
-        os.killpg(process, what)
+        os.killpg(process, by)

@@ -1,4 +1,4 @@
-"""What this machine has to divide: memory and GPUs."""
+"""What this machine can divide among runs: memory, cores and GPUs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from experiments.budget.plan import plan_arm, planning_vocabulary
 from experiments.recipe.build import build
 from experiments.recipe.recipe import Recipe
 
-BASE = 0.5e9  # bytes of a process that has imported what a run needs: measured, docs/clusters.md
-BYTES = 16  # a parameter: weight, gradient and AdamW's two moments, four bytes each
+BASE = 0.5e9  # bytes of a process after all imports of a run: measured, docs/clusters.md
+BYTES = 16  # for each parameter: weight, gradient and AdamW's two moments, four bytes each
 
 
 def memory_needed(recipe: Recipe) -> float:
-    """Bytes below which no process can train the recipe; activations come on top."""
+    """Returns the least bytes that a process needs to train the recipe; activations come on top."""
     if torch.cuda.is_available() and recipe.training.accelerator != "cpu":
         return BASE
     plan = plan_arm(build(recipe), planning_vocabulary(recipe.size.vocabulary))
@@ -26,7 +26,7 @@ def memory_needed(recipe: Recipe) -> float:
 
 
 def memory_free() -> float:
-    """Bytes that processes started now may use: of this machine, or of the container it is."""
+    """Returns the free bytes of this machine, or of the container if its limit is lower."""
     free = float(psutil.virtual_memory().available)
     limit, used = (Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory.current"))
     if limit.exists() and (text := limit.read_text().strip()) != "max":
@@ -35,13 +35,13 @@ def memory_free() -> float:
 
 
 def cores() -> int:
-    """That this process may use, where the system can tell."""
+    """Returns the number of cores that this process may use; all cores where the system cannot tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:
-    """As CUDA_VISIBLE_DEVICES names them: those that this process may use."""
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if asked is None:
+    """Returns the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
         return [str(number) for number in range(torch.cuda.device_count())]
-    return [name for name in asked.split(",") if name not in ("", "-1")]
+    return [name for name in visible.split(",") if name not in ("", "-1")]

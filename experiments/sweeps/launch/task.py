@@ -1,4 +1,4 @@
-"""One run that is to be done, and what becomes of it."""
+"""A task is one run that a launcher shall train; an ending tells how its process ended."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from experiments.recipe.recipe import Recipe
 from experiments.runs.folder import RunFolder
 
 BUSY = 75  # exit code of a worker whose run another process has: EX_TEMPFAIL of sysexits.h
-MISTAKE = 2  # of one that ended with a user's mistake: trying again would end the same
+MISTAKE = 2  # exit code of a worker that met a user's mistake: another try would end in the same way
 
 
 @dataclass(frozen=True)
 class Task:
     """A run of a sweep, or a trial of its tuning.
 
-    goal: the state that it is to reach: "trained" for a trial, "done" (scored too) for a run.
+    goal: the state to reach: "trained" for a trial, "done" (scored too) for a run.
     """
 
     recipe: Recipe
@@ -34,30 +34,34 @@ class Task:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left to do, as status.json says."""
+        """Whether nothing is left to do, by status.json."""
         return self.run.settled(self.goal)
 
     @property
     def command(self) -> list[str]:
-        """What another process is given to do: files and words, nothing of this process."""
+        """The command of a worker process: only paths and words, so that it works on another machine too."""
         words = [sys.executable, "-m", "experiments", "work", str(self.folder.absolute())]
         return [*words, "--group", self.sweep, "--until", self.goal]
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a started task's process ended. crashed: before its run was settled, by no other's doing."""
+    """How the process of a started task ended.
+
+    why: the reason, in words; crashed: whether it failed by itself before its run was settled, which counts
+    as a try; final: whether another try would end in the same way.
+    """
 
     why: str
     crashed: bool = True
-    final: bool = False  # another try would end the same
+    final: bool = False
 
 
 class Launcher(Protocol):
-    """Where runs are trained. What became of a run is never asked here: status.json says it."""
+    """Trains runs somewhere. It knows only processes: the state of a run is in status.json alone."""
 
     def has(self, task: Task) -> bool:
-        """Whether the task is queued or running, started by this command or an earlier one."""
+        """Returns whether the task is queued or running, started by this command or an earlier one."""
         ...
 
     def start(self, tasks: Iterable[Task]) -> None:
@@ -65,18 +69,18 @@ class Launcher(Protocol):
         ...
 
     def ending(self, task: Task) -> Ending | None:
-        """How a task ended that this launcher started and has no more; None if it started none."""
+        """Returns how a task's process ended, once; None if it runs, or if this launcher started none."""
         ...
 
     def stop(self) -> None:
-        """Called when the command is interrupted."""
+        """Ends what this command started, if that cannot go on without it. Called on an interrupt."""
         ...
 
 
 class LostRunsError(RuntimeError):
-    """Runs that crashed more often than they are tried again; told in one line."""
+    """Runs that crashed more often than they are retried. The message is one line."""
 
     def __init__(self, lost: dict[Path, str], what: str = "run") -> None:
-        told = "; ".join(f"'{folder}': {why}" for folder, why in lost.items())
+        reasons = "; ".join(f"'{folder}': {why}" for folder, why in lost.items())
         several = "s" if len(lost) > 1 else ""
-        super().__init__(f"{len(lost)} {what}{several} failed: {told}; the same command tries again")
+        super().__init__(f"{len(lost)} {what}{several} failed: {reasons}; the same command tries again")

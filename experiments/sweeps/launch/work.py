@@ -1,4 +1,4 @@
-"""What a worker does with one run: train it, score it. The whole of what launchers start elsewhere."""
+"""The work of a worker process: it trains one run and scores it. Launchers start nothing else."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from experiments.runs.folder import RunFolder
 
 
 def work(recipe: Recipe, folder: Path, sweep: str, until: Literal["trained", "done"]) -> None:
-    """Takes a run as far as `until`; what is done already is not repeated. The caller has it to itself.
+    """Trains a run, and scores it if `until` is "done". What exists already is not repeated.
 
-    A run that diverges is over: that counts in the report.
+    The caller holds the run's lock. A run that diverges is over, and counts as a result in the report.
     """
     from experiments.evaluation.evaluate import evaluate_run
     from experiments.training.health import DivergedError
     from experiments.training.train import train
 
     run = RunFolder(folder)
-    if run.settled(until):  # another did it while this process started
+    if run.settled(until):  # another process did it while this one started
         return
     run.note("began")
     with suppress(DivergedError):

@@ -150,7 +150,7 @@ def watched(health: Health, losses: list[float], device: str) -> list[str | None
             device=torch.device(device),
         )
         health.watch(module)
-        told.append(health.found)
+        told.append(health.problem)
     return told
 
 

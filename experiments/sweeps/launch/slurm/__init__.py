@@ -1,1 +1,1 @@
-"""launcher=slurm: array jobs, their queue, and the program of one task."""
+"""launcher=slurm: submits array jobs, follows their queue, and holds the program of one task."""

@@ -1,4 +1,4 @@
-"""Which job of Slurm's has a run, as `job.json` in its folder says, and how a job ended."""
+"""Reads and writes `job.json` in a run's folder: which Slurm job has the run, and how its jobs ended."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from experiments.sweeps.launch.task import BUSY, Ending, Task
 
 @dataclass(frozen=True)
 class Job:
-    """What job.json holds. written: bytes of the run's log before it. ended: whether it is known how.
+    """The content of job.json.
 
-    endings: how this job and the run's earlier ones ended, by id: each command counts them for itself.
+    log: the file that Slurm writes; written: bytes of the run's own log before this job; ended: whether it is
+    known how the job ended; endings: {id: ending} of this job and the run's earlier ones. Several commands
+    may follow a job, and each counts its endings for itself.
     """
 
     id: str
@@ -30,7 +32,7 @@ class Job:
 
 
 def job_of(task: Task) -> Job | None:
-    """The last one that was submitted for it."""
+    """Returns the last job that was submitted for the task; None if none was."""
     record = read_record(task.folder / "job.json", "id", "log", "written", "ended")
     if record is None:
         return None
@@ -39,10 +41,10 @@ def job_of(task: Task) -> Job | None:
 
 
 def next_job(task: Task, job: str, log: str, written: int) -> Job:
-    """The one after that of job.json."""
+    """Returns the content of job.json for a new job, with the endings of the earlier ones."""
     before = job_of(task)
     endings = {} if before is None else dict(before.endings)
-    endings.pop(job, None)  # another cluster's job of that number, if the folder was copied from there
+    endings.pop(job, None)  # of another cluster's job of that number, if the folder was copied from there
     return Job(job, log, written, endings=endings)
 
 
@@ -50,10 +52,13 @@ def write_job(task: Task, job: Job) -> None:
     write_json(task.folder / "job.json", asdict(job))
 
 
-def how(job: Job, task: Task) -> Ending:
-    """From what Slurm remembers; without accounting it forgets within minutes, then from the log."""
-    run = task.run.log
-    log = run if run.exists() and run.stat().st_size > job.written else Path(job.log)
+def ending_of_job(job: Job, task: Task) -> Ending:
+    """Returns how a job ended, from what Slurm remembers of it, else from its log.
+
+    Without accounting, Slurm forgets a job within minutes.
+    """
+    run_log = task.run.log
+    log = run_log if run_log.exists() and run_log.stat().st_size > job.written else Path(job.log)
     end = ended(job.id, task.sweep)
     if end is None:
         return Ending(
@@ -77,13 +82,13 @@ def how(job: Job, task: Task) -> Ending:
 
 
 def folder_of(task: Task) -> Path:
-    """Where submitit keeps what it submits, and Slurm its logs."""
+    """Returns the folder of submitit's pickled tasks and Slurm's logs."""
     return (Path(task.recipe.out) / task.sweep / "slurm").absolute()
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Whoever submits, or says how a job ended, is the only one of the sweep's launchers to do so."""
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock under which one of the sweep's commands submits jobs, or writes how a job ended."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         yield

@@ -1,4 +1,4 @@
-"""What Slurm says of jobs: which are queued or running, why they wait, how they ended."""
+"""Asks Slurm about jobs: which are queued or running, why they wait, and how they ended."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 from experiments.training.signals import EXITED
 
-EVERY = 3.0  # seconds between two questions for all jobs together
+EVERY = 3.0  # seconds between two calls of squeue, each for all jobs together
 TIMEOUT = 60.0  # seconds for an answer
 
 
 @dataclass(frozen=True)
 class Queued:
-    """A job or an array's task. state: as PENDING or RUNNING; reason: why it waits, as Slurm names it."""
+    """A queued or running job, or a task of an array job.
+
+    state: such as PENDING or RUNNING; reason: Slurm's word for why it waits.
+    """
 
     name: str
     state: str
@@ -23,23 +26,30 @@ class Queued:
 
 
 class Queue:
-    """The user's jobs by id, as `12` or `12_0`. number: questions answered; answers: was the last one?"""
+    """The user's jobs in Slurm's queue.
+
+    jobs: {id: job}, with ids as `12` or `12_0`; number: calls of squeue that were answered; answers: whether
+    the last one was; refusal: Slurm's message if it was not.
+    """
 
     def __init__(self) -> None:
         self.jobs: dict[str, Queued] = {}
         self.number = 0
         self.answers = True
         self.refusal = ""
-        self._asked = -EVERY
+        self._last_call = -EVERY
 
     def look(self) -> bool:
-        """Asks, unless the last answer is fresh. Whether there is a new one."""
-        return time.monotonic() - self._asked >= EVERY and self.ask()
+        """Calls squeue unless the last call was a moment ago. Returns whether there is a new answer."""
+        return time.monotonic() - self._last_call >= EVERY and self.ask()
 
     def ask(self) -> bool:
-        """Whether Slurm answers now. If not, which is told once, the last answer stands: no job is gone."""
-        done = asked("squeue", "--me", "--array", "--noheader", "--format=%i|%j|%T|%r")
-        self._asked = time.monotonic()
+        """Calls squeue; returns whether Slurm answered.
+
+        If not, one line on stderr says so, and the last answer stays valid: no job counts as gone.
+        """
+        done = run_command("squeue", "--me", "--array", "--noheader", "--format=%i|%j|%T|%r")
+        self._last_call = time.monotonic()
         if isinstance(done, str):
             if self.answers and self.number:
                 print(f"Slurm does not answer ({done}); waiting until it does", file=sys.stderr, flush=True)
@@ -55,9 +65,9 @@ class Queue:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended, as Slurm remembers it for some minutes.
+    """How a job ended, by Slurm, which forgets it after some minutes.
 
-    code: as a shell has it, 128 + N if signal N ended it.
+    state: such as COMPLETED or TIMEOUT; code: the exit code as in a shell, 128 + N if signal N ended it.
     """
 
     state: str
@@ -65,26 +75,30 @@ class Ended:
 
 
 def ended(job: str, name: str) -> Ended | None:
-    """None if Slurm has forgotten it, or knows another of that number."""
-    done = asked("scontrol", "--oneliner", "show", "job", job)
+    """Returns how the job ended; None if Slurm has forgotten it, or another job has its number now.
+
+    name: the job's name, which is the sweep's.
+    """
+    done = run_command("scontrol", "--oneliner", "show", "job", job)
     return None if isinstance(done, str) or f" JobName={name} " not in done.stdout else ended_of(done.stdout)
 
 
-def ended_of(told: str) -> Ended:
-    """told: scontrol's line about a job, as `JobId=12 … JobState=FAILED … ExitCode=1:0 …`."""
-    pairs = [word.partition("=") for word in told.split()]
+def ended_of(line: str) -> Ended:
+    """Parses scontrol's line about a job, as `JobId=12 … JobState=FAILED … ExitCode=1:0 …`."""
+    pairs = [word.partition("=") for word in line.split()]
     fields = {name: value for name, _, value in pairs}
     code, _, signal = fields.get("ExitCode", "0:0").partition(":")
     return Ended(fields.get("JobState", "UNKNOWN"), EXITED + int(signal) if int(signal) else int(code))
 
 
 def partitions() -> list[str]:
-    done = asked("sinfo", "--noheader", "--format=%R")
+    """Returns the names of the cluster's partitions; [] if Slurm does not answer."""
+    done = run_command("sinfo", "--noheader", "--format=%R")
     return [] if isinstance(done, str) else list(dict.fromkeys(done.stdout.split()))
 
 
-def asked(*command: str) -> subprocess.CompletedProcess[str] | str:
-    """What a command of Slurm's said; if it could not, its last words in one line."""
+def run_command(*command: str) -> subprocess.CompletedProcess[str] | str:
+    """Runs one of Slurm's commands; returns the finished process, or if it failed its message in one line."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
@@ -95,6 +109,6 @@ def asked(*command: str) -> subprocess.CompletedProcess[str] | str:
 
 
 def words(stderr: str) -> str:
-    """In one line, without the name of who speaks."""
+    """Returns the messages of a command of Slurm's in one line, without the command's name."""
     lines = [line.split("error: ", 1)[-1].strip() for line in stderr.splitlines()]
     return "; ".join(dict.fromkeys(line for line in lines if line))

@@ -1,4 +1,4 @@
-"""What sbatch is told: one array job for several tasks, by submitit."""
+"""Submits one array job for several tasks to sbatch, by submitit."""
 
 from __future__ import annotations
 
@@ -14,51 +14,52 @@ from experiments.sweeps.launch.slurm.queue import partitions, words
 from experiments.sweeps.launch.slurm.task import SlurmTask
 from experiments.sweeps.launch.task import Task
 
-REQUEUES = 1_000_000  # at time limits: as often as it takes
-PASSING = ("Unable to contact", "timed out", "temporarily")  # refusals that pass
-OURS = {"array", "error", "job-name", "output", "requeue", "signal"}
+REQUEUES = 1_000_000  # at time limits: no bound in practice
+PASSING = ("Unable to contact", "timed out", "temporarily")  # in messages of refusals that may pass
+RESERVED = {"array", "error", "job-name", "output", "requeue", "signal"}
 
 
 class BusyError(RuntimeError):
-    """Slurm takes no jobs now, in its own words; it may later."""
+    """Slurm takes no jobs now, but may later. The message is Slurm's own."""
 
 
 def check(config: SlurmConfig) -> None:
-    """Raises UserError if an option is given that is set here."""
-    if taken := OURS & {key.replace("_", "-").lstrip("-") for key in config.sbatch}:
+    """Raises UserError if launcher.sbatch has an option that the launcher sets itself."""
+    if taken := RESERVED & {key.replace("_", "-").lstrip("-") for key in config.sbatch}:
         raise UserError(
             f"launcher.sbatch: {', '.join(sorted(taken))} is set by the launcher itself; leave it out"
         )
 
 
 def submit(config: SlurmConfig, tasks: list[Task], folder: Path) -> list[tuple[str, str]]:
-    """Each task's job, and the log of it that Slurm keeps. folder: of what is submitted, and of such logs.
+    """Submits the tasks; returns (job, Slurm's log of it) for each.
 
-    Raises UserError with sbatch's own words, BusyError if they may be others later.
+    folder: for submitit's pickled tasks and Slurm's logs. Raises BusyError if Slurm takes no jobs now, and
+    UserError if it refuses these for another reason. Both have sbatch's message.
     """
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError
 
-    delay = int(min(120, 15 * config.time))  # seconds before its end in which a run is saved
+    delay = int(min(120, 15 * config.time))  # seconds before the time limit, in which a run is saved
     executor = SlurmExecutor(folder, max_num_timeout=REQUEUES)
     executor.update_parameters(**_parameters(config, tasks[0].sweep, delay))
     limit = 60.0 * config.time - delay
     works = [SlurmTask(task.command, str(task.run.log.absolute()), 0.8 * delay, limit) for task in tasks]
     try:
-        with _outside_of_jobs(), redirect_stderr(io.StringIO()):  # told below, in one line
+        with _outside_of_jobs(), redirect_stderr(io.StringIO()):  # its message is raised below, in one line
             jobs = executor.submit_array(works)
     except FailedJobError as error:
-        told = words(str(error))
-        if any(passing in told for passing in PASSING):
-            raise BusyError(told) from error
-        known = f"; partitions here: {', '.join(partitions())}" if "partition" in told else ""
-        raise UserError(f"launcher=slurm: sbatch refused: {told}{known}") from error
+        message = words(str(error))
+        if any(passing in message for passing in PASSING):
+            raise BusyError(message) from error
+        choices = f"; partitions here: {', '.join(partitions())}" if "partition" in message else ""
+        raise UserError(f"launcher=slurm: sbatch refused: {message}{choices}") from error
     return [(str(job.job_id), str(job.paths.stderr)) for job in jobs]
 
 
 def _parameters(config: SlurmConfig, sweep: str, delay: int) -> dict[str, object]:
-    """sbatch's, as submitit names them."""
-    given = {
+    """Returns the options of sbatch, by submitit's names."""
+    optional = {
         "partition": config.partition,
         "account": config.account,
         "qos": config.qos,
@@ -67,7 +68,7 @@ def _parameters(config: SlurmConfig, sweep: str, delay: int) -> dict[str, object
         "mem": config.memory and f"{config.memory}GB",
         "setup": ["set -e", *config.setup, "set +e"] if config.setup else None,
     }
-    return {name: value for name, value in given.items() if value is not None} | {
+    return {name: value for name, value in optional.items() if value is not None} | {
         "job_name": sweep,
         "time": config.time,
         "cpus_per_task": config.cpus,
@@ -80,7 +81,10 @@ def _parameters(config: SlurmConfig, sweep: str, delay: int) -> dict[str, object
 
 @contextmanager
 def _outside_of_jobs() -> Iterator[None]:
-    """Within a job of Slurm's its variables would give the new one the old one's limits."""
+    """Hides the environment variables of the Slurm job that this command may itself run in.
+
+    They would give the new job the limits of that one.
+    """
     hidden = {
         name: os.environ.pop(name)
         for name in list(os.environ)

@@ -1,7 +1,7 @@
-"""launcher=slurm: runs are tasks of array jobs. `job.json` in a run's folder says which job has it.
+"""launcher=slurm: trains runs as tasks of array jobs. `job.json` in a run's folder says which job has it.
 
-So the jobs of a launcher that was killed are found again, and two launchers never submit one run twice: what
-is submitted is decided and written down while the sweep's lock is held.
+So a later command finds the jobs of one that was killed. Two commands never submit one run twice: each
+decides what to submit, and writes it down, while it holds the sweep's lock.
 """
 
 from __future__ import annotations
@@ -16,19 +16,27 @@ from pathlib import Path
 from archs.errors import UserError
 from experiments.sweeps.launch.config import SlurmConfig
 from experiments.sweeps.launch.driving import tell
-from experiments.sweeps.launch.slurm.jobs import Job, alone, folder_of, how, job_of, next_job, write_job
+from experiments.sweeps.launch.slurm.jobs import (
+    Job,
+    ending_of_job,
+    folder_of,
+    job_of,
+    locked,
+    next_job,
+    write_job,
+)
 from experiments.sweeps.launch.slurm.queue import Queue
 from experiments.sweeps.launch.slurm.sbatch import BusyError, check, submit
 from experiments.sweeps.launch.slurm.task import SlurmTask
 from experiments.sweeps.launch.task import Ending, Task
 
 PROGRAMS = ("sbatch", "srun", "squeue", "scontrol", "sinfo", "scancel")
-ARRAY = 1000  # tasks of one job: Slurm's own default allows 1,001
-EXPECTED = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime"}  # reasons to wait that pass
+ARRAY = 1000  # tasks of one array job; Slurm's default limit is 1,001
+EXPECTED = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime"}  # waits that end by themselves
 
 
 class Slurm:
-    """What became of a job is asked of squeue, for all of them in one question; of a run, of status.json."""
+    """Follows jobs by squeue, in one call for all of them; the state of a run is in status.json."""
 
     def __init__(self, config: SlurmConfig) -> None:
         if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
@@ -43,14 +51,15 @@ class Slurm:
             raise UserError(
                 f"launcher=slurm: Slurm does not answer: {self.queue.refusal}; try again when it does"
             )
+        # {folder: (number of the call of squeue, the run's job, whether the run is settled)}, as last read
         self._read: dict[Path, tuple[int, Job | None, bool]] = {}
-        self._gone: dict[str, int] = {}  # jobs that were not in the queue, since which question
-        self._mine: set[str] = set()  # jobs that this command submitted or saw in the queue
-        self._earlier: set[str] = set()  # jobs that may have been over before this command began
-        self._heard: set[str] = set()  # jobs of which it is known here how they ended
-        self._logs: dict[str, str] = {}  # of jobs of the sweep that this command did not submit: their runs'
-        self._reasons: set[str] = set()
-        self._busy = ""  # Slurm's words
+        self._gone: dict[str, int] = {}  # {job not in the queue: number of the first call that missed it}
+        self._followed: set[str] = set()  # jobs that this command submitted or saw in the queue
+        self._earlier: set[str] = set()  # jobs that may have ended before this command began
+        self._counted: set[str] = set()  # jobs whose endings this command has counted
+        self._logs: dict[str, str] = {}  # {job of the sweep that another command submitted: its run's log}
+        self._reasons: set[str] = set()  # printed last
+        self._busy = ""  # Slurm's last message that it takes no jobs
         self._sweep = ""
 
     def has(self, task: Task) -> bool:
@@ -61,17 +70,18 @@ class Slurm:
         if job is None or job.ended or settled:
             return False
         if (queued := self.queue.jobs.get(job.id)) and queued.name == task.sweep:
-            if job.id not in self._mine:
+            if job.id not in self._followed:
                 self._follow(job.id)
                 tell(task, f"followed: job {job.id} has it")
             self._gone.pop(job.id, None)
             return True
-        # Asked twice before it counts as gone: a shared file system may show status.json or job.json late.
+        # A job counts as gone once two calls have missed it: a shared disk may show status.json or job.json
+        # late.
         first = self._gone.setdefault(job.id, self.queue.number)
         return self.queue.number == first and not task.settled
 
     def start(self, tasks: Iterable[Task]) -> None:
-        """One array job for all that nobody has."""
+        """Submits one array job for all tasks that no job has."""
         if not self.queue.answers:
             return
         free = list(islice(tasks, ARRAY))
@@ -79,36 +89,36 @@ class Slurm:
             return
         self._sweep = free[0].sweep
         folder = folder_of(free[0])
-        with alone(folder):
+        with locked(folder):
             if not self.queue.ask():
                 return
             self._find_unwritten(folder, free)
-            mine = [task for task in free if self._is_free(task)]
-            if mine:
-                self._submit(mine, folder)
+            unsubmitted = [task for task in free if self._is_free(task)]
+            if unsubmitted:
+                self._submit(unsubmitted, folder)
 
     def ending(self, task: Task) -> Ending | None:
-        """Of a job that is gone though the run is not settled; told once by each of several launchers.
+        """Returns how a job ended that is gone while its run is not settled; each ending once.
 
-        One of them asks Slurm and writes it down for the others.
+        If several commands follow the job, one of them asks Slurm and writes the answer to job.json for all.
         """
         job, _ = self._known(task)
         if job is None or task.settled:
             return None
         if not job.ended:
-            ending = how(job, task)
-            with alone(folder_of(task)):
+            ending = ending_of_job(job, task)
+            with locked(folder_of(task)):
                 if job_of(task) != job:
                     return None
                 job = replace(job, ended=True, endings={**job.endings, job.id: ending})
                 self._write(task, job)
-        new = next((each for each in job.endings if each not in self._heard), None)
+        new = next((each for each in job.endings if each not in self._counted), None)
         if new is None:
             return None
-        self._heard.add(new)
+        self._counted.add(new)
         if new not in self._earlier:
             return job.endings[new]
-        # How an earlier command's job ended is no reason to give up before this one has tried.
+        # The end of an earlier command's job does not count: this command has not tried yet.
         tell(task, f"{job.endings[new].why}; tried again")
         return None
 
@@ -121,25 +131,26 @@ class Slurm:
             )
 
     def _known(self, task: Task) -> tuple[Job | None, bool]:
-        """Its job, and whether the run is settled: read once between two questions to Slurm."""
+        """Returns the task's job and whether its run is settled, read once after each call of squeue."""
         number, job, settled = self._read.get(task.folder, (-1, None, False))
         if number != self.queue.number:
             job, settled = job_of(task), task.settled
             if task.folder not in self._read and job is not None:
                 self._earlier.add(job.id)
-                self._heard |= job.endings.keys()
+                self._counted |= job.endings.keys()
             self._read[task.folder] = (self.queue.number, job, settled)
         return job, settled
 
     def _is_free(self, task: Task) -> bool:
-        """Whether nobody has it, and this command has counted how its jobs ended."""
+        """Returns whether no job has the task, and this command has counted how its earlier jobs ended."""
         job = job_of(task)
-        return job is None or (job.ended and self._heard.issuperset(job.endings))
+        return job is None or (job.ended and self._counted.issuperset(job.endings))
 
     def _follow(self, job: str) -> None:
-        self._mine.add(job)
+        self._followed.add(job)
         self._earlier.discard(job)
-        self._heard.discard(job)  # another cluster's job of that number, if the folder was copied from there
+        # Counted may be another cluster's job of that number, if the folder was copied from there.
+        self._counted.discard(job)
 
     def _write(self, task: Task, job: Job) -> None:
         write_job(task, job)
@@ -163,25 +174,25 @@ class Slurm:
             tell(task, f"submitted as job {job}")
 
     def _find_unwritten(self, folder: Path, tasks: list[Task]) -> None:
-        """Writes job.json for what a launcher submitted that was killed before it could write it."""
+        """Writes job.json for jobs of a command that was killed between submitting and writing."""
         from submitit.core.utils import DelayedSubmission
 
-        jobs = {job for job, queued in self.queue.jobs.items() if queued.name == self._sweep} - self._mine
+        jobs = {job for job, queued in self.queue.jobs.items() if queued.name == self._sweep} - self._followed
         for job in jobs - self._logs.keys():
             file = folder / f"{job}_submitted.pkl"
             if not file.exists():
-                continue  # such a job finds nothing to do, and ends
+                continue  # without this file the job does nothing, and ends
             submitted = DelayedSubmission.load(file).function
             assert isinstance(submitted, SlurmTask)
             self._logs[job] = submitted.log
-        has = {self._logs[job]: job for job in jobs & self._logs.keys()}
+        job_of_log = {self._logs[job]: job for job in jobs & self._logs.keys()}
         for task in tasks:
-            job = has.get(str(task.run.log.absolute()))
+            job = job_of_log.get(str(task.run.log.absolute()))
             if job and ((known := job_of(task)) is None or known.ended):
                 self._write(task, next_job(task, job, str(folder / f"{job}_0_log.err"), 0))
 
     def _tell_reasons(self, sweep: str) -> None:
-        """Why jobs of the sweep wait, where that may not pass by itself; each reason once a change."""
+        """Prints why jobs of the sweep wait, if that may not pass by itself; again only when it changes."""
         waiting = [
             job.reason for job in self.queue.jobs.values() if job.name == sweep and job.state == "PENDING"
         ]
