@@ -68,9 +68,9 @@ def test_under_autocast_the_loss_is_float32_and_the_weights_gradient_too() -> No
 def test_what_is_compiled_for_a_gpu_is_the_same_loss_and_slopes(learns: bool, dtype: torch.dtype) -> None:
     rng = torch.Generator().manual_seed(0)
     logits, targets = (9 * torch.randn(N, V, generator=rng)).to(dtype), torch.arange(N)[:, None]
-    for way in (cross_entropy._at_once, torch.compile(cross_entropy._at_once, dynamic=True)):
+    for way in (cross_entropy._fusible, torch.compile(cross_entropy._fusible, dynamic=True)):
         logp, slopes = way(logits, targets, learns)
-        expected, wrong = cross_entropy._by_passes(logits, targets, learns)
+        expected, wrong = cross_entropy._eager(logits, targets, learns)
         torch.testing.assert_close(logp, expected)
         assert (slopes is None) == (wrong is None) == (not learns)
         if learns:
