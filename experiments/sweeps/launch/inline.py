@@ -16,10 +16,12 @@ from experiments.training.process import CrashedError
 
 
 class Inline:
-    """Starting a task runs it to its end. A user's mistake ends the command at once: no other run is open."""
+    """Starting a task runs it to its end. A user's mistake ends the command at once: no other run is open.
 
-    def __init__(self, config: InlineConfig) -> None:
-        self.config = config
+    config: taken as every launcher takes its own; no option of it is needed here.
+    """
+
+    def __init__(self, config: InlineConfig | None = None) -> None:
         self._ended: dict[Path, Ending] = {}
 
     def has(self, task: Task) -> bool:
