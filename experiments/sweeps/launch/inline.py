@@ -8,7 +8,6 @@ from pathlib import Path
 
 from archs.errors import UserError
 from experiments.storage.disk import is_full
-from experiments.sweeps.launch.config import InlineConfig
 from experiments.sweeps.launch.driving import tell
 from experiments.sweeps.launch.task import Ending, Task
 from experiments.sweeps.launch.work import work
@@ -16,12 +15,9 @@ from experiments.training.process import CrashedError
 
 
 class Inline:
-    """Starting a task runs it to its end. A user's mistake ends the command at once: no other run is open.
+    """Starting a task runs it to its end. A user's mistake ends the command at once: no other run is open."""
 
-    config: taken as every launcher takes its own; no option of it is needed here.
-    """
-
-    def __init__(self, config: InlineConfig | None = None) -> None:
+    def __init__(self) -> None:
         self._ended: dict[Path, Ending] = {}
 
     def has(self, task: Task) -> bool:

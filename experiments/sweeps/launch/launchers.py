@@ -12,7 +12,7 @@ from experiments.sweeps.launch.slurm.slurm import Slurm
 from experiments.sweeps.launch.task import Launcher
 
 LAUNCHERS: dict[type[AnyLauncher], Callable[[Any], Launcher]] = {
-    InlineConfig: Inline,
+    InlineConfig: lambda config: Inline(),
     LocalConfig: Local,
     SlurmConfig: Slurm,
 }
