@@ -153,7 +153,7 @@ def test_texts_longer_than_the_window_are_cut_counted_and_told(
     words = restore(run).corpus.tokenizer
     texts = [json.loads(line)["sentence"] for line in (colours / "test.jsonl").read_text().splitlines()]
     assert content["cut"]["test"] == sum(len(words.encode(text)) > 12 - 2 for text in texts) > 0
-    assert content["cut"]["policy"] == KINDS["classification"].policy
+    assert content["cut"]["policy"] == KINDS["classification"].truncation
     assert "cut to 12 tokens" in capsys.readouterr().err
 
 

@@ -21,6 +21,7 @@ from experiments.evaluation.encoding import encoded
 from experiments.evaluation.frozen.heads import PENALTIES, heads
 from experiments.evaluation.frozen.states import layers_of, states, word_states
 from experiments.evaluation.frozen.static import means
+from experiments.evaluation.modes import MODES
 from experiments.evaluation.question import Answer, Question
 from experiments.evaluation.words import encoded_words
 from experiments.recipe.build import build as built
@@ -70,7 +71,7 @@ def asked(run: Run, mode: str, data: Data, kind: str = "classification", **how: 
     labels = [] if kind == "tagging" else ["no", "yes"]
     task = {"name": "mine", "kind": kind, "path": "mine", "labels": labels}
     ask = AskConfig.model_validate({"task": task, "mode": mode, **how})
-    return KINDS[kind].modes[mode](Question(run, ask, data))
+    return MODES[kind][mode](Question(run, ask, data))
 
 
 def parts(examples: list[Example], train: int, held: int) -> Data:
