@@ -57,10 +57,13 @@ def main() -> None:
 
 def _check_command(arguments: list[str]) -> None:
     """Raises UserError for an unknown command, and for Hydra's -m."""
-    commands = app.registered_commands
-    names = [command.name or command.callback.__name__ for command in commands if command.callback]
+    names = {
+        command.name or command.callback.__name__: command.hidden
+        for command in app.registered_commands
+        if command.callback
+    }
     if arguments[0] not in [*names, "--help"]:
-        raise unknown("command", arguments[0], names)
+        raise unknown("command", arguments[0], [name for name, hidden in names.items() if not hidden])
     if arguments[0] in ("train", "sweep", "plan") and {"-m", "--multirun"} & set(arguments):
         raise UserError("-m is refused: several runs are a sweep; list its arms in sweep/NAME.yaml")
 

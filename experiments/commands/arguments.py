@@ -11,6 +11,17 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="A preset, as size=small, or a value, as size.layers=6."),
 ]
+TaskOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="A task, as task=cola, and how it is asked, as examples=1000."),
+]
+ImportOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="What the model does not decide, as objective=prefix or evaluation=likelihood.",
+    ),
+]
 Presets = Annotated[
     Path | None,
     typer.Option("--config-dir", help="A folder with your own presets, such as size/mine.yaml."),

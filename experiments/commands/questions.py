@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from archs.errors import UserError
-from experiments.commands.arguments import Overrides, Presets, Run, RunOrSweep
+from experiments.commands.arguments import Presets, Run, RunOrSweep, TaskOverrides
 
 app = typer.Typer()
 
@@ -18,7 +18,7 @@ app = typer.Typer()
 @app.command()
 def evaluate(
     run: RunOrSweep,
-    overrides: Overrides = None,
+    overrides: TaskOverrides = None,
     config_dir: Presets = None,
     lm_eval: Annotated[
         list[str] | None,

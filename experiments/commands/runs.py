@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from archs.errors import UserError
-from experiments.commands.arguments import Overrides, Presets, Run
+from experiments.commands.arguments import ImportOverrides, Overrides, Presets, Run
 
 app = typer.Typer()
 
@@ -109,7 +109,7 @@ def import_(
         str, typer.Argument(metavar="HF_FOLDER", help="The model's folder, or its name on the hub.")
     ],
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder to write; new or empty.")],
-    overrides: Overrides = None,
+    overrides: ImportOverrides = None,
     config_dir: Presets = None,
 ) -> None:
     """Make a trained run from a Hugging Face model and its tokenizer.

@@ -1,4 +1,4 @@
-"""One of the processes that train a run together: its number, and its end with its parent."""
+"""One of the processes that train a run together: its number, and how it ends when its parent does."""
 
 from __future__ import annotations
 
