@@ -10,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: sweep test test-all check lint docs
+.PHONY: sweep test test-all check style lint docs
 
 sweep: $(INSTALLED)
 	$(BIN)/pentarch sweep five_families $(ARGS)
@@ -21,20 +21,18 @@ test: lint
 test-all: lint
 	$(BIN)/pytest -n auto --maxprocesses 4 -m "" $(ARGS)
 
-check: $(INSTALLED)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/lint-imports --no-cache
+check: style
 	@changed="$$($(BIN)/python tests/changed.py)"; \
 		if [ -n "$$changed" ]; then $(BIN)/pytest -n auto --maxprocesses 4 $$changed $(ARGS); \
 		else echo "no changed file has tests of its own"; fi
 
-lint: $(INSTALLED)
+style: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
+
+lint: style
 	$(BIN)/zensical build --strict
 	$(BIN)/pytest --noconftest tests/test_docs_navigation.py
 

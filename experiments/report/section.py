@@ -14,6 +14,8 @@ from experiments.evidence.tuning import Tuning
 from experiments.report.claimed import Claimed
 from experiments.runs.reading import SweepRecord
 
+Values = dict[str, Any]
+
 
 @dataclass(frozen=True, eq=False)
 class Report:
@@ -39,19 +41,29 @@ class Report:
         tuning = Tuning.load(self.sweep.folder)
         return tuning if tuning is not None and any(tuning.trials.values()) else None
 
+    @cached_property
+    def _values(self) -> dict[str, Values | None]:
+        return {}
+
+    def values_of(self, section: Section) -> Values | None:
+        """A section's values, worked out once for the page and for report.md."""
+        if section.id not in self._values:
+            self._values[section.id] = section.values(self)
+        return self._values[section.id]
+
 
 @dataclass(frozen=True)
 class Section:
     """One section.
 
-    id: its anchor on the page; its template is `page/ID.html.j2`. title: its name in the contents. html: the
-    values for its template. markdown: its paragraphs in report.md; None for a section of pictures. shown:
-    whether a report has the section. links: further (anchor, name) pairs in the contents.
+    id: its anchor on the page; its template is `page/ID.html.j2`. title: its name in the contents. values:
+    what its template shows, by name; None for a report that does not have the section. markdown: its
+    paragraphs in report.md, from the same values; None for a section of pictures. links: further (anchor,
+    name) pairs in the contents.
     """
 
     id: str
     title: str
-    html: Callable[[Report], dict[str, Any]]
-    markdown: Callable[[Report], Iterator[str]] | None = None
-    shown: Callable[[Report], bool] = lambda report: True
+    values: Callable[[Report], Values | None]
+    markdown: Callable[[Report, Values], Iterator[str]] | None = None
     links: tuple[tuple[str, str], ...] = ()

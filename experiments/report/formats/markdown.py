@@ -18,8 +18,9 @@ def render(report: Report) -> str:
 def _parts(report: Report) -> Iterator[str]:
     yield from _head(report)
     for section in SECTIONS:
-        if section.markdown is not None and section.shown(report):
-            yield from section.markdown(report)
+        values = report.values_of(section)
+        if section.markdown is not None and values is not None:
+            yield from section.markdown(report, values)
 
 
 def _head(report: Report) -> Iterator[str]:

@@ -13,7 +13,7 @@ from experiments.report.claims import section as claims_section
 from experiments.report.contents import SECTIONS
 from experiments.report.figures import curves as figures
 from experiments.report.section import Report
-from experiments.report.sections import limits, words
+from experiments.report.sections import limits, verdicts, words
 
 PAGE = Path(__file__).parent
 
@@ -40,18 +40,18 @@ def key_of(arm: str, look: figures.Look) -> Markup:
 def render(report: Report) -> str:
     """The whole page as one HTML file that loads no script, style or picture."""
     sweep, environment = report.sweep, templates()
-    shown = [section for section in SECTIONS if section.shown(report)]
+    shown = [(each, values) for each in SECTIONS if (values := report.values_of(each)) is not None]
     keys = {arm: key_of(arm, look) for arm, look in figures.looks(sweep.arms).items()}
     common: dict[str, Any] = {"sweep": sweep, "keys": keys}
     sections = [
-        Markup(environment.get_template(f"{section.id}.html.j2").render(common | section.html(report)))
-        for section in shown
+        Markup(environment.get_template(f"{section.id}.html.j2").render(common | values))
+        for section, values in shown
     ]
     return environment.get_template("page.html.j2").render(
         common
         | _head(report)
         | {
-            "contents": [link for each in shown for link in ((each.id, each.title), *each.links)],
+            "contents": [link for each, _ in shown for link in ((each.id, each.title), *each.links)],
             "sections": sections,
             "version": version("pentarch"),
         }
@@ -60,15 +60,15 @@ def render(report: Report) -> str:
 
 def _head(report: Report) -> dict[str, Any]:
     """The values of the page's head: scope, verdicts or the reasons for none, and how many runs finished."""
-    sweep, claimed = report.sweep, report.claimed
-    reasons = limits.no_verdict(sweep, report.tuning is not None)
-    if claimed is not None:
-        reasons = [*limits.limits(sweep, report.seeds), *claims_section.limits(claimed)]
+    sweep = report.sweep
+    decided = report.values_of(verdicts.SECTION)
+    if decided is None:
+        decided = {"claims": None, "weaknesses": limits.no_verdict(sweep, report.tuning is not None)}
     return {
         "scope": words.scope(sweep, set(report.results["metric"]), report.seeds),
         "can_say": words.can_say(sweep),
-        "claims": None if claimed is None else claims_section.words_of(claimed),
+        "claims": decided["claims"],
         "verdicts_are": claims_section.VERDICTS_ARE,
-        "reasons": reasons,
+        "reasons": decided["weaknesses"],
         "outcome": words.outcome(sweep),
     }

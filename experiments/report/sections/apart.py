@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from experiments.report.markup import escaped, listed
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.report.sections import words
 
 
-def _markdown(report: Report) -> Iterator[str]:
+def _markdown(report: Report, values: Values) -> Iterator[str]:
     yield "## What is not comparable"
-    reasons = words.not_comparable(report.sweep)
-    yield listed(f"**{escaped(name)}** {escaped(why)}" for name, why in reasons)
+    yield listed(f"**{escaped(name)}** {escaped(why)}" for name, why in values["not_comparable"])
 
 
 SECTION = Section(

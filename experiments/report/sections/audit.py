@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from experiments.evidence import audit
 from experiments.report.grid import Cell, Grid
 from experiments.report.markup import table
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.report.sections import stages
 from experiments.runs.reading import SweepRecord
 
@@ -58,7 +57,7 @@ def differing(sweep: SweepRecord) -> Grid | None:
     return Grid.of(label, heads, rows)
 
 
-def _html(report: Report) -> dict[str, Any]:
+def _values(report: Report) -> Values:
     sweep, budget = report.sweep, report.sweep.recipe["budget"]
     return {
         "audit_rows": audit.ROWS,
@@ -72,9 +71,9 @@ def _html(report: Report) -> dict[str, Any]:
     }
 
 
-def _markdown(report: Report) -> Iterator[str]:
+def _markdown(report: Report, values: Values) -> Iterator[str]:
     yield "## Budget audit"
     yield table(grid(report.sweep))
 
 
-SECTION = Section("audit", "Budget audit", _html, _markdown)
+SECTION = Section("audit", "Budget audit", _values, _markdown)

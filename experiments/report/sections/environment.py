@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 from experiments.recipe.config import flatten
 from experiments.report.grid import Cell, Grid
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.runs.reading import SweepRecord
 
 
@@ -35,9 +34,9 @@ def grid(sweep: SweepRecord) -> Grid:
     return Grid.of("Versions and machine", ["what", "value"], rows)
 
 
-def _html(report: Report) -> dict[str, Any]:
+def _values(report: Report) -> Values:
     command = shlex.join(["pentarch", "report", str(report.sweep.folder)])
     return {"command": command, "environment": grid(report.sweep)}
 
 
-SECTION = Section("environment", "Rebuild", _html)
+SECTION = Section("environment", "Rebuild", _values)

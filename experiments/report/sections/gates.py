@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from experiments.evidence.results import ANCHORS, PLL, spread
 from experiments.report.grid import Cell, Grid
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.runs.reading import SweepRecord
 
 
@@ -90,9 +89,9 @@ def _verdict(gate: Gate) -> Cell:
     return Cell(f"undertrained{seeds}", kind="prose bad")
 
 
-def _html(report: Report) -> dict[str, Any]:
+def _values(report: Report) -> Values:
     arms = gates(report.sweep, report.results)
     return {"gates": grid(arms) if arms else None, "verdicts": verdicts(report.sweep)}
 
 
-SECTION = Section("gates", "Gates", _html)
+SECTION = Section("gates", "Gates", _values)

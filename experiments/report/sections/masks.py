@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from markupsafe import Markup
 
 from experiments.report.figures import curves as figures
 from experiments.report.figures.mask_examples import QUESTIONS
 from experiments.report.grid import Cell, Grid
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.runs.reading import SweepRecord
 
 
@@ -35,9 +33,9 @@ def grid(sweep: SweepRecord) -> Grid:
     return Grid.of("Flow check of every run", ["arm", "seeds", "outcome"], rows)
 
 
-def _html(report: Report) -> dict[str, Any]:
+def _values(report: Report) -> Values:
     masks = [Markup(figures.masks(family)) for family in QUESTIONS]
     return {"masks": masks, "flows": grid(report.sweep)}
 
 
-SECTION = Section("masks", "Who sees whom", _html)
+SECTION = Section("masks", "Who sees whom", _values)

@@ -14,7 +14,7 @@ from experiments.evidence.tuning import Tuning
 from experiments.report.claimed import Claimed
 from experiments.report.claims.words import STOPS, listed
 from experiments.report.markup import escaped
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.report.sections.tuning import rule
 from experiments.report.sections.words import corpus, count
 from experiments.runs.reading import SweepRecord
@@ -128,17 +128,13 @@ def _software(sweep: SweepRecord) -> str:
     return f"Software: {text or 'not recorded'}."
 
 
-def _paragraphs(report: Report) -> list[str]:
-    return paragraphs(report.sweep, report.claimed, report.tuning)
-
-
-def _markdown(report: Report) -> Iterator[str]:
+def _markdown(report: Report, values: Values) -> Iterator[str]:
     yield "## Methods"
-    yield from map(escaped, _paragraphs(report))
+    yield from map(escaped, values["methods"])
 
 
-def _html(report: Report) -> dict[str, Any]:
-    return {"methods": _paragraphs(report)}
+def _values(report: Report) -> Values:
+    return {"methods": paragraphs(report.sweep, report.claimed, report.tuning)}
 
 
-SECTION = Section("methods", "Methods", _html, _markdown)
+SECTION = Section("methods", "Methods", _values, _markdown)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from experiments.report.grid import Grid
 from experiments.report.markup import table as markdown_table
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.runs.reading import SweepRecord
 
 
@@ -46,21 +45,14 @@ def _share(value: float | None) -> str:
     return "no item is long enough" if value is None else f"{value:.2%}"
 
 
-def _html(report: Report) -> dict[str, Any]:
-    return {"overlap": grid(report.sweep)}
-
-
-def _markdown(report: Report) -> Iterator[str]:
+def _values(report: Report) -> Values | None:
     shared = grid(report.sweep)
-    assert shared is not None, "shown only if some run measured it"
+    return None if shared is None else {"overlap": shared}
+
+
+def _markdown(report: Report, values: Values) -> Iterator[str]:
     yield "## Overlap of tasks and training text"
-    yield markdown_table(shared)
+    yield markdown_table(values["overlap"])
 
 
-SECTION = Section(
-    "overlap",
-    "Overlap of texts",
-    _html,
-    _markdown,
-    shown=lambda report: grid(report.sweep) is not None,
-)
+SECTION = Section("overlap", "Overlap of texts", _values, _markdown)

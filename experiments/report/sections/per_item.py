@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +16,7 @@ from experiments.report.claims import words
 from experiments.report.figures.curves import COLOURS, inlined
 from experiments.report.figures.svg import INK, STYLE, to_svg
 from experiments.report.grid import Cell, Grid
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.report.sections.samples import shown
 from experiments.runs.reading import RunRecord, SweepRecord
 from experiments.storage.tables import read_table
@@ -128,12 +127,9 @@ def _figure(title: str, finding: Finding) -> str:
     return inlined(svg)
 
 
-def _view(report: Report) -> View | None:
-    return None if report.claimed is None else view(report.sweep, report.claimed)
+def _values(report: Report) -> Values | None:
+    items = None if report.claimed is None else view(report.sweep, report.claimed)
+    return None if items is None else {"items": items}
 
 
-def _html(report: Report) -> dict[str, Any]:
-    return {"items": _view(report)}
-
-
-SECTION = Section("items", "Item by item", _html, shown=lambda report: _view(report) is not None)
+SECTION = Section("items", "Item by item", _values)

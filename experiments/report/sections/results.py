@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -23,7 +22,7 @@ from experiments.evidence.results import (
 from experiments.report.figures import curves as figures
 from experiments.report.grid import Cell, Grid
 from experiments.report.markup import table
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.runs.reading import SweepRecord
 
 NO_LANGUAGE_MODEL = "no language model"
@@ -110,7 +109,7 @@ def grid(report: Report) -> Grid:
     return Grid("Results", heads, rows)
 
 
-def _html(report: Report) -> dict[str, Any]:
+def _values(report: Report) -> Values:
     sweep, results, metrics = report.sweep, report.results, report.metrics
     return {
         "metrics": metrics,
@@ -121,7 +120,7 @@ def _html(report: Report) -> dict[str, Any]:
     }
 
 
-def _markdown(report: Report) -> Iterator[str]:
+def _markdown(report: Report, values: Values) -> Iterator[str]:
     yield "## Results"
     yield table(grid(report)) if report.metrics else "No finished run has been scored."
 
@@ -141,4 +140,4 @@ def _dots(sweep: SweepRecord, results: pd.DataFrame, metrics: list[Metric]) -> l
     return figures_of_metrics
 
 
-SECTION = Section("results", "Results", _html, _markdown)
+SECTION = Section("results", "Results", _values, _markdown)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from experiments.evidence.results import scores
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.runs.reading import RunRecord, SweepRecord
 
 SHOWN = 3
@@ -62,8 +61,8 @@ def _first(sweep: SweepRecord) -> list[RunRecord]:
     ]
 
 
-def _html(report: Report) -> dict[str, Any]:
+def _values(report: Report) -> Values:
     return {"continuations": continuations(report.sweep), "infills": infills(report.sweep)}
 
 
-SECTION = Section("samples", "Samples", _html)
+SECTION = Section("samples", "Samples", _values)

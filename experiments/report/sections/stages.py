@@ -15,7 +15,7 @@ from experiments.evidence.results import Spread, scores
 from experiments.report.grid import Cell, Grid
 from experiments.report.markup import escaped, listed
 from experiments.report.markup import table as markdown_table
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.report.sections.stage_lines import KEPT, Line, Point, unit_in_words
 from experiments.runs.reading import RunRecord, SweepRecord
 
@@ -177,17 +177,17 @@ def _units(sweep: SweepRecord) -> list[str]:
     ]
 
 
-def _markdown(report: Report) -> Iterator[str]:
-    content = section(report.sweep)
-    assert content is not None, "shown only if some arm has stages"
+def _values(report: Report) -> Values | None:
+    stages = section(report.sweep)
+    return None if stages is None else {"stages": stages}
+
+
+def _markdown(report: Report, values: Values) -> Iterator[str]:
+    content: Stages = values["stages"]
     yield "## Stages"
     yield escaped(ASKED)
     yield markdown_table(content.grid)
     yield listed(map(escaped, content.remarks))
 
 
-def _html(report: Report) -> dict[str, Any]:
-    return {"stages": section(report.sweep)}
-
-
-SECTION = Section("stages", "Stages", _html, _markdown, shown=lambda report: bool(lines(report.sweep)))
+SECTION = Section("stages", "Stages", _values, _markdown)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from experiments.evidence.metrics import METRICS, Metric
 from experiments.report.grid import Cell, Grid
 from experiments.report.markup import escaped, listed
 from experiments.report.markup import table as markdown_table
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.report.sections.tasks import (
     Asked,
     Assay,
@@ -195,9 +194,13 @@ def remarks(task: Asked) -> list[str]:
     return sentences
 
 
-def _markdown(report: Report) -> Iterator[str]:
-    content = section(report.sweep)
-    assert content is not None, "shown only if a task was asked"
+def _values(report: Report) -> Values | None:
+    tasks = section(report.sweep)
+    return None if tasks is None else {"tasks": tasks}
+
+
+def _markdown(report: Report, values: Values) -> Iterator[str]:
+    content: Tasks = values["tasks"]
     yield "## Tasks"
     yield markdown_table(content.glance)
     if content.not_asked:
@@ -208,8 +211,4 @@ def _markdown(report: Report) -> Iterator[str]:
         yield listed(map(escaped, one.remarks))
 
 
-def _html(report: Report) -> dict[str, Any]:
-    return {"tasks": section(report.sweep)}
-
-
-SECTION = Section("tasks", "Tasks", _html, _markdown, shown=lambda report: section(report.sweep) is not None)
+SECTION = Section("tasks", "Tasks", _values, _markdown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -18,7 +18,7 @@ from experiments.report.figures.svg import INK, MUTED, STYLE, to_svg
 from experiments.report.grid import Cell, Grid
 from experiments.report.markup import escaped
 from experiments.report.markup import table as markdown_table
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.runs.reading import SweepRecord
 
 if TYPE_CHECKING:
@@ -38,15 +38,14 @@ class Tuned:
     flagged: list[str]
 
 
-def section(report: Report) -> Tuned:
+def section(tuning: Tuning, sweep: SweepRecord) -> Tuned:
     """The section of a sweep that was tuned."""
-    tuning, arms = report.tuning, report.sweep.arms
-    assert tuning is not None, "shown only if the sweep was tuned"
+    arms = sweep.arms
     drawn = looks([*arms, *(arm for arm in tuning.trials if arm not in arms)])
     return Tuned(
         table(tuning),
         [(arm, Markup(_curve(arm, tuning, drawn[arm]))) for arm in tuning.trials],
-        cost(tuning, report.sweep),
+        cost(tuning, sweep),
         rule(tuning),
         [arm for arm in tuning.trials if tuning.end(arm)],
     )
@@ -166,16 +165,15 @@ def _lines(axes: Axes, arm: str, trials: list[Trial], look: Look) -> dict[str, s
     return tips
 
 
-def _markdown(report: Report) -> Iterator[str]:
-    tuning = report.tuning
-    assert tuning is not None, "shown only if the sweep was tuned"
+def _values(report: Report) -> Values | None:
+    return None if report.tuning is None else {"tuning": section(report.tuning, report.sweep)}
+
+
+def _markdown(report: Report, values: Values) -> Iterator[str]:
+    content: Tuned = values["tuning"]
     yield "## Tuning"
-    yield escaped(f"{rule(tuning)} {cost(tuning, report.sweep)}")
-    yield markdown_table(table(tuning))
+    yield escaped(f"{content.rule} {content.cost}")
+    yield markdown_table(content.grid)
 
 
-def _html(report: Report) -> dict[str, Any]:
-    return {"tuning": section(report)}
-
-
-SECTION = Section("tuning", "Tuning", _html, _markdown, shown=lambda report: report.tuning is not None)
+SECTION = Section("tuning", "Tuning", _values, _markdown)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from experiments.report.claims import section as claims
 from experiments.report.markup import escaped, listed, table
-from experiments.report.section import Report, Section
+from experiments.report.section import Report, Section, Values
 from experiments.report.sections import limits
 
 
-def _markdown(report: Report) -> Iterator[str]:
-    claimed = report.claimed
-    assert claimed is not None, "shown only if the sweep makes claims"
-    content = claims.words_of(claimed)
+def _values(report: Report) -> Values | None:
+    if report.claimed is None:
+        return None
+    weaknesses = [*limits.limits(report.sweep, report.seeds), *claims.limits(report.claimed)]
+    return {"claims": claims.section(report.claimed), "weaknesses": weaknesses}
+
+
+def _markdown(report: Report, values: Values) -> Iterator[str]:
+    content: claims.Claims = values["claims"]
     yield "## Verdicts"
     yield f"**{escaped(content.headline)}**" + ("" if content.failed else f" {escaped(claims.VERDICTS_ARE)}")
-    weaknesses = limits.limits(report.sweep, report.seeds) + claims.limits(claimed)
-    if weaknesses:
-        yield listed(map(escaped, weaknesses))
+    if values["weaknesses"]:
+        yield listed(map(escaped, values["weaknesses"]))
     for standing, grid in content.verdicts:
         yield f"### {standing.capitalize()}"
         yield table(grid)
@@ -43,15 +46,10 @@ def _markdown(report: Report) -> Iterator[str]:
         yield listed(map(escaped, content.deviations))
 
 
-def _html(report: Report) -> dict[str, Any]:
-    return {} if report.claimed is None else {"claims": claims.section(report.claimed)}
-
-
 SECTION = Section(
     "claims",
     "Verdicts",
-    _html,
+    _values,
     _markdown,
-    shown=lambda report: report.claimed is not None,
     links=(("controls", "Controls and assay"),),
 )

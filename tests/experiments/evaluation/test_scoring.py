@@ -223,9 +223,7 @@ def test_what_does_not_belong_together_is_refused(asked) -> None:
 def test_a_tokenizer_of_hugging_face_is_refused_with_the_way_to_wrap_it(asked) -> None:
     family, objective, tokenizer = asked("causal", "decoder_ar")
     theirs: Any = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend)
-    with pytest.raises(
-        UserError, match=r"is no tokenizer of experiments.data.tokenizer; .*load"
-    ) as error:
+    with pytest.raises(UserError, match=r"is no tokenizer of experiments.data.tokenizer; .*load") as error:
         score_texts((family, objective, theirs), ["the"])
     assert "\n" not in str(error.value)
 
