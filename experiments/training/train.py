@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from archs.core.attention import TAKEN
 from archs.errors import UserError
-from experiments.data.gates_of_recipe import gates_of
+from experiments.data.recipe_gates import gates_of
 from experiments.data.windows import WindowStream
 from experiments.recipe.recipe import Recipe
 from experiments.runs.chain import check_began, note_began

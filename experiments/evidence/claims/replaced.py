@@ -1,4 +1,4 @@
-"""Puts a sweep's claims on other endpoints, as `endpoints: {understanding: task:mr+cola}` of the sweep."""
+"""Replaces endpoints of claims, as `endpoints: {understanding: task:mr+cola}` of a sweep asks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from experiments.recipe.config import validated
 
 
 def replaced(claims: dict[str, Claim], endpoints: dict[str, str]) -> dict[str, Claim]:
-    """Returns every claim and control with its endpoints replaced. They are registered and hashed like this.
+    """Returns every claim and control with its endpoints replaced: what the sweep registers and hashes.
 
     Raises UserError for an endpoint that no claim has, and for a new one in another unit, where margins and
     published effects would mean something else.

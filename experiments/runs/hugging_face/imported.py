@@ -167,7 +167,7 @@ def _write(
     import safetensors.torch
 
     from experiments.budget.spent import Spent, audit
-    from experiments.data.gates_of_recipe import gates_of
+    from experiments.data.recipe_gates import gates_of
     from experiments.data.windows import WindowStream
     from experiments.recipe.build import build
     from experiments.runs.environment import environment
