@@ -110,6 +110,7 @@ def test_a_walk_through_trains_with_a_mask_a_select_function_and_a_text_of_one_s
     assert all(any(word in line for line in SNIPPETS) for word in ("family.mask", "select", "data.path"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", SNIPPETS)
 def test_a_snippet_of_the_walk_throughs_trains_for_its_whole_budget(line: str, tmp_path: Path):
     write_files(EXTEND, tmp_path)
@@ -124,6 +125,7 @@ def test_a_snippet_of_the_walk_throughs_trains_for_its_whole_budget(line: str, t
     assert "family.mask" not in line or "mine.near & document" in (folder / "audit.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_walk_throughs_pass(tmp_path: Path):
     write_files(EXTEND, tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
@@ -152,6 +154,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_every_command_of_the_walk_throughs_runs_in_an_empty_folder(tmp_path: Path):
     write_files(EXTEND, tmp_path)
     short = ["data.path=SOME.txt", "training.accelerator=cpu", "training.threads=1", "budget.amount=2"]
@@ -174,6 +177,7 @@ def test_every_command_of_the_walk_throughs_runs_in_an_empty_folder(tmp_path: Pa
             assert ("mine.py" in (folder / "environment.json").read_text()) == ("mine." in line), line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["write.py", "typical.py"])
 def test_the_scripts_on_decoding_run(name: str, tmp_path: Path):
     write_files(ROOT / "docs" / "decoding.md", tmp_path)
@@ -259,6 +263,7 @@ def is_setting(group: str, keys: list[str]) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sweep", "overrides"),
     [("five_families", []), ("five_families", ["budget.match=flops_per_token"]), ("t5_variants", [])],

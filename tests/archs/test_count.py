@@ -42,6 +42,7 @@ def test_a_plain_layer_has_twelve_squares_of_its_width() -> None:
     assert two - one == 12 * 16 * 16 + 2 * 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["unpacked", "packed and padded"])
 @pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("kind", FAMILIES)

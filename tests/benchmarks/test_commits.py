@@ -60,6 +60,7 @@ def commits(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_both_commits_are_measured_by_the_benchmark_of_the_new_one_and_no_worktree_is_left(repository: Path):
     done = commits(repository, "slow", "fast", "--rounds", "2", "--", "--families", "decoder_ar,prefix_lm")
     assert done.returncode == 0, done.stderr
@@ -71,12 +72,14 @@ def test_both_commits_are_measured_by_the_benchmark_of_the_new_one_and_no_worktr
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_working_tree_is_the_new_one_where_none_is_given(repository: Path):
     (repository / "archs" / "speed.py").write_text("SECONDS = 0.005\n")
     done = commits(repository, "fast", "--rounds", "2", "--", "--families", "decoder_ar")
     assert "2.000 (2.000-2.000)x" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

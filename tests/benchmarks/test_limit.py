@@ -12,6 +12,7 @@ from benchmarks.workload import OBJECTIVE, Ours, Shape
 TINY = Shape(layers=2, width=32, heads=2, vocabulary=256, rows=2, length=48)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("family", OBJECTIVE)
 def test_the_products_of_a_step_have_the_flops_that_its_objective_counts(family: str, packed: bool) -> None:

@@ -52,7 +52,7 @@ KillWait=5
 MessageTimeout=5
 InactiveLimit=0
 JobRequeue=1
-MinJobAge=120
+MinJobAge=3600
 NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={one} CPUs=4 State=UNKNOWN
 NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={two} CPUs=4 State=UNKNOWN
 PartitionName=main Nodes=one,two Default=YES MaxTime=60 PriorityTier=1 GraceTime=60 State=UP

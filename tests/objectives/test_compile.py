@@ -50,11 +50,12 @@ def batches(objective: Objective) -> Iterator[Batch]:
         yield asked(objective, KINDS[seed % 2], 1 + seed * 37 % ROWS, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), PAIRS)
 def test_after_a_warm_up_no_batch_compiles_anything(kind: str, name: str) -> None:
     family = tiny(kind).train()
     learner = Learner(family, OBJECTIVES[name](VOCABULARY, family.layout))
-    counter = CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("eager")
     learner.compile(backend=counter, fullgraph=True)
     for seed, (text, rows) in enumerate(WARM_UP):
         learner(asked(learner.objective, text, rows, seed)).value.backward()
@@ -68,6 +69,7 @@ def test_after_a_warm_up_no_batch_compiles_anything(kind: str, name: str) -> Non
     assert len(widths) > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointed", [False, True])
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_block_masks_of_other_batches_compile_nothing_and_hide_what_dense_ones_do(
@@ -86,8 +88,7 @@ def test_block_masks_of_other_batches_compile_nothing_and_hide_what_dense_ones_d
     def hidden(batch: Batch) -> Tensor:
         return family.hidden(batch).targets
 
-    # Without a gradient there is no graph of both passes, by which alone aot_eager can compute blocks twice.
-    counter = CompileCounterWithBackend("eager" if checkpointed else "aot_eager")
+    counter = CompileCounterWithBackend("eager")
     compiled = torch.compile(hidden, backend=counter, fullgraph=True)
     TAKEN.clear()
     with monkeypatch.context() as patch:

@@ -113,6 +113,7 @@ def both(make: Callable, seed: int, how: Decoding) -> tuple[Tensor, Tensor]:
     return write(Uncached(read, 3), LENGTH, how), theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [1, 2, 4])
 @pytest.mark.parametrize("model", [gpt2, t5], ids=["GPT-2", "T5"])
 def test_beams_write_what_hugging_face_writes(model: Callable, beams: int) -> None:

@@ -83,6 +83,7 @@ def test_hidden_states_at_targets_are_the_rows_at_the_target_index(
         assert torch.equal(hidden.targets[: batch.supervised], hidden.rows.flatten(0, 1)[real])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_family_compiles_once_into_one_graph(kind: str, make_family, make_batch, layouts) -> None:
     family, batch = make_family(kind), make_batch(*layouts["packed and padded"])

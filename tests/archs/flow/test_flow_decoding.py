@@ -82,6 +82,7 @@ def found(cells: list, layer: int | None) -> list[tuple[int, str, int, int]]:
     return [(cell.row, cell.stream, cell.source, cell.to) for cell in cells if cell.layer == layer]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROMPTS)
 @pytest.mark.parametrize("kind", WRITERS)
 def test_cached_decoding_reads_what_the_mask_declares(kind: str, name: str, make_family) -> None:
@@ -90,6 +91,7 @@ def test_cached_decoding_reads_what_the_mask_declares(kind: str, name: str, make
     assert str(report) == "information flows exactly where the mask says"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", CORES.values(), ids=CORES)
 @pytest.mark.parametrize("kind", WRITERS)
 def test_cached_decoding_reads_what_the_mask_declares_whatever_the_core(

@@ -41,6 +41,7 @@ def made(name: str) -> Family:
     return lively(build(kind, CoreConfig(**shape | depth | CORES[core]))).eval()
 
 
+@pytest.mark.slow
 def test_a_stranger_is_answered_to_the_last_bit_what_the_families_answer(tmp_path: Path) -> None:
     """One test for all: most of it is one process that loads transformers."""
     for name in NAMES:

@@ -70,6 +70,7 @@ def theirs(model: PreTrainedModel, rows: list[list[int]], how: Decoding) -> Tens
     return functional.pad(written, (0, NEW - written.shape[1]), value=PADDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_greedy_and_beam_search_write_what_hugging_face_s_generate_writes(name: str) -> None:
     ended = full = 0

@@ -100,6 +100,7 @@ def noise(weight: Tensor) -> None:
     weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) * 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_one_wrong_weight_of_any_kind_is_noticed(name: str, damage: Any) -> None:
     model = build(*NAMES[name])

@@ -55,6 +55,7 @@ def learner_of(family: str, objective: str, **changes) -> Learner:
     return Learner(kind(config), OBJECTIVES[objective](VOCABULARY, kind.layout))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(("family", "objective"), PAIRS)
 def test_counted_flops_are_those_of_a_training_step(family: str, objective: str, packed: bool) -> None:
@@ -67,6 +68,7 @@ def test_counted_flops_are_those_of_a_training_step(family: str, objective: str,
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "objective"), PAIRS)
 def test_every_pair_starts_near_ln_v_and_overfits_one_batch(family: str, objective: str) -> None:
     """In every term of its loss, for a weighted sum hides which term is fitted."""
@@ -89,6 +91,7 @@ def test_every_pair_starts_near_ln_v_and_overfits_one_batch(family: str, objecti
     assert worst < FITTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["core_parameters", "parameters", "flops_per_token", "flops_per_sequence"])
 def test_all_five_families_are_matched_within_the_tolerance(match: str, compose: Compose) -> None:
     plans = [
@@ -102,6 +105,7 @@ def test_all_five_families_are_matched_within_the_tolerance(match: str, compose:
         assert max(p.flops_per_token for p in plans) <= 1.02 * min(p.flops_per_token for p in plans)
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_matched_on_parameters_halves_its_depth_and_about_its_flops(
     compose: Compose,
 ) -> None:
@@ -111,6 +115,7 @@ def test_an_encoder_decoder_matched_on_parameters_halves_its_depth_and_about_its
     assert 0.35 < both.flops_per_token / decoder.flops_per_token < 0.65
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_matched_on_flops_has_about_twice_the_parameters(compose: Compose) -> None:
     both = plan_arm(
         build(compose("family=encoder_decoder", "size=mini", "budget.match=flops_per_token")),
@@ -133,6 +138,7 @@ def test_two_stacks_have_twice_a_single_stacks_parameters_and_about_its_flops(co
     assert double.flops_per_token == pytest.approx(single.flops_per_token, rel=0.05)
 
 
+@pytest.mark.slow
 def test_shared_stacks_have_a_single_stacks_parameters_and_about_its_flops(compose: Compose) -> None:
     """Less what the narrower feed-forward saves, which pays for cross-attention."""
     single = planned(compose, "family=decoder_ar", "objective=span")
@@ -164,6 +170,7 @@ def test_the_preset_that_halves_the_depth_is_the_one_there_always_was(compose: C
     assert plan.shape == "2+2 x 128, ffn 384"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["none", "core_parameters", "flops_per_token"])
 def test_every_plan_says_its_parameters_and_flops_in_those_of_the_reference(
     match: str, compose: Compose
@@ -199,6 +206,7 @@ UNMATCHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", UNMATCHED)
 def test_an_arm_that_cannot_be_matched_is_one_line_with_the_nearest_shape(
     match: str, compose: Compose
@@ -214,6 +222,7 @@ def test_an_arm_that_cannot_be_matched_is_one_line_with_the_nearest_shape(
     )
 
 
+@pytest.mark.slow
 def test_arms_of_t5s_comparison_fit_eighty_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +272,7 @@ def test_a_sops_pair_head_is_in_the_audit_and_not_in_the_family(compose: Compose
     assert with_sop.parameters == plain.parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["core_parameters", "flops_per_token"])
 @pytest.mark.parametrize("depth", [2, 8])
 def test_another_depth_changes_the_width_and_keeps_what_is_matched(
@@ -316,6 +326,7 @@ def plain(recipe: Recipe) -> BudgetConfig:
     return recipe.budget.model_copy(update={"reference": "plain"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sweep", ["depth_width", "embedding_width", "shared_layers", "batch_steps", "t5_variants"]
 )
@@ -334,6 +345,7 @@ def test_each_factor_of_structure_is_a_sweep_that_can_be_matched(sweep: str) -> 
         assert max(spent) / min(spent) < 1.02
 
 
+@pytest.mark.slow
 def test_arms_of_different_batches_can_be_matched_on_flops_a_token() -> None:
     planned = plans(compose_sweep("batch_steps", ["budget.match=flops_per_token"])[1])
     assert all(abs(plan.deviation) <= plan.tolerance for plan in planned)
@@ -385,6 +397,7 @@ def test_an_untrained_arm_of_a_budget_in_seconds_takes_no_steps(compose: Compose
     assert plan_arm(build(compose("budget.stop=seconds", "budget.scale=0")), VOCABULARY).steps == 0
 
 
+@pytest.mark.slow
 def test_arms_of_other_scales_are_in_the_table_and_spend_theirs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -398,6 +411,7 @@ def test_arms_of_other_scales_are_in_the_table_and_spend_theirs(
     assert max(len(line) for line in shown.splitlines()) <= 80
 
 
+@pytest.mark.slow
 def test_a_plan_refuses_what_its_sweep_would() -> None:
     few = ["size=tiny", "budget.stop=flops", "budget.amount=1e9"]
     with pytest.raises(UserError, match="in 1 whole steps"):
@@ -413,6 +427,7 @@ def test_an_arm_whose_share_of_the_budget_is_too_small_is_one_line(tmp_path: Pat
         show_plan(compose_sweep("mine", [], tmp_path)[0], recipes)
 
 
+@pytest.mark.slow
 def test_an_arm_that_is_not_matched_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     show_plan(*compose_sweep("shared_layers", []))
     assert capsys.readouterr().out.count("unmatched") == 1

@@ -89,6 +89,7 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "words"), MISTAKES)
 def test_a_mistake_ends_the_process_with_one_line_and_code_2(line: str, words: list[str], tmp_path: Path):
     done = pentarch(*line.split(), folder=tmp_path)
@@ -96,6 +97,7 @@ def test_a_mistake_ends_the_process_with_one_line_and_code_2(line: str, words: l
     assert is_one_line(done.stderr, words), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "words"), MORE_MISTAKES)
 def test_a_mistake_is_one_line_and_exit_code_2(line: str, words: list[str], here, capsys):
     assert here(*line.split()) == 2
@@ -176,6 +178,7 @@ def test_the_wheel_carries_the_presets():
     assert wheel["force-include"] == {"configs": "experiments/configs"}
 
 
+@pytest.mark.slow
 def test_an_unpacked_wheel_composes_outside_a_checkout(tmp_path: Path):
     site = tmp_path / "site"
     for package in ("archs", "objectives", "experiments"):

@@ -112,6 +112,7 @@ def test_a_run_is_not_read_with_another_text_than_its_own(trained: Path, run: Ru
         text.write_text(before)
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_process_at_a_time(run: RunFolder) -> None:
     recipe = Recipe.from_yaml(run.recipe)
     with run.alone(), pytest.raises(UserError) as error:
@@ -120,6 +121,7 @@ def test_a_folder_has_one_process_at_a_time(run: RunFolder) -> None:
     train(recipe, run.path)
 
 
+@pytest.mark.slow
 def test_mixed_precision_clips_and_trains(compose: Compose, tmp_path: Path) -> None:
     train(compose("training.precision=bf16-mixed", "budget.amount=3"), tmp_path / "run")
     assert RunFolder(tmp_path / "run").is_("trained")

@@ -107,6 +107,7 @@ def test_other_text_or_another_tokenizer_gets_files_of_its_own(text: Path, tmp_p
     assert len(built(tmp_path / "cache", "tokens")) == 3
 
 
+@pytest.mark.slow
 def test_two_processes_building_at_once_leave_one_good_cache(text: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     command = [sys.executable, "-c", BUILD, str(text), str(cache)]

@@ -122,6 +122,7 @@ def test_a_chunk_covers_whole_words_of_the_segmenter_and_none_of_the_spelling() 
     assert not (alone[4:] & ENTITY).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS, ids=["chinese", "mixed", "emoji"])
 @pytest.mark.parametrize("segmenter", SEGMENTERS)
 @pytest.mark.parametrize("select", [whole_word, ngrams, whole_word_spans, entities, phrases])

@@ -36,6 +36,7 @@ def test_decoding_gives_back_any_text(trained: Tokenizer, text: str) -> None:
     assert trained.decode(trained.encode(text)) == text
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(text=st.text())
 def test_the_bytes_of_a_text_s_pieces_add_up(text: str) -> None:

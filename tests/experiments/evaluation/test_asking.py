@@ -65,6 +65,7 @@ def colour_task(place: Path, *more: str) -> list[str]:
     return ["task=cola", f"task.path={place}", "task.name=colours", "task.metrics=[accuracy]", *GRID, *more]
 
 
+@pytest.mark.slow
 def test_a_run_that_learned_nothing_is_its_own_model_from_scratch(
     untrained: Callable[..., Path], colours: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_run_that_learned_nothing_is_its_own_model_from_scratch(
     assert len(pretrained) == 20 * 2 * 2  # items, finetuning seeds, poolings
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_rows_and_trials_are_equal_in_number(
     untrained: Callable[..., Path], colours: Path
 ) -> None:
@@ -124,6 +126,7 @@ def test_more_examples_than_there_are_are_asked_once(untrained: Callable[..., Pa
     assert [trial["examples"] for trial in content["trials"]] == [20, 20, there, there]
 
 
+@pytest.mark.slow
 def test_what_is_chosen_does_not_depend_on_the_test_labels(
     untrained: Callable[..., Path], colours: Path
 ) -> None:
@@ -144,6 +147,7 @@ def test_what_is_chosen_does_not_depend_on_the_test_labels(
     assert one + other == pytest.approx(100)
 
 
+@pytest.mark.slow
 def test_texts_longer_than_the_window_are_cut_counted_and_told(
     untrained: Callable[..., Path], colours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +161,7 @@ def test_texts_longer_than_the_window_are_cut_counted_and_told(
     assert "cut to 12 tokens" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_texts_read_apart_are_compared(untrained: Callable[..., Path], tmp_path: Path) -> None:
     place = tmp_path / "pairs.jsonl"
     rows = [{"sentence1": f"a {n}", "sentence2": f"b {n % 7}", "label": n % 5} for n in range(90)]
@@ -241,6 +246,7 @@ def test_a_seed_without_a_number_does_not_drop_out_of_its_item() -> None:
     assert by_item(rows).tolist() == pytest.approx([2, np.nan], nan_ok=True)
 
 
+@pytest.mark.slow
 def test_the_party_task_needs_no_files(address_corpus: Corpus) -> None:
     task = compose_ask(["task=party"]).task
     data = load(task, KINDS["classification"], training=True)

@@ -112,6 +112,7 @@ def answered(request: pytest.FixtureRequest, runs: dict[str, Run], manager: Task
     return Answered(run, model, found["results"], found["samples"], rows)
 
 
+@pytest.mark.slow
 def test_pairs_and_choices_are_decided_by_our_own_scores_of_the_same_strings(answered: Answered) -> None:
     pairs = [
         [("", f" {item[side]}") for side in ("sentence_good", "sentence_bad")] for item in ITEMS["agreement"]

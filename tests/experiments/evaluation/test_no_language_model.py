@@ -59,6 +59,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return out / "heads"
 
 
+@pytest.mark.slow
 def test_it_is_finetuned_and_never_asked_for_tokens_before(finished: Path) -> None:
     folder = finished / "replaced" / "seed0"
     assert {path.stem for path in (folder / "scores").iterdir()} == {"party", "infill", "target", "order"}

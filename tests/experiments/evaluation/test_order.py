@@ -66,6 +66,7 @@ def test_pairs_of_literal_rows_are_those_of_the_objective() -> None:
     }
 
 
+@pytest.mark.slow
 def test_every_arm_and_seed_is_asked_the_same_pairs(
     compose: Compose, address_corpus: Corpus, tmp_path: Path
 ) -> None:

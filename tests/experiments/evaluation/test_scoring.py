@@ -92,6 +92,7 @@ def test_a_score_is_the_sum_over_the_text_s_own_tokens_with_its_unit(name, kind,
         assert each.nats == pytest.approx(each.tokens * math.log(family.config.vocabulary), rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "pll"), [*((*pair, None) for pair in PAIRS), ("mlm", "encoder_ae", "word_l2r")]
 )
@@ -295,6 +296,7 @@ def expected(each: Scored) -> dict:
     return {name: getattr(each, name) for name in names}
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_python_gives_one_json_object_a_text(score, runs: Path, file) -> None:
     run = restore(runs / "runs" / "five_families" / "decoder_ar" / "seed0")
     pair, alone = score_texts(run, [("the state", " of our"), "is ü"])
@@ -346,6 +348,7 @@ def test_a_mistake_of_usage_is_told_before_torch_is_imported(tmp_path: Path) -> 
         assert (done.returncode, done.stdout) == (2, "False\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_who_stops_reading_gets_no_traceback(runs: Path) -> None:
     (runs / "many.txt").write_text("the state\n" * 600)  # more than a pipe holds
     run = folder(runs, "decoder_ar")

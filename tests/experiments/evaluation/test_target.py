@@ -47,6 +47,7 @@ def run_of(recipe: Recipe, corpus: Corpus, family: Family, tmp_path: Path) -> Ru
     return Run(RunFolder(tmp_path), recipe, family, asks, corpus)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_nats_are_the_sum_of_teacher_forced_steps(
     name: str, compose: Compose, address_corpus: Corpus, tmp_path: Path

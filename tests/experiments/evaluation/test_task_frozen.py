@@ -277,6 +277,7 @@ def test_each_layer_is_an_outcome_and_a_mix_tells_its_weights(make: Make) -> Non
     assert head["scale"] > 0
 
 
+@pytest.mark.slow
 def test_pairs_and_numbers_have_heads_as_well(make: Make) -> None:
     chance, examples = random.Random(0), []
     for _ in range(120):

@@ -209,6 +209,7 @@ def test_portions_are_of_about_one_length_and_within_their_cells() -> None:
     assert found == [[1, 3, 2], [0], [4]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_learns_a_dictionary_that_copying_does_not_know(name: str, make: Make) -> None:
     run = make(name)

@@ -161,6 +161,7 @@ def questions(count: int, seed: int) -> list[dict]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_learns_to_find_a_name_and_that_there_is_none(
     family: str, compose: Compose, address_corpus: Corpus

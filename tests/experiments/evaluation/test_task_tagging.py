@@ -97,6 +97,7 @@ def sentences(count: int, seed: int) -> list[dict[str, list[str]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_learns_what_a_word_is_by_the_word_before_it(
     family: str, compose: Compose, address_corpus: Corpus

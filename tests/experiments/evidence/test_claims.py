@@ -23,6 +23,7 @@ GOOD: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_every_shipped_claim_is_sound_and_names_arms_of_the_sweep() -> None:
     sweep, _ = compose_sweep("claims", ["claims=all"])
     names = [f"C{number}" for number in range(1, 17)]
@@ -124,6 +125,7 @@ def test_a_mistake_in_a_claim_is_one_line(change: dict[str, Any], words: str) ->
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

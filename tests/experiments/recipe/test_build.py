@@ -90,6 +90,7 @@ def test_classes_and_functions_of_one_s_own_are_built_from_import_paths(mine: st
     assert build(own).objective(vocabulary(), "in_place").depth == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

@@ -14,6 +14,7 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(64, ~special, special, 0, 1, 2, mask=3, cls=4, sep=5, sentinels=(6, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chosen",
     [

@@ -34,6 +34,7 @@ def refused(*overrides: str, config_dir: Path | None = None, sweep: str | None =
     return str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "name"), SHIPPED)
 def test_every_shipped_preset_is_valid(group: str, name: str):
     if group == "sweep":
@@ -160,6 +161,7 @@ def test_an_arm_can_be_added_and_left_out():
     assert recipes["span_ae", 0].objective.options == {"rate": 0.3, "mean": 3.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -229,6 +231,7 @@ def test_a_broken_preset_is_refused_in_one_line(tmp_path: Path):
     assert refused("size=odd", config_dir=write(tmp_path, "size/odd.yaml", "- 2"))
 
 
+@pytest.mark.slow
 def test_composing_loads_no_torch():
     code = (
         "import sys\n"

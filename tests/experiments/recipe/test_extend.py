@@ -180,6 +180,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("overrides", "words"), MISTAKES, ids=lambda part: part[-1])
 def test_a_mistake_is_one_line_that_names_it(overrides: list[str], words: list[str], mine: str) -> None:
     recipe = compose_recipe([one.replace("MINE", mine) for one in overrides])
@@ -257,6 +258,7 @@ def test_a_row_s_own_input_is_no_leak_where_its_mask_hides_it(mine: str) -> None
     assert not (strict.measured & ~strict.allowed).any()
 
 
+@pytest.mark.slow
 def test_the_picture_of_a_mask_is_drawn_and_its_leaks_are_told(
     mine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +301,7 @@ def test_a_picture_that_cannot_be_drawn_is_one_line(
     assert told in error
 
 
+@pytest.mark.slow
 def test_a_family_an_objective_and_a_mask_of_one_s_own_train_resume_and_are_asked_from_elsewhere(
     mine: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -338,6 +341,7 @@ def test_a_family_an_objective_and_a_mask_of_one_s_own_train_resume_and_are_aske
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_arm_of_one_s_own_trains_in_processes_of_its_own_and_says_when_its_file_has_changed(
     mine: str,
     tmp_path: Path,

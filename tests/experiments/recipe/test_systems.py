@@ -14,6 +14,7 @@ from experiments.cli import app
 from experiments.commands.systems import markdown
 from experiments.recipe.build import SHIPPED, build
 from experiments.recipe.compose import compose_recipe
+from experiments.recipe.recipe import Recipe
 from experiments.recipe.systems import systems
 from experiments.runs.folder import RunFolder
 from experiments.sweeps.compose import compose_sweep
@@ -44,24 +45,34 @@ NAMES = (
 )
 
 
+@pytest.mark.slow
 def test_the_systems_of_the_survey_are_there_and_the_sweep_has_them_all() -> None:
     assert set(systems()) == set(NAMES)
     assert set(compose_sweep("systems", [])[0].arms) == set(NAMES)
 
 
+@pytest.fixture(scope="module")
+def small_sweep() -> dict[tuple[str, int], Recipe]:
+    """{(arm, seed): recipe} of the sweep of all systems at another size."""
+    return compose_sweep("systems", ["size=small"])[1]
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_system_is_a_recipe_of_a_few_lines_that_can_be_built(name: str) -> None:
+def test_a_system_is_a_recipe_of_a_few_lines_that_can_be_built(
+    name: str, small_sweep: dict[tuple[str, int], Recipe]
+) -> None:
     system = systems()[name]
     assert len(system.overrides) <= 6
     recipe = compose_recipe([f"system={name}"])
     build(recipe)
     assert recipe.label == name
     # What the sweep trains is what the system says, whatever else it is given.
-    arm = compose_sweep("systems", ["size=small"])[1][name, 0]
+    arm = small_sweep[name, 0]
     assert (arm.family, arm.objective) == (recipe.family, recipe.objective)
     assert arm.size.width == 256
 
 
+@pytest.mark.slow
 def test_all_systems_cost_the_same_flops_a_token_within_the_tolerance() -> None:
     recipes = compose_sweep("systems", [])[1]
     planned = plans(recipes)
@@ -70,6 +81,7 @@ def test_all_systems_cost_the_same_flops_a_token_within_the_tolerance() -> None:
     assert all(abs(plan.deviation) <= 0.02 for plan in planned)
 
 
+@pytest.mark.slow
 def test_the_words_of_the_table_agree_with_the_recipe() -> None:
     pieces = {"whole_word": "whole words", "ngrams": "n-grams", "whole_word_spans": "spans of whole words"}
     for name, system in systems().items():
@@ -127,6 +139,7 @@ def test_a_system_cannot_be_given_to_arms_that_differ_in_what_it_says() -> None:
         compose_sweep("five_families", ["system=bert"])
 
 
+@pytest.mark.slow
 def test_the_command_lists_every_system_and_which_are_trained(tmp_path: Path) -> None:
     # What has a system's name alone is none.
     for name, made in (
@@ -146,6 +159,7 @@ def test_the_command_lists_every_system_and_which_are_trained(tmp_path: Path) ->
     assert "leaves out of the original" in shown.output
 
 
+@pytest.mark.slow
 def test_the_table_of_the_docs_is_what_the_command_prints() -> None:
     docs = (Path(__file__).parents[3] / "docs" / "systems.md").read_text(encoding="utf-8")
     assert markdown() in docs, "paste what `pentarch systems --markdown` prints into docs/systems.md"

@@ -91,6 +91,7 @@ def test_a_leak_is_drawn_as_a_cross_of_its_own_colour(figure: str, monkeypatch: 
     assert LEAK in mask_figure(["decoder_ar"])
 
 
+@pytest.mark.slow
 def test_the_file_is_well_formed_and_told_of(
     figure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

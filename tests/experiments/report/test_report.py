@@ -71,12 +71,14 @@ def read(folder: Path) -> str:
     return (folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone(one_seed: Path) -> None:
     page = read(one_seed)
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", page)
     assert not {"script", "link", "img", "iframe", "object"} & Words(page).tags
 
 
+@pytest.mark.slow
 def test_every_arm_seed_and_result_is_on_the_page(three_seeds: Path) -> None:
     text = Words(read(three_seeds)).text
     found = pd.read_parquet(three_seeds / "results.parquet")
@@ -139,6 +141,7 @@ def test_the_intervals_are_on_the_page(three_seeds: Path) -> None:
     assert spread.interval in text
 
 
+@pytest.mark.slow
 def test_runs_that_did_not_finish_are_named_and_give_no_result(
     three_seeds: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +165,7 @@ def test_runs_that_did_not_finish_are_named_and_give_no_result(
     assert "permuted_lm" not in set(found["arm"])
 
 
+@pytest.mark.slow
 def test_every_metric_is_in_the_terminal_within_80_columns(
     three_seeds: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +216,7 @@ def test_arms_stand_in_their_declared_order_whatever_they_reached(one_seed: Path
     assert load(folder).arms == FAMILIES[::-1]
 
 
+@pytest.mark.slow
 def test_text_from_models_and_from_the_sweep_is_escaped(one_seed: Path, tmp_path: Path) -> None:
     page = read(one_seed)
     assert "&lt;b&gt;the&lt;/b&gt; peace &amp; order 0" in page
@@ -240,6 +245,7 @@ def test_no_verdict_is_printed_and_why_is_said(one_seed: Path) -> None:
     assert "none was tuned for its own" in text
 
 
+@pytest.mark.slow
 def test_the_audit_shows_what_was_planned_beside_what_was_spent(one_seed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "short"
     shutil.copytree(one_seed, folder)
@@ -265,6 +271,7 @@ def test_the_audit_shows_p_and_m_and_what_twice_the_parameters_is_off(one_seed: 
     assert text.count("not recorded") == 4, "audits of older runs do not tell"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_audit_is_in_the_terminal_within_eighty_columns(
     seeds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -283,6 +290,7 @@ def test_the_audit_is_in_the_terminal_within_eighty_columns(
     assert ("777,777" in audit, "819,200" in audit, "…" in audit) == (True, True, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stacks", ["double", "shared"])
 def test_what_sets_an_encoder_decoder_apart_is_said_of_its_own_stacks(
     stacks: str, one_seed: Path, tmp_path: Path
@@ -296,6 +304,7 @@ def test_what_sets_an_encoder_decoder_apart_is_said_of_its_own_stacks(
     assert {"double": "twice as many", "shared": "one set of weights"}[stacks] in text
 
 
+@pytest.mark.slow
 def test_an_untrained_arm_is_on_the_page_beside_what_the_others_spent(one_seed: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(one_seed, tmp_path / "untrained")
     run = folder / "decoder_ar" / "seed0"
@@ -314,6 +323,7 @@ def test_an_untrained_arm_is_on_the_page_beside_what_the_others_spent(one_seed: 
     assert "The arms read 1.0 tokens per core parameter" in text, "an untrained arm was to read nothing"
 
 
+@pytest.mark.slow
 def test_recipes_from_before_there_was_a_scale_make_the_same_page(one_seed: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(one_seed, tmp_path / "one_seed")
     for path in folder.glob("*/seed0/recipe.yaml"):
@@ -323,6 +333,7 @@ def test_recipes_from_before_there_was_a_scale_make_the_same_page(one_seed: Path
     assert page_of(folder).replace(*here) == read(one_seed)
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_is_said_and_breaks_nothing(one_seed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bare"
     shutil.copytree(one_seed, folder)
@@ -353,6 +364,7 @@ def test_runs_that_only_began_make_a_page(tmp_path: Path) -> None:
     assert pd.read_parquet(folder / "results.parquet").empty
 
 
+@pytest.mark.slow
 def test_twenty_arms_of_any_name_differ_in_colour_dash_or_mark(tmp_path: Path) -> None:
     from experiments.report.figures.curves import looks
 

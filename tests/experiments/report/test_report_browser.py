@@ -24,6 +24,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"claims": write(claims), "plain": write(plain), "two": compare(claims, plain)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [PHONE, DESK])
 @pytest.mark.parametrize("name", ["claims", "plain", "two"])
 def test_a_page_is_drawn_whole_and_fits_its_window(

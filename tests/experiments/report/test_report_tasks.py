@@ -137,6 +137,7 @@ def test_no_assay_where_runs_were_asked_in_other_ways(swept: Path) -> None:
     assert "Runs differ in examples: their numbers cannot be compared." in told.tasks[0].remarks
 
 
+@pytest.mark.slow
 def test_seeds_of_which_validation_chose_other_poolings_count_by_their_own(swept: Path) -> None:
     right, wrong = np.ones(ITEMS, dtype=bool), np.zeros(ITEMS, dtype=bool)
     for arm in ARMS:
@@ -149,6 +150,7 @@ def test_seeds_of_which_validation_chose_other_poolings_count_by_their_own(swept
     assert told.tasks[0].grid.rows[0][1].small == "chosen on validation, 1 of 2 seeds"
 
 
+@pytest.mark.slow
 def test_a_task_that_a_run_could_not_answer_is_told(swept: Path) -> None:
     answers(swept, better=0.3)
     path = swept / "decoder_ar" / "seed1" / "evaluation.json"
@@ -182,6 +184,7 @@ def test_the_largest_number_of_examples_is_the_main_one(swept: Path) -> None:
     assert told.glance.rows[0][1].text == "none"  # no model from scratch, no assay
 
 
+@pytest.mark.slow
 def test_page_and_markdown_hold_the_tasks_and_a_sweep_without_any_has_no_such_section(swept: Path) -> None:
     report.write(swept)
     assert "## Tasks" not in (swept / "report" / "report.md").read_text()

@@ -137,6 +137,7 @@ NATURAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", REFERENCES)
 def test_every_architecture_is_a_run_with_its_weights_asked_by_its_natural_objective(
     model_type: str, tmp_path: Path, settings: list[str]

@@ -330,6 +330,7 @@ def audit_of(sweep: Path, arm: str) -> dict:
     return read_json(sweep / arm / "seed0" / "audit.json")
 
 
+@pytest.mark.slow
 def test_the_control_spends_what_both_stages_spend_together(staged: Path) -> None:
     domain, task, control = (audit_of(staged, arm)["spent"] for arm in ("domain", "task", "control"))
     assert domain["flops"] + task["flops"] == control["flops"] > 0

@@ -122,6 +122,7 @@ def test_a_sweep_is_asked_the_tasks_of_its_claims_alone_and_scratch_is_an_arm() 
         assert not recipe.evaluation.party
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tasks", "words"),
     [
@@ -288,6 +289,7 @@ overrides: [size=tiny, size.vocabulary=4096, size.length=16, budget=smoke, budge
 GRID = "{learning_rates: [1e-3], seeds: 2, epochs: 1, batch: 8, poolings: [mean]}"
 
 
+@pytest.mark.slow
 def test_a_claim_on_a_task_of_ones_own_comes_to_a_word_end_to_end(
     tmp_path: Path, cache: Path, address_corpus: Corpus
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_sweep_whose_workers_and_launcher_are_killed_ends_as_an_undisturbed_on
         assert what[-1] == "done"
 
 
+@pytest.mark.slow
 def test_an_arm_that_crashes_is_reported_and_the_others_are_done(tmp_path: Path, cache: Path) -> None:
     """Its weights cannot be written: a folder stands in their place."""
     (tmp_path / "five_families" / "encoder_ae" / "seed0" / "model.safetensors").mkdir(parents=True)
@@ -102,6 +103,7 @@ def test_an_arm_that_crashes_is_reported_and_the_others_are_done(tmp_path: Path,
     assert "failed" in page
 
 
+@pytest.mark.slow
 def test_a_run_that_memory_cannot_hold_is_one_line_before_any_starts(tmp_path: Path, cache: Path) -> None:
     huge = ["size.layers=64", "size.width=16384", "size.heads=128", "size.ffn=65536", "budget.match=none"]
     process = begin(tmp_path, cache, "launcher=local", *huge)
@@ -112,6 +114,7 @@ def test_a_run_that_memory_cannot_hold_is_one_line_before_any_starts(tmp_path: P
     assert not list(tmp_path.glob("*/*/seed0/recipe.yaml"))
 
 
+@pytest.mark.slow
 def test_what_is_interrupted_leaves_no_process_behind(tmp_path: Path, cache: Path) -> None:
     process = begin(tmp_path, cache, "launcher=local", "launcher.processes=1")
     folder = tmp_path / "five_families" / "encoder_ae" / "seed0"

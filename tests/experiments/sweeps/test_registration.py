@@ -34,6 +34,7 @@ def begin(folder: Path) -> None:
         run.set_status("running")
 
 
+@pytest.mark.slow
 def test_claims_are_written_with_their_hashes(tmp_path: Path) -> None:
     said = sweep("claims=[C11,C12]", "controls=same_arm")
     register(tmp_path, said, DESIGN)
@@ -52,6 +53,7 @@ def test_before_training_a_claim_may_change_and_nothing_is_said(tmp_path: Path) 
     assert content["deviations"] == []
 
 
+@pytest.mark.slow
 def test_after_it_every_change_is_a_deviation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = sweep("claims=C12", "controls=[]")
     register(tmp_path, said, DESIGN)
@@ -70,6 +72,7 @@ def test_after_it_every_change_is_a_deviation(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.count("deviation, after training began") == 4
 
 
+@pytest.mark.slow
 def test_an_excuse_that_comes_after_training_began_is_a_deviation_and_excuses_nothing(tmp_path: Path) -> None:
     asked = ["claims=C12", "controls=same_arm"]
     excuse = "excused.same_arm='for a reason'"
@@ -91,6 +94,7 @@ def test_an_excuse_that_comes_after_training_began_is_a_deviation_and_excuses_no
     assert [each["what"] for each in dropped["deviations"]] == ["control same_arm is no longer excused"]
 
 
+@pytest.mark.slow
 def test_a_sweep_edited_midway_says_what_changed_and_offers_a_new_folder(tmp_path: Path) -> None:
     register(tmp_path, sweep("claims=C11", "controls=[]"), DESIGN)
     register(tmp_path, sweep("claims=C11", "controls=[]", "scales=[0.5,1]"), DESIGN)  # nothing has begun
@@ -114,6 +118,7 @@ def test_claims_are_not_dropped_from_a_sweep_that_made_some(tmp_path: Path) -> N
         check_unchanged(tmp_path, said.model_copy(update={"claims": {}}))
 
 
+@pytest.mark.slow
 def test_more_seeds_of_a_sweep_without_claims_are_welcome(tmp_path: Path) -> None:
     register(tmp_path, sweep(name="five_families"), DESIGN)
     begin(tmp_path)
@@ -122,6 +127,7 @@ def test_more_seeds_of_a_sweep_without_claims_are_welcome(tmp_path: Path) -> Non
     assert not (tmp_path / "claims.json").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):

@@ -58,6 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path, address_corp
     return out / "five_families"
 
 
+@pytest.mark.slow
 def test_one_sweep_leaves_five_finished_arms_and_a_page(finished: Path) -> None:
     for arm in ARMS:
         run = RunFolder(finished / arm / "seed0")
@@ -169,6 +170,7 @@ def test_running_the_sweep_again_repeats_nothing(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")} == before
 
 
+@pytest.mark.slow
 def test_a_sweep_finishes_what_is_missing(finished: Path, tmp_path: Path, cache: Path) -> None:
     out = tmp_path / "missing"
     shutil.copytree(finished, out / "five_families")
@@ -180,6 +182,7 @@ def test_a_sweep_finishes_what_is_missing(finished: Path, tmp_path: Path, cache:
         pd.testing.assert_frame_equal(again, first)
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_match_fails_does_not_start(tmp_path: Path) -> None:
     overrides = [*SMALL, f"out={tmp_path}", "budget.tolerance=0.0", "size.layers=3"]
     with pytest.raises(UserError, match="cannot be matched"):
@@ -207,6 +210,7 @@ def test_every_family_continues_a_text(family: str, finished: Path) -> None:
     assert generate_text(folder, "", 4, Decoding(temperature=1.0, top_k=20, top_p=0.9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_offline_wandb_run_holds_exactly_what_the_report_holds(arm: str, finished: Path) -> None:
     run = read_run(finished / arm / "seed0", 0)
@@ -242,6 +246,7 @@ def test_sweep_json_names_what_is_meant_to_run(finished: Path) -> None:
     assert list(sweep.arms) == ARMS
 
 
+@pytest.mark.slow
 def test_an_arm_that_diverges_is_counted_and_the_others_go_on(tmp_path: Path, cache: Path) -> None:
     overrides = [*SMALL, "tracking=none", f"out={tmp_path}", f"data.cache={cache}", "training.log_every=1"]
     overrides += ["~arms.encoder_ae", "~arms.encoder_decoder", "~arms.permuted_lm"]

@@ -53,6 +53,7 @@ def commands(definition: dict[str, Any]) -> list[list[str]]:
     return made
 
 
+@pytest.mark.slow
 def test_agents_train_the_sweeps_own_runs_and_the_sweep_finishes_the_rest(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

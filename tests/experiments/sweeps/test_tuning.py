@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from experiments.evidence.tuning import SEED, Point, Trial, Tuning
 from experiments.recipe.recipe import Recipe
 from experiments.storage.json_files import read_json
@@ -38,6 +40,7 @@ def test_the_least_validation_loss_is_chosen_and_a_diverged_trial_never() -> Non
     assert found.as_json()["at_the_end_of_the_grid"] == ["b"]
 
 
+@pytest.mark.slow
 def test_trials_are_short_runs_on_a_seed_of_their_own_and_the_grid_grows_for_all(
     compose: Compose, tmp_path: Path
 ) -> None:
@@ -62,6 +65,7 @@ def test_trials_are_short_runs_on_a_seed_of_their_own_and_the_grid_grows_for_all
     assert Tuning.load(tmp_path) == found
 
 
+@pytest.mark.slow
 def test_tuning_again_trains_nothing(compose: Compose, tmp_path: Path) -> None:
     arms = {"one": compose("family=decoder_ar", "name=one", "budget.amount=20")}
     grid = TuningConfig(learning_rates=[1e-3, 2e-3], warmups=[0.0, 0.1], fraction=0.2, extensions=0)

@@ -80,6 +80,7 @@ def test_one_file_is_carved_into_three_parts(tmp_path: Path) -> None:
     assert len(load(task(tmp_path / "all.jsonl"), CLASSIFICATION, training=False).test) == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv", ".dataset"])
 def test_of_a_split_no_more_is_held_than_its_examples(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch

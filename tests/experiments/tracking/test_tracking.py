@@ -87,6 +87,7 @@ def test_no_secret_of_the_environment_is_written(
             assert b"f" * 39 + b"7" not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_under_an_agent_the_run_is_the_agents(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def timed(recipe: Recipe, folder: Path) -> tuple[float, str]:
     return time.monotonic() - started, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["unreachable", "refusing", "silent"])
 def test_no_server_holds_training_up_or_changes_it(
     server: str,
@@ -102,6 +103,7 @@ def test_a_run_is_uploaded_while_and_after_it_trains(
     assert upload.uploaded(fragment)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_one_run_whose_fragments_are_uploaded_in_order(
     compose: Compose, tmp_path: Path, online: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +126,7 @@ def test_a_resumed_run_is_one_run_whose_fragments_are_uploaded_in_order(
     assert {given["name"] for given in received.created} == {(folder / "wandb" / "run_id").read_text()}
 
 
+@pytest.mark.slow
 def test_training_goes_on_without_the_service_that_writes_for_wandb(
     compose: Compose, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +161,7 @@ def test_a_wandb_folder_that_cannot_be_written_is_one_line(
     assert "FileExistsError" in told[0]
 
 
+@pytest.mark.slow
 def test_an_upload_ends_soon_after_training_was_killed(tmp_path: Path, online: Callable[[str], None]) -> None:
     """It is W&B's that would go on for ever: it waits for rows of a file that nobody writes."""
     write = (

@@ -87,6 +87,7 @@ def test_the_older_is_there_until_the_newer_is_in_place(
     assert [each.step for each in saved(killed)] == [6, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut_short, emptied, zeroed, bit_flipped])
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_ends_in_the_same_bits(
     damage: Callable[[Path], None],

@@ -90,6 +90,7 @@ def before_export(disk: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(training, "finish", full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "filled", "every"),
     [
@@ -147,6 +148,7 @@ def test_a_disk_that_fills_up_in_evaluation_or_export_leaves_a_trained_run(
     assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_command_on_a_small_disk_ends_with_one_line_and_goes_on_when_there_is_room(
     compose: Compose, disk: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +170,7 @@ def test_the_command_on_a_small_disk_ends_with_one_line_and_goes_on_when_there_i
     assert_same_to_the_last_bit(tmp_path / "whole", disk / "run")
 
 
+@pytest.mark.slow
 def test_a_full_cache_is_one_line(compose: Compose, disk: Path, tmp_path: Path) -> None:
     fill(disk)
     with pytest.raises(UserError, match=r"(?i)no space left") as error:
@@ -205,6 +208,7 @@ def test_a_note_is_never_glued_to_half_a_note(tmp_path: Path) -> None:
     assert [row["what"] for row in read_lines(tmp_path / "attempts.jsonl")] == ["began", "done"]
 
 
+@pytest.mark.slow
 def test_a_mistake_that_has_no_room_in_a_file_is_printed(tmp_path: Path, disk: Path) -> None:
     (disk / "recipe.yaml").write_text("famly: decoder_ar")
     fill(disk)
@@ -223,6 +227,7 @@ def test_a_mistake_that_has_no_room_in_a_file_is_printed(tmp_path: Path, disk: P
     assert not [*disk.glob("mistake*")]
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_no_file_but_for_times(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +280,7 @@ def put(run: RunFolder, **changed: Any) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_under_another_version_says_so_and_keeps_what_was(
     compose: Compose,
     tmp_path: Path,
@@ -391,6 +397,7 @@ def one_arm(out: Path, cache: Path) -> Any:
     return compose_sweep("five_families", [*small, *(f"~arms.{arm}" for arm in others)])
 
 
+@pytest.mark.slow
 def test_every_file_of_a_run_is_tried(finished: Path) -> None:
     run = finished / "decoder_ar" / "seed0"
     there = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and path.suffix}
@@ -398,6 +405,7 @@ def test_every_file_of_a_run_is_tried(finished: Path) -> None:
     assert named == there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_a_damaged_file_of_a_finished_run_is_one_line_or_changes_no_result(
     file: str, finished: Path, cache: Path, tmp_path: Path

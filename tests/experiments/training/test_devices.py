@@ -89,6 +89,7 @@ def assert_as_one_device(one: Path, several: Path, looser: float = 1) -> None:
     assert read_json(several / "audit.json")["parameters"] == read_json(one / "audit.json")["parameters"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_every_family_as_one_device_does(compose: Compose, tmp_path: Path) -> None:
     # A clip that is always at work: it must be of the norm of all gradients together.
     same = ["training.log_every=1", "budget.amount=10", "training.clip=0.05"]
@@ -150,6 +151,7 @@ def killed_at(tmp_path: Path) -> Iterator[Callable[..., tuple[int, list[str]]]]:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="ends processes by signals")
 def test_a_run_on_two_devices_ends_with_any_of_its_processes_and_resumes_to_the_last_bit(
     compose: Compose, tmp_path: Path, killed_at: Callable[..., tuple[int, list[str]]]
@@ -192,6 +194,7 @@ def test_what_cannot_be_divided_is_one_line(asked: list[str], told: str, compose
         compose(*asked)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_mistake_that_every_process_makes_is_told_once(compose: Compose, tmp_path: Path) -> None:
     recipe = compose(*TOGETHER["ddp"], "training.accelerator=gpu")

@@ -57,6 +57,7 @@ def losses(trained: Learner, loss_of: Callable[[Batch], Tensor], fused: bool) ->
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OBJECTIVE)
 def test_the_losses_of_fifty_steps_are_those_of_the_plain_way(
     kind: str, monkeypatch: pytest.MonkeyPatch

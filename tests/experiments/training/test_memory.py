@@ -26,6 +26,7 @@ print(statistics.median(pages))  # a system short of memory may take some away b
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="speaks of glibc's malloc")
 def test_a_step_asks_for_no_page_that_the_one_before_it_freed() -> None:
     def pages(what: str) -> float:

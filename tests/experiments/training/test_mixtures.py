@@ -95,6 +95,7 @@ def test_one_way_relative_positions_do_not_go_with_a_mask_that_looks_ahead(compo
     plan_arm(build(compose("family=prefix_lm", *relative)), VOCABULARY)
 
 
+@pytest.mark.slow
 def test_a_schedule_in_seconds_is_refused_and_the_arm_is_named() -> None:
     clock = ["budget.stop=seconds", "budget.amount=60", "size=tiny"]
     with pytest.raises(UserError, match=r"arm 'ernie': .*budget in seconds"):
@@ -113,6 +114,7 @@ def test_a_part_that_asks_for_nothing_is_refused(
         plan_arm(build(compose("family=prefix_lm", "objective=mixture", idle)), VOCABULARY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", ["unilm", "ul2", "ernie"])
 def test_what_is_planned_is_spent_and_every_part_is_trained_and_checked(
     system: str, compose: Compose, tmp_path: Path

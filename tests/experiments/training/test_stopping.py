@@ -21,6 +21,7 @@ Compose = Callable[..., Recipe]
 STEPS = 120  # seconds of them: none may have ended before its signal comes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("devices", "number"), [(1, signal.SIGTERM), (1, signal.SIGUSR2), (2, signal.SIGTERM)]
 )
@@ -59,6 +60,7 @@ def test_a_signal_saves_what_was_trained_and_the_end_is_as_without_it(
     assert run.weights.read_bytes() == RunFolder(tmp_path / "whole").weights.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_after_training_signals_do_what_they_did(devices: int, compose: Compose, tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)]

@@ -36,6 +36,7 @@ KillAt = Callable[[int], None]
 OTHERS = ["system=ernie", "system=electra", "system=unilm", "family=encoder_decoder_shared"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe_of", [*(f"family={family}" for family in FAMILIES), *OTHERS])
 def test_a_killed_run_ends_as_an_undisturbed_one(
     recipe_of: str,
@@ -66,6 +67,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     assert [row["step"] for row in rows(tmp_path / "killed")] == list(range(1, 9))
 
 
+@pytest.mark.slow
 def test_a_process_killed_by_the_system_resumes_by_the_same_command(compose: Compose, tmp_path: Path) -> None:
     recipe = compose("budget.amount=60", "training.checkpoint_every=5", "training.log_every=1")
     train(recipe, tmp_path / "whole")
@@ -85,6 +87,7 @@ def test_a_process_killed_by_the_system_resumes_by_the_same_command(compose: Com
     assert_same_to_the_last_bit(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.mark.slow
 def test_accumulation_does_not_change_the_loss(compose: Compose, tmp_path: Path) -> None:
     losses = {}
     for parts in (1, 4):
@@ -111,6 +114,7 @@ def test_a_finished_run_is_not_trained_again(compose: Compose, tmp_path: Path) -
     assert (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_the_loss_falls_on_real_text(compose: Compose, tmp_path: Path) -> None:
     train(compose("budget.amount=60", "training.learning_rate=3e-3"), tmp_path / "run")
     losses = [row["loss"] for row in rows(tmp_path / "run")]
@@ -130,6 +134,7 @@ def test_the_audit_says_what_was_planned_and_what_was_done(compose: Compose, tmp
     assert any(line.startswith("full") for line in audit["attention"])
 
 
+@pytest.mark.slow
 def test_a_budget_in_seconds_stops_by_the_clock(compose: Compose, tmp_path: Path) -> None:
     train(compose("budget.stop=seconds", "budget.amount=1.5"), tmp_path / "run")
     spent = read_json(tmp_path / "run" / "audit.json")["spent"]
@@ -192,6 +197,7 @@ def test_a_corpus_shorter_than_one_batch_is_one_line(compose: Compose, tmp_path:
         train(compose(f"data.path={text}", "size.vocabulary=400", "training.batch=512"), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_tokenizer_without_a_mask_token_is_one_line(compose: Compose, tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 

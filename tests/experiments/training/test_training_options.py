@@ -22,6 +22,7 @@ OTHERS = ["system=electra", "family=encoder_decoder_shared"]
 SHORT = ["size.dropout=0.1", "training.log_every=1", "training.accumulate=2", "budget.amount=4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe_of", [*(f"family={family}" for family in FAMILIES), *OTHERS])
 def test_checkpointed_activations_change_no_bit_of_a_run_and_no_flop_of_its_audit(
     recipe_of: str, compose: Compose, tmp_path: Path, finished: list[Pretraining]
@@ -37,6 +38,7 @@ def test_checkpointed_activations_change_no_bit_of_a_run_and_no_flop_of_its_audi
     assert one["flops"] == two["flops"]
 
 
+@pytest.mark.slow
 def test_bfloat16_takes_the_fused_optimiser_and_clips_to_the_norm(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,6 @@ from live import children, is_alive, train_command, wait_for_rows, wait_until_go
 from run_files import KilledError, assert_same_to_the_last_bit, rows
 from torch.utils.data import DataLoader
 
-from archs import FAMILIES
 from archs.batch import Batch
 from experiments.data.windows import WindowStream
 from experiments.recipe.build import build
@@ -31,6 +30,8 @@ from experiments.training.process import CrashedError
 from experiments.training.train import train
 
 Compose = Callable[..., Recipe]
+# One batch of each kind: tokens alone, a prefix, a rank with queries, a source.
+BATCHES = [f"family={family}" for family in ("decoder_ar", "prefix_lm", "permuted_lm", "encoder_decoder")]
 # What counts steps, and what sends a mask along with its batches.
 OTHERS = ["system=ernie", "system=unilm", "system=unilmv2", "system=ernie_gen"]
 LONG = ["training.log_every=1", "training.checkpoint_every=1000", "budget.amount=900", "training.workers=2"]
@@ -38,7 +39,8 @@ LONG = ["training.log_every=1", "training.checkpoint_every=1000", "budget.amount
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 
 
-@pytest.mark.parametrize("recipe_of", [*(f"family={family}" for family in FAMILIES), *OTHERS])
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe_of", [*BATCHES, *OTHERS])
 def test_workers_change_no_bit_and_a_run_may_go_on_with_others(
     recipe_of: str, compose: Compose, tmp_path: Path, kill_at, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +148,7 @@ def mine(own_module: Callable[[str], str]) -> str:
     return own_module(MODULE)
 
 
+@pytest.mark.slow
 def test_batches_are_the_same_where_workers_are_started_afresh_as_on_macos(
     compose: Compose, mine: str
 ) -> None:
@@ -177,6 +180,7 @@ def test_batches_are_the_same_where_workers_are_started_afresh_as_on_macos(
             assert all(torch.equal(a, b) for (_, a), (_, b) in zip(one.tensors(), two.tensors(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_mistake_of_a_user_s_is_one_line_whoever_builds(
@@ -222,6 +226,7 @@ def last_line(folder: Path) -> str:
     return (folder / "said").read_text().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_command_that_is_killed_and_it_continues(
     started: tuple[subprocess.Popen[str], list[int]], compose: Compose, tmp_path: Path
 ) -> None:
@@ -234,6 +239,7 @@ def test_workers_end_with_a_command_that_is_killed_and_it_continues(
     assert_same_to_the_last_bit(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
 def test_a_signal_to_the_whole_group_ends_it_as_one_to_the_command(
     number: signal.Signals, started: tuple[subprocess.Popen[str], list[int]], tmp_path: Path
@@ -249,6 +255,7 @@ def test_a_signal_to_the_whole_group_ends_it_as_one_to_the_command(
     assert len(saved) == (0 if number == signal.SIGINT else 1)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_ends_the_command_with_one_line(
     started: tuple[subprocess.Popen[str], list[int]], tmp_path: Path
 ) -> None:
