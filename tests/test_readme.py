@@ -186,6 +186,7 @@ def test_the_scripts_on_decoding_run(name: str, tmp_path: Path):
     assert done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_shown_parses_and_its_overrides_compose(page: Path, place: Path):
     write_files(page, place)

@@ -144,6 +144,7 @@ def test_a_family_without_it_trains_on_the_bits_of_eval_and_draws_no_number(
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["permuted_lm", "encoder_decoder"])
 def test_a_family_that_drops_weights_compiles_once_into_one_graph(
     kind: str, make_family, make_batch, layouts

@@ -127,6 +127,7 @@ def test_mixed_precision_clips_and_trains(compose: Compose, tmp_path: Path) -> N
     assert RunFolder(tmp_path / "run").is_("trained")
 
 
+@pytest.mark.slow
 def test_an_accelerator_that_is_not_there_is_one_line(compose: Compose, tmp_path: Path) -> None:
     missing = "mps" if torch.cuda.is_available() else "gpu"
     with pytest.raises(UserError) as error:

@@ -135,6 +135,7 @@ def test_pairs_and_choices_are_decided_by_our_own_scores_of_the_same_strings(ans
     assert answered.results["both"]["acc,none"] == pytest.approx(sum(accuracy.values()) / 2)
 
 
+@pytest.mark.slow
 def test_a_continuation_gets_our_own_score_and_whether_it_is_greedy(answered: Answered) -> None:
     pairs = [(item["text"], f" {item['word']}") for item in ITEMS["last_word"]]
     for sample, ours in zip(answered.samples["last_word"], score_texts(answered.run, pairs), strict=True):

@@ -21,6 +21,8 @@ from experiments.storage.json_files import read_json
 from experiments.sweeps import run as sweeping
 from experiments.sweeps.compose import compose_sweep
 
+pytestmark = pytest.mark.slow
+
 SWEEP = """
 name: heads
 question: What does detecting replaced tokens learn?
@@ -59,7 +61,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return out / "heads"
 
 
-@pytest.mark.slow
 def test_it_is_finetuned_and_never_asked_for_tokens_before(finished: Path) -> None:
     folder = finished / "replaced" / "seed0"
     assert {path.stem for path in (folder / "scores").iterdir()} == {"party", "infill", "target", "order"}

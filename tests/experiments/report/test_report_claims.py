@@ -25,6 +25,8 @@ from experiments.report.claims.section import words_of
 from experiments.report.formats import latex
 from experiments.runs.reading import load
 
+pytestmark = pytest.mark.slow
+
 S = claims_folder.SEEDS
 ORDER = ENDPOINTS["sentence_order"].measures[0].numerator
 
@@ -100,7 +102,6 @@ CONTRASTS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "one", "two", "table", "column"), CONTRASTS)
 @pytest.mark.parametrize("stop", ["", ".tokens"])
 def test_effects_and_both_p_values_are_those_of_the_scores(
@@ -128,7 +129,6 @@ def test_every_seed_s_paired_difference_is_a_dot(three: Path) -> None:
         assert f"sop - nsp, by FLOPs, seed {seed}: {value:+.1f} points" in text
 
 
-@pytest.mark.slow
 def test_a_real_effect_is_supported_and_no_effect_is_not(three: Path) -> None:
     verdicts = {each.name: each.verdict for each in of(three).decision.claims}
     assert verdicts == {"C11": "supported", "C9": "could not have been seen", "C12": "undecided"}
@@ -138,7 +138,6 @@ def test_a_real_effect_is_supported_and_no_effect_is_not(three: Path) -> None:
     assert "arms are still not ranked" in text
 
 
-@pytest.mark.slow
 def test_corrected_p_is_holm_s_of_the_three_claims(three: Path) -> None:
     raw = {name: by_hand(differences(three, *rest)) for name, *rest in CONTRASTS if name != "C12"}
     outcomes = {each.name: each for each in of(three).decision.claims}
@@ -154,7 +153,6 @@ def of(folder: Path) -> Claimed:
     return found
 
 
-@pytest.mark.slow
 def test_controls_and_assay_are_shown_with_what_they_came_to(three: Path) -> None:
     text = text_of(three)
     assert re.search(r"more_compute Four times the compute lowers bits per byte held", text)
@@ -165,7 +163,6 @@ def test_controls_and_assay_are_shown_with_what_they_came_to(three: Path) -> Non
         assert f"{assay.gain.mean:+.1f} [{assay.gain.low:+.1f}, {assay.gain.high:+.1f}]" in text
 
 
-@pytest.mark.slow
 def test_hashes_and_deviations_are_on_the_page_and_in_the_terminal(
     three: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,13 +180,11 @@ def test_hashes_and_deviations_are_on_the_page_and_in_the_terminal(
     assert "deviations since: none" not in text
 
 
-@pytest.mark.slow
 def test_without_deviations_the_page_says_none(small: Path) -> None:
     write(small)
     assert "Deviations after training began: none." in text_of(small)
 
 
-@pytest.mark.slow
 def test_a_control_that_fails_leaves_no_verdict_anywhere(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,7 +209,6 @@ def test_a_control_that_fails_leaves_no_verdict_anywhere(
     assert "supported" not in (small / "report" / "report.md").read_text()
 
 
-@pytest.mark.slow
 def test_an_excused_control_is_told_with_its_reason_and_gates_nothing(small: Path) -> None:
     for path in small.glob("eighth_ar/seed*/scores/likelihood.parquet"):
         shutil.copy(small / "half_ar" / path.parents[1].name / "scores" / "likelihood.parquet", path)
@@ -229,7 +223,6 @@ def test_an_excused_control_is_told_with_its_reason_and_gates_nothing(small: Pat
     assert "more_compute gates nothing, by decision: half of too little is too little" in text
 
 
-@pytest.mark.slow
 def test_a_claim_whose_runs_are_missing_says_so(small: Path) -> None:
     shutil.rmtree(small / "nsp" / "seed3")
     shutil.rmtree(small / "nsp" / "seed5")
@@ -241,7 +234,6 @@ def test_a_claim_whose_runs_are_missing_says_so(small: Path) -> None:
     assert of(small).decision.claims[0].verdict == "not testable"
 
 
-@pytest.mark.slow
 def test_a_diverged_run_counts_and_the_other_seeds_decide(small: Path) -> None:
     sweep_folder.set_status(small / "nsp" / "seed3", "diverged", why="the loss became nan")
     write(small)
@@ -252,7 +244,6 @@ def test_a_diverged_run_counts_and_the_other_seeds_decide(small: Path) -> None:
     assert f"{by_hand(kept)['mean']:+.1f} points" in text
 
 
-@pytest.mark.slow
 def test_a_task_that_cannot_tell_pretrained_from_scratch_informs_no_claim(small: Path) -> None:
     for seed in range(S):
         better = small / "sop" / f"seed{seed}" / "scores" / "order.parquet"
@@ -326,7 +317,6 @@ def test_items_are_listed_by_their_mean_difference_with_their_texts(three: Path)
     )
 
 
-@pytest.mark.slow
 def test_readings_say_whether_the_sign_is_stable(three: Path) -> None:
     remarks = {claim.name: claim.remarks for claim in words_of(of(three)).claims}
     means = {
@@ -338,7 +328,6 @@ def test_readings_say_whether_the_sign_is_stable(three: Path) -> None:
     assert remarks["C11"][0] == "The sign is stable, in favour of the statement in all 4 readings."
 
 
-@pytest.mark.slow
 def test_shares_of_variance_and_correlations_stand_behind_each_effect(three: Path) -> None:
     told = next(claim for claim in words_of(of(three)).claims if claim.name == "C11")
     shares = [int(cell.text.rstrip("%")) for cell in told.behind.rows[0][4:7]]
@@ -351,7 +340,6 @@ def test_shares_of_variance_and_correlations_stand_behind_each_effect(three: Pat
     assert [cell.text for cell in told.behind.rows[0][2:4]] == [f"{value:.2f}" for value in over]
 
 
-@pytest.mark.slow
 def test_overlap_and_repetition_are_told(small: Path) -> None:
     claims_folder.change(small / "sop" / "seed0" / "audit.json", epochs=6.5)
     write(small)
@@ -376,7 +364,6 @@ def test_methods_say_what_was_done(three: Path) -> None:
         assert words in text
 
 
-@pytest.mark.slow
 def test_a_statement_is_escaped(small: Path) -> None:
     said = json.loads((small / "claims.json").read_text())
     said["claims"]["C11"]["statement"] = "<script>alert(1)</script> & 100% of it_s"
@@ -387,7 +374,6 @@ def test_a_statement_is_escaped(small: Path) -> None:
     assert r"\<script\>" in (small / "report" / "report.md").read_text()
 
 
-@pytest.mark.slow
 def test_verdicts_json_knows_no_infinity(tmp_path: Path) -> None:
     folder = claims_folder.write_claims(
         tmp_path / "two", ["C11"], ["more_compute"], stops=["flops"], seeds=2, items=20
@@ -403,7 +389,6 @@ def test_verdicts_json_knows_no_infinity(tmp_path: Path) -> None:
     assert "none with so few seeds" in text_of(folder)
 
 
-@pytest.mark.slow
 def test_two_sweeps_stand_side_by_side_with_what_differs(three: Path, small: Path) -> None:
     page = compare(three, small)
     assert page == three / "report" / "vs-small.html"
@@ -418,7 +403,6 @@ def test_two_sweeps_stand_side_by_side_with_what_differs(three: Path, small: Pat
     assert "Apparatus" not in text
 
 
-@pytest.mark.slow
 def test_sweeps_of_other_text_and_other_claims_are_warned_of(written_small: Path, small: Path) -> None:
     for path in small.glob("*/seed*/audit.json"):
         claims_folder.change(path, corpus="0123456789abcdef")

@@ -33,6 +33,8 @@ from experiments.runs.hugging_face.exported import export_run, wrapped
 from experiments.runs.run import Run, restore
 from experiments.training.train import train as train_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 WORDS = ("the", "state", "of", "our", "union", "is", "strong", "and", "growing", "fast", "My", "fellow")
 TEXT = "\n\n".join(" ".join(WORDS[(i * n) % len(WORDS)] for i in range(80)) for n in range(1, 200))
@@ -166,7 +168,6 @@ def exported(place: Path) -> dict[str, str]:
     return {name: each["said"] for name, each in told.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_the_tokenizer_reads_and_writes_as_ours(name: str, place: Path, answers: dict[str, Any]) -> None:
     ours = trained(place, name).corpus.tokenizer
@@ -174,7 +175,6 @@ def test_the_tokenizer_reads_and_writes_as_ours(name: str, place: Path, answers:
     assert answers[name]["texts"] == [ours.decode(ours.encode(text)) for text in TEXTS] == TEXTS
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_the_folder_holds_the_trained_family_and_answers_as_it_does(
     name: str, place: Path, answers: dict[str, Any]
@@ -234,7 +234,6 @@ def test_each_folder_is_opened_by_what_was_printed(exported: dict[str, str]) -> 
     ]
 
 
-@pytest.mark.slow
 def test_a_script_of_the_docs_goes_on_from_hugging_face(tmp_path: Path) -> None:
     (tmp_path / "go_on.py").write_text(blocks()["go_on.py"], encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -37,6 +37,8 @@ from experiments.training.learner import Learner
 from experiments.training.loader import Building
 from experiments.training.train import train
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["size=tiny", "size.vocabulary=4096", "tracking=none", "training.batch=4", "training.accelerator=cpu"]
 SMALL += ["training.threads=1", "training.log_every=1", "training.checkpoint_every=2"]
 ASKED = ["evaluation.likelihood_windows=4", "evaluation.pseudo_likelihood_windows=2", "evaluation.samples=0"]
@@ -330,7 +332,6 @@ def audit_of(sweep: Path, arm: str) -> dict:
     return read_json(sweep / arm / "seed0" / "audit.json")
 
 
-@pytest.mark.slow
 def test_the_control_spends_what_both_stages_spend_together(staged: Path) -> None:
     domain, task, control = (audit_of(staged, arm)["spent"] for arm in ("domain", "task", "control"))
     assert domain["flops"] + task["flops"] == control["flops"] > 0

@@ -20,6 +20,8 @@ from experiments.sweeps import run as sweeping
 from experiments.sweeps.compose import compose_sweep
 from experiments.sweeps.plan import plan
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "size=tiny",
     "size.vocabulary=4096",
@@ -62,7 +64,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path, address_corp
     return out / "claims"
 
 
-@pytest.mark.slow
 def test_a_control_that_fails_stops_the_sweep_before_its_claims(stopped: Path) -> None:
     assert [each.name for each in failed_controls(stopped)] == ["more_compute"]
     for arm, seeds in (("half_ar", 2), ("eighth_ar", 4)):
@@ -71,7 +72,6 @@ def test_a_control_that_fails_stops_the_sweep_before_its_claims(stopped: Path) -
     assert (stopped / "report" / "index.html").exists()
 
 
-@pytest.mark.slow
 def test_arms_run_at_the_learning_rates_that_they_chose(finished: Path) -> None:
     tuned = Tuning.load(finished)
     assert tuned is not None
@@ -150,7 +150,6 @@ def test_the_plan_shows_costs_and_what_could_be_seen(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_any_sweep_may_be_tuned_and_its_plan_counts_the_trials(
     cache: Path, address_corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
