@@ -9,6 +9,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# Neighbours in a file share trained runs, so a process takes them in order; one that is done takes from the others.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: sweep test test-all check style lint docs
 
@@ -16,14 +18,14 @@ sweep: $(INSTALLED)
 	$(BIN)/pentarch sweep five_families $(ARGS)
 
 test: lint
-	$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: lint
-	$(BIN)/pytest -n auto --maxprocesses 4 -m "" $(ARGS)
+	$(PYTEST) -m "" $(ARGS)
 
 check: style
 	@changed="$$($(BIN)/python tests/changed.py)"; \
-		if [ -n "$$changed" ]; then $(BIN)/pytest -n auto --maxprocesses 4 $$changed $(ARGS); \
+		if [ -n "$$changed" ]; then $(PYTEST) $$changed $(ARGS); \
 		else echo "no changed file has tests of its own"; fi
 
 style: $(INSTALLED)
