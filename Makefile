@@ -9,7 +9,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
-# Neighbours in a file share trained runs, so a process takes them in order; one that is done takes from the others.
+# Tests of one file share trained runs, so each process takes the tests in order. One that is done takes from the others.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: sweep test test-all check style lint docs

@@ -18,6 +18,7 @@ from live import children, is_alive, train_command, wait_for_rows, wait_until_go
 from run_files import KilledError, assert_same_to_the_last_bit, rows
 from torch.utils.data import DataLoader
 
+from archs import FAMILIES
 from archs.batch import Batch
 from experiments.data.windows import WindowStream
 from experiments.recipe.build import build
@@ -30,8 +31,6 @@ from experiments.training.process import CrashedError
 from experiments.training.train import train
 
 Compose = Callable[..., Recipe]
-# One batch of each kind: tokens alone, a prefix, a rank with queries, a source.
-BATCHES = [f"family={family}" for family in ("decoder_ar", "prefix_lm", "permuted_lm", "encoder_decoder")]
 # What counts steps, and what sends a mask along with its batches.
 OTHERS = ["system=ernie", "system=unilm", "system=unilmv2", "system=ernie_gen"]
 LONG = ["training.log_every=1", "training.checkpoint_every=1000", "budget.amount=900", "training.workers=2"]
@@ -40,7 +39,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are for
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe_of", [*BATCHES, *OTHERS])
+@pytest.mark.parametrize("recipe_of", [*(f"family={family}" for family in FAMILIES), *OTHERS])
 def test_workers_change_no_bit_and_a_run_may_go_on_with_others(
     recipe_of: str, compose: Compose, tmp_path: Path, kill_at, monkeypatch: pytest.MonkeyPatch
 ) -> None:
