@@ -12,20 +12,30 @@ INSTALLED := .venv/installed
 # Tests of one file share trained runs, so each process takes the tests in order. One that is done takes from the others.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: sweep test test-all check style lint docs
+.PHONY: sweep test test-all check most all changed style lint docs
 
 sweep: $(INSTALLED)
 	$(BIN)/pentarch sweep five_families $(ARGS)
 
-test: lint
+# Types take one core, so the tests run beside them.
+test: $(INSTALLED)
+	@$(MAKE) --no-print-directory -j 2 lint most
+
+test-all: $(INSTALLED)
+	@$(MAKE) --no-print-directory -j 2 lint all
+
+most:
 	$(PYTEST) $(ARGS)
 
-test-all: lint
+all:
 	$(PYTEST) -m "" $(ARGS)
 
-check: style
-	@changed="$$($(BIN)/python tests/changed.py)"; \
-		if [ -n "$$changed" ]; then $(PYTEST) $$changed $(ARGS); \
+check: $(INSTALLED)
+	@$(MAKE) --no-print-directory -j 2 style changed
+
+changed:
+	@files="$$($(BIN)/python tests/changed.py)"; \
+		if [ -n "$$files" ]; then $(PYTEST) $$files $(ARGS); \
 		else echo "no changed file has tests of its own"; fi
 
 style: $(INSTALLED)

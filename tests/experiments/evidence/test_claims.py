@@ -71,6 +71,14 @@ def test_an_ordering_is_each_neighbour_over_the_next() -> None:
     ]
 
 
+def test_an_order_of_two_arms_is_one_part_and_of_one_arm_none() -> None:
+    ordering = GOOD | {"kind": "ordering", "contrasts": [], "endpoints": []}
+    claim = validated(Claim, ordering | {"order": {"generation": ["one", "two"]}})
+    assert claim.parts == [Part({"one": 1.0, "two": -1.0}, "generation")]
+    with pytest.raises(UserError, match="two or more different arms"):
+        validated(Claim, ordering | {"order": {"generation": ["one"]}})
+
+
 def test_the_digest_changes_with_every_word_of_a_claim() -> None:
     first = validated(Claim, GOOD)
     assert first.digest() == validated(Claim, dict(reversed(GOOD.items()))).digest()
